@@ -1,0 +1,43 @@
+// Element types of tensors.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace plumb {
+
+enum class DType : std::uint8_t { Float64, Float32, BFloat16, Int64, Int32 };
+
+std::size_t size_of(DType dtype);
+/// "fp64", "fp32", "bf16", "int64", "int32".
+std::string_view name_of(DType dtype);
+
+/// bfloat16 storage: the upper half of a float. Conversion from float rounds to nearest even and keeps NaN.
+struct bfloat16 {
+  std::uint16_t bits = 0;
+
+  bfloat16() = default;
+  explicit bfloat16(float value) {
+    const auto word = std::bit_cast<std::uint32_t>(value);
+    const bool is_nan = (word & 0x7fffffffU) > 0x7f800000U;
+    bits = is_nan ? static_cast<std::uint16_t>((word >> 16) | 0x40U)
+                  : static_cast<std::uint16_t>((word + 0x7fffU + ((word >> 16) & 1U)) >> 16);
+  }
+  explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+};
+static_assert(sizeof(bfloat16) == 2);
+
+template <class T>
+inline constexpr DType dtype_of = DType::Float64;
+template <>
+inline constexpr DType dtype_of<float> = DType::Float32;
+template <>
+inline constexpr DType dtype_of<bfloat16> = DType::BFloat16;
+template <>
+inline constexpr DType dtype_of<std::int64_t> = DType::Int64;
+template <>
+inline constexpr DType dtype_of<std::int32_t> = DType::Int32;
+
+}  // namespace plumb

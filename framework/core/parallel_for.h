@@ -1,0 +1,53 @@
+// The only place that knows threads (OpenMP today). Splits are static, so a result depends on the number of
+// threads but never on timing.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace plumb {
+
+/// Threads that parallel_for and parallel_chunks use; at least 1.
+int thread_count();
+/// Sets it for the whole process (also for libraries that use OpenMP).
+void set_thread_count(int threads);
+/// Cores that this process may run on (its affinity mask, not the machine's).
+int available_cores();
+
+namespace detail {
+void run_on_threads(int threads, void (*body)(void* context, int thread), void* context);
+}
+
+/// Calls body(thread, begin, end) once for each of the thread_count() near-equal, ascending chunks of [0, n),
+/// some of which may be empty when n is small; returns when all are done. The body must not throw. When
+/// n <= grain all work is done on the calling thread, as chunk 0 = [0, n) (one call).
+template <class Body>
+void parallel_chunks(std::int64_t n, std::int64_t grain, Body&& body) {
+  const auto threads = static_cast<int>(std::min<std::int64_t>(thread_count(), (n + grain - 1) / std::max<std::int64_t>(grain, 1)));
+  if (threads <= 1) {
+    if (n > 0) body(0, std::int64_t{0}, n);
+    return;
+  }
+  struct Context {
+    Body& body;
+    std::int64_t n;
+    int threads;
+  } context{body, n, threads};
+  detail::run_on_threads(
+      threads,
+      [](void* raw, int thread) {
+        auto& c = *static_cast<Context*>(raw);
+        c.body(thread, c.n * thread / c.threads, c.n * (thread + 1) / c.threads);
+      },
+      &context);
+}
+
+/// Calls body(i) for each i in [0, n); at least `grain` of them per thread.
+template <class Body>
+void parallel_for(std::int64_t n, std::int64_t grain, Body&& body) {
+  parallel_chunks(n, grain, [&](int, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) body(i);
+  });
+}
+
+}  // namespace plumb

@@ -1,0 +1,39 @@
+#include "core/tensor.h"
+
+namespace plumb {
+namespace {
+void* offset_by(const Tensor& tensor, std::int64_t elements) {
+  if (tensor.data == nullptr) return nullptr;
+  return static_cast<char*>(tensor.data) + elements * static_cast<std::int64_t>(size_of(tensor.dtype));
+}
+}  // namespace
+
+std::string to_string(const Shape& shape) {
+  std::string text = "(";
+  for (int i = 0; i < shape.rank(); ++i) text += (i ? "," : "") + std::to_string(shape[i]);
+  return text + ")";
+}
+
+Tensor Tensor::columns(std::int64_t first, std::int64_t count) const {
+  PLUMB_CHECK(first >= 0 && first + count <= cols(), "columns {}..{} of a tensor of {} columns", first,
+              first + count, cols());
+  Tensor view(offset_by(*this, first), dtype, Shape{rows(), count});
+  view.row_stride = row_stride;
+  return view;
+}
+
+Tensor Tensor::row_range(std::int64_t first, std::int64_t count) const {
+  PLUMB_CHECK(first >= 0 && first + count <= rows(), "rows {}..{} of a tensor of {} rows", first, first + count,
+              rows());
+  Tensor view(offset_by(*this, first * row_stride), dtype, Shape{count, cols()});
+  view.row_stride = row_stride;
+  return view;
+}
+
+Tensor Tensor::reshaped(Shape new_shape) const {
+  PLUMB_CHECK(contiguous(), "only a contiguous tensor can be reshaped");
+  PLUMB_CHECK(new_shape.elements() == elements(), "reshape {} to {}", to_string(shape), to_string(new_shape));
+  return Tensor(data, dtype, new_shape);
+}
+
+}  // namespace plumb

@@ -1,0 +1,90 @@
+# Finds every dependency, and plumb_print_summary() says at the end of configure what was found, where, what it
+# enables, and which variable to set for what was not.
+set(PLUMB_SUMMARY "")
+set(PLUMB_MISSING "")
+
+# plumb_note(<name> <found?> <where> <what it enables> <how to get it>)
+function(plumb_note name found where enables hint)
+  if(found)
+    string(APPEND PLUMB_SUMMARY "  [found]   ${name}: ${where} -- ${enables}\n")
+  else()
+    string(APPEND PLUMB_SUMMARY "  [missing] ${name} -- ${enables}; ${hint}\n")
+    set(PLUMB_MISSING "${PLUMB_MISSING} ${name}" PARENT_SCOPE)
+  endif()
+  set(PLUMB_SUMMARY "${PLUMB_SUMMARY}" PARENT_SCOPE)
+endfunction()
+
+find_package(fmt QUIET)
+plumb_note("fmt" "${fmt_FOUND}" "${fmt_DIR}" "text" "apt install libfmt-dev, or set fmt_DIR")
+find_package(spdlog QUIET)
+plumb_note("spdlog" "${spdlog_FOUND}" "${spdlog_DIR}" "logging" "apt install libspdlog-dev, or set spdlog_DIR")
+find_package(nlohmann_json QUIET)
+plumb_note("nlohmann-json" "${nlohmann_json_FOUND}" "${nlohmann_json_DIR}" "JSON logs and manifests"
+  "apt install nlohmann-json3-dev, or set nlohmann_json_DIR")
+find_package(tomlplusplus QUIET)
+plumb_note("toml++" "${tomlplusplus_FOUND}" "${tomlplusplus_DIR}" "configuration"
+  "apt install libtomlplusplus-dev, or set tomlplusplus_DIR")
+find_package(CLI11 QUIET)
+plumb_note("CLI11" "${CLI11_FOUND}" "${CLI11_DIR}" "command line" "apt install libcli11-dev, or set CLI11_DIR")
+
+find_path(XXHASH_INCLUDE_DIR xxhash.h)
+find_library(XXHASH_LIBRARY xxhash)
+if(XXHASH_INCLUDE_DIR AND XXHASH_LIBRARY)
+  set(xxhash_FOUND TRUE)
+  add_library(xxhash::xxhash UNKNOWN IMPORTED)
+  set_target_properties(xxhash::xxhash PROPERTIES IMPORTED_LOCATION ${XXHASH_LIBRARY}
+    INTERFACE_INCLUDE_DIRECTORIES ${XXHASH_INCLUDE_DIR})
+endif()
+plumb_note("xxHash" "${xxhash_FOUND}" "${XXHASH_LIBRARY}" "content hashes"
+  "apt install libxxhash-dev, or set XXHASH_INCLUDE_DIR and XXHASH_LIBRARY")
+
+find_package(OpenMP QUIET COMPONENTS CXX)
+plumb_note("OpenMP" "${OpenMP_CXX_FOUND}" "${OpenMP_CXX_FLAGS}" "threads of the cpu backend" "use g++ or clang with libomp")
+
+# Debian's dnnl-config.cmake asks for OpenCL, which only oneDNN's GPU side uses.
+find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
+find_library(DNNL_LIBRARY dnnl)
+if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
+  set(dnnl_FOUND TRUE)
+  add_library(dnnl::dnnl UNKNOWN IMPORTED)
+  set_target_properties(dnnl::dnnl PROPERTIES IMPORTED_LOCATION ${DNNL_LIBRARY}
+    INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE_DIR})
+endif()
+plumb_note("oneDNN" "${dnnl_FOUND}" "${DNNL_LIBRARY}" "matrix products of the cpu backend"
+  "apt install libdnnl-dev, or set DNNL_INCLUDE_DIR and DNNL_LIBRARY")
+
+# Only the C API: the C++ bindings of MPI are gone from the standard and do not pass -Wpedantic.
+set(MPI_CXX_SKIP_MPICXX TRUE)
+find_package(MPI QUIET COMPONENTS CXX)
+if(MPI_CXX_FOUND)
+  add_library(plumb_mpi INTERFACE)
+  target_link_libraries(plumb_mpi INTERFACE MPI::MPI_CXX)
+  target_include_directories(plumb_mpi SYSTEM INTERFACE ${MPI_CXX_INCLUDE_DIRS})
+  target_compile_definitions(plumb_mpi INTERFACE OMPI_SKIP_MPICXX=1)
+endif()
+plumb_note("Open MPI" "${MPI_CXX_FOUND}" "${MPIEXEC_EXECUTABLE}" "several ranks"
+  "apt install libopenmpi-dev openmpi-bin, or set MPI_HOME")
+
+find_package(Threads REQUIRED)
+
+if(PLUMB_BUILD_TESTS)
+  find_package(GTest QUIET)
+  plumb_note("GoogleTest" "${GTest_FOUND}" "${GTest_DIR}" "tests" "apt install libgtest-dev libgmock-dev, or -DPLUMB_BUILD_TESTS=OFF")
+endif()
+if(PLUMB_BUILD_BENCHMARKS)
+  find_package(benchmark QUIET)
+  plumb_note("Google Benchmark" "${benchmark_FOUND}" "${benchmark_DIR}" "benchmarks" "apt install libbenchmark-dev")
+endif()
+
+function(plumb_print_summary)
+  string(TOUPPER "${CMAKE_BUILD_TYPE}" upper_type)
+  message(STATUS "Plumb ${PROJECT_VERSION}\n"
+    "  build type ${CMAKE_BUILD_TYPE} (${CMAKE_CXX_FLAGS_${upper_type}}), cpu backend -march=${PLUMB_CPU_ARCH}, "
+    "tests ${PLUMB_BUILD_TESTS}, benchmarks ${PLUMB_BUILD_BENCHMARKS}, sanitizers '${PLUMB_SANITIZE}'\n"
+    "${PLUMB_SUMMARY}"
+    "  backends: reference, cpu")
+endfunction()
+
+if(PLUMB_MISSING)
+  message(FATAL_ERROR "Plumb cannot be built without:${PLUMB_MISSING}\n${PLUMB_SUMMARY}launch/setup.sh installs all of them.")
+endif()

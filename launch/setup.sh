@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs everything that Plumb needs from Debian packages and fetches the sample text.
+#   launch/setup.sh             build and run dependencies, sample text
+#   launch/setup.sh --golden    also PyTorch, needed only to re-make the golden test files
+# Safe to run again: what is there already is left alone. Works as root and with sudo.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(
+  g++ cmake ninja-build ccache git ca-certificates     # build
+  openmpi-bin libopenmpi-dev                           # ranks
+  libdnnl-dev                                          # matrix products on the CPU
+  libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev
+  libgtest-dev libgmock-dev libbenchmark-dev           # tests
+  clang-format                                         # style check in CI
+  procps iproute2                                      # used by the tests of killed ranks
+)
+optional=(bible-kjv)                                   # the sample text
+golden=0
+for argument in "$@"; do
+  case "$argument" in
+    --golden) golden=1 ;;
+    -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "setup: unknown argument '$argument' (known: --golden, --help)" >&2; exit 2 ;;
+  esac
+done
+if [ "$golden" = 1 ]; then packages+=(python3 python3-torch python3-numpy); fi
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else
+    echo "setup: need root to run '$*'; run this script as root or install sudo" >&2
+    exit 1
+  fi
+}
+is_installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
+missing_of() { for package in "$@"; do is_installed "$package" || echo "$package"; done; }
+
+if ! command -v apt-get >/dev/null; then
+  echo "setup: no apt-get here. Install by your own package manager: ${packages[*]}" >&2
+  exit 1
+fi
+mapfile -t missing < <(missing_of "${packages[@]}")
+mapfile -t missing_optional < <(missing_of "${optional[@]}")
+if [ ${#missing[@]} -gt 0 ] || [ ${#missing_optional[@]} -gt 0 ]; then
+  echo "setup: apt-get update"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "setup: installing ${missing[*]}"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+else
+  echo "setup: all ${#packages[@]} packages are installed"
+fi
+if [ ${#missing_optional[@]} -gt 0 ]; then
+  echo "setup: installing ${missing_optional[*]} (sample text)"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing_optional[@]}" >/dev/null ||
+    echo "setup: ${missing_optional[*]} could not be installed; the quick start will use the built-in synthetic language"
+fi
