@@ -1,0 +1,45 @@
+// Small ops over whole tensors.
+#pragma once
+
+#include <span>
+
+#include "backend/stream.h"
+#include "core/tensor.h"
+
+namespace plumb {
+
+struct GroupGain {
+  std::int64_t groups = 1;  ///< head h of a row = columns [h*D, (h+1)*D)
+  Tensor x;                 ///< (R, groups*D) compute dtype
+  Tensor gain;              ///< (groups) master dtype
+  Tensor y;                 ///< like x; may be the same view
+};
+
+struct GroupGainBackward {
+  std::int64_t groups = 1;
+  Tensor x, gain;
+  Tensor dy;
+  Tensor dx;     ///< may be the same view as dy
+  Tensor dgain;  ///< (groups) master dtype, +=
+  Workspace workspace;
+};
+
+class ElementwiseOps {
+ public:
+  virtual ~ElementwiseOps() = default;
+  /// Any dtype; the view may have a row_stride.
+  virtual void fill(Stream& stream, const Tensor& x, double value) const = 0;
+  /// y = x, converted to y's dtype (round to nearest even); equal shapes; row_stride honoured.
+  virtual void copy(Stream& stream, const Tensor& x, const Tensor& y) const = 0;
+  /// y += x, rounded once to y's dtype.
+  virtual void add(Stream& stream, const Tensor& x, const Tensor& y) const = 0;
+  /// squares[i] = sum of x^2 of tensors[i] (contiguous), float64 result in a fixed order; squares is (n)
+  /// float64. accumulate: squares[i] += instead.
+  virtual void sum_of_squares(Stream& stream, std::span<const Tensor> tensors, const Tensor& squares,
+                              bool accumulate) const = 0;
+  virtual void group_gain_forward(Stream& stream, const GroupGain& arguments) const = 0;
+  virtual void group_gain_backward(Stream& stream, const GroupGainBackward& arguments) const = 0;
+  virtual std::size_t group_gain_backward_workspace(const GroupGainBackward& arguments) const = 0;
+};
+
+}  // namespace plumb

@@ -1,0 +1,54 @@
+// The output head and its loss in one op, chunked over rows and vocabulary: (R,V) is never stored whole.
+#pragma once
+
+#include "backend/stream.h"
+#include "core/tensor.h"
+
+namespace plumb {
+
+/// Logits l = h W^T (+ bias), with a soft cap > 0: cap * tanh(l / cap). For a row with target t >= 0:
+///   loss_r = log Z - l_t + z_loss * (log Z)^2,   log Z = log sum_v exp(l_v);   target -1: not in the loss,
+///   0.
+struct HeadLossForward {
+  double z_loss = 0;
+  double soft_cap = 0;  ///< 0 = none
+  Tensor h;             ///< (R, C) compute dtype
+  Tensor weight;        ///< (V, C) compute dtype
+  Tensor bias;          ///< (V) master dtype; empty = none
+  Tensor targets;       ///< (R) int32
+  Tensor log_z;         ///< out (R) master dtype
+  Tensor sums;          ///< (kHeadLossSums) float64, accumulated, see below
+  Workspace workspace;
+};
+
+/// Indices into HeadLossForward::sums. Sums over rows with a target; MaxLogit is a maximum over them.
+enum HeadLossSum : int {
+  kHeadLossRows = 0,      ///< rows with a target
+  kHeadLossCrossEntropy,  ///< sum of log Z - l_t (nats), without the z-loss term
+  kHeadLossLogZ,          ///< sum of log Z
+  kHeadLossLogZSquared,   ///< sum of (log Z)^2
+  kHeadLossMaxLogit,      ///< max l_v
+  kHeadLossSums
+};
+
+struct HeadLossBackward {
+  double z_loss = 0;
+  double soft_cap = 0;
+  double gradient_scale = 1;  ///< multiplies every row's gradient: 1 / (targets of the global batch)
+  Tensor h, weight, bias, targets, log_z;  ///< as in forward
+  Tensor dh;                               ///< (R, C) compute dtype, overwritten
+  Tensor dweight;                          ///< (V, C) master dtype, +=
+  Tensor dbias;                            ///< (V) master dtype, +=; empty = none
+  Workspace workspace;
+};
+
+class HeadLossOps {
+ public:
+  virtual ~HeadLossOps() = default;
+  virtual void head_loss_forward(Stream& stream, const HeadLossForward& arguments) const = 0;
+  virtual void head_loss_backward(Stream& stream, const HeadLossBackward& arguments) const = 0;
+  virtual std::size_t head_loss_forward_workspace(const HeadLossForward& arguments) const = 0;
+  virtual std::size_t head_loss_backward_workspace(const HeadLossBackward& arguments) const = 0;
+};
+
+}  // namespace plumb

@@ -1,0 +1,74 @@
+// One optimiser step over many tensors, with the statistics of the update taken in the same pass.
+#pragma once
+
+#include <span>
+
+#include "backend/stream.h"
+#include "core/tensor.h"
+
+namespace plumb {
+
+/// Indices into the step-scalar buffer (float64 on every backend). What changes from step to step is read
+/// from there when a kernel runs, so that nothing in a step waits for the host.
+enum StepScalar : int {
+  kStepLearningRate = 0,
+  kStepBiasCorrection1,  ///< 1 - beta1^t
+  kStepBiasCorrection2,  ///< 1 - beta2^t
+  kStepGradientNorm,     ///< global norm before clipping; written by clip
+  kStepClipFactor,       ///< min(1, max_norm / norm); written by clip
+  kStepSkipFactor,  ///< 1 = update, 0 = leave parameters and optimiser state as they are; written by clip
+  kStepScalars
+};
+
+/// One tensor of an update. All spans have the same number of elements.
+struct UpdateTensor {
+  Tensor parameter;     ///< master dtype
+  Tensor gradient;      ///< master dtype
+  Tensor momentum;      ///< master dtype: Adam m, SGD momentum
+  Tensor variance;      ///< master dtype: Adam v; empty for SGD
+  Tensor compute_copy;  ///< compute dtype, written with the new value; empty = none
+  double learning_rate_scale = 1;
+  double weight_decay = 0;  ///< decoupled: parameter -= lr * decay * parameter
+  double epsilon_scale = 1;
+};
+
+/// Per-tensor float64 results, index = position in the list.
+struct UpdateStatistics {
+  Tensor update_square;     ///< (n) sum (new - old)^2
+  Tensor parameter_square;  ///< (n) sum old^2
+};
+
+struct AdamW {
+  double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
+  Tensor step_scalars;  ///< (kStepScalars) float64
+  UpdateStatistics statistics;
+};
+
+struct SgdMomentum {
+  double momentum = 0.9;
+  Tensor step_scalars;
+  UpdateStatistics statistics;
+};
+
+struct Clip {
+  Tensor squares;       ///< (n) float64: sum of squares of every reduced gradient tensor
+  double max_norm = 0;  ///< 0 = do not clip
+  Tensor step_scalars;  ///< reads nothing; writes gradient norm, clip factor and skip factor
+};
+
+class OptimizerOps {
+ public:
+  virtual ~OptimizerOps() = default;
+  /// arXiv 1711.05101 with g = clip * gradient:  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
+  /// parameter -= lr ( (m / bc1) / (sqrt(v / bc2) + eps) + decay * parameter ).  Nothing changes when skip =
+  /// 0.
+  virtual void adamw(Stream& stream, const AdamW& arguments, std::span<const UpdateTensor> tensors) const = 0;
+  /// momentum = mu momentum + g;  parameter -= lr ( momentum + decay * parameter ).
+  virtual void sgd_momentum(Stream& stream, const SgdMomentum& arguments,
+                            std::span<const UpdateTensor> tensors) const = 0;
+  /// Norm = sqrt(sum of squares in index order). A norm that is not finite sets the skip factor to 0 and the
+  /// clip factor to 0; otherwise skip = 1.
+  virtual void clip(Stream& stream, const Clip& arguments) const = 0;
+};
+
+}  // namespace plumb
