@@ -1,0 +1,93 @@
+// The whole configuration as typed structs. Loaded by load.h from TOML files and --set overrides under one
+// schema (schema.h), which also generates docs/config.md and the help text.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "config/model_config.h"
+
+namespace plumb {
+
+struct RunConfig {
+  std::string name = "run";
+  std::string dir;         ///< empty = runs/<name>
+  bool overwrite = false;  ///< true: an earlier run in the folder is replaced
+};
+
+struct ComputeConfig {
+  std::string dtype = "auto";  ///< auto | fp64 | fp32 | bf16
+  int threads = 0;             ///< per rank; 0 = the cores of this rank
+};
+
+struct TrainingConfig {
+  std::int64_t steps = 1000;
+  std::int64_t sequences_per_step = 0;     ///< global; exactly one of this and tokens_per_step
+  std::int64_t tokens_per_step = 0;        ///< global
+  std::int64_t micro_batch_sequences = 0;  ///< per rank; 0 = all of the rank's share at once
+  std::uint64_t seed = 1;
+};
+
+struct OptimizerConfig {
+  std::string kind = "adamw";  ///< adamw | sgd
+  double learning_rate = 1e-3;
+  double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
+  double momentum = 0.9;
+  double weight_decay = 0.1;
+  double clip_norm = 1;  ///< 0 = no clipping
+};
+
+struct LearningRateConfig {
+  std::string kind = "cosine";  ///< cosine | linear | wsd | constant, each after a linear warm-up
+  std::int64_t warmup_steps = 0;
+  double final_ratio = 0.1;     ///< last learning rate / peak
+  double decay_fraction = 0.2;  ///< wsd: share of the steps at the end that decay
+};
+
+struct CommunicationConfig {
+  double bucket_megabytes = 4;
+  double timeout_seconds = 300;
+};
+
+struct DataConfig {
+  std::string kind = "tokens";    ///< tokens | markov | copy | induction
+  std::string train, validation;  ///< token files, relative to the working directory
+  std::string tokenizer = "byte";
+  std::int64_t synthetic_vocabulary = 32;
+  std::int64_t synthetic_order = 2;
+};
+
+struct ValidationConfig {
+  std::int64_t every = 0;      ///< steps; 0 = only at the end
+  std::int64_t sequences = 0;  ///< 0 = the whole split
+  bool at_end = true;
+};
+
+struct LogConfig {
+  std::int64_t console_every = 10;
+  std::int64_t stability_every = 10;
+  std::int64_t ranks_every = 10;
+};
+
+struct CheckpointConfig {
+  std::int64_t every = 0;  ///< steps; 0 = only at the end
+  std::int64_t keep = 2;   ///< newest ones that stay
+  bool at_end = true;
+};
+
+struct Config {
+  std::string device = "auto";  ///< auto | cpu | reference
+  RunConfig run;
+  ComputeConfig compute;
+  TrainingConfig training;
+  OptimizerConfig optimizer;
+  LearningRateConfig learning_rate;
+  CommunicationConfig communication;
+  DataConfig data;
+  ValidationConfig validation;
+  LogConfig log;
+  CheckpointConfig checkpoint;
+  ModelConfig model;
+};
+
+}  // namespace plumb
