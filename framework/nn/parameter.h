@@ -1,0 +1,78 @@
+// Parameters: declared by modules, owned by one ParameterStore in flat buffers.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "core/tensor.h"
+
+namespace plumb {
+
+/// How a tensor starts; drawn in float64 from (seed, name), so that it depends neither on the backend, nor on
+/// the order of declaration, nor on the world.
+struct InitRule {
+  enum class Kind { Constant, Normal, Uniform };
+  Kind kind = Kind::Constant;
+  double value = 0;  ///< constant; standard deviation; half-width of the interval
+
+  static InitRule constant(double value) { return {Kind::Constant, value}; }
+  static InitRule normal(double standard_deviation) { return {Kind::Normal, standard_deviation}; }
+  static InitRule uniform(double limit) { return {Kind::Uniform, limit}; }
+};
+
+/// One logical tensor. The views are empty until ParameterStore::allocate.
+struct Parameter {
+  std::string name;  ///< "blocks.3.attention.qkv.weight"
+  Shape shape;
+  InitRule init;
+  bool trainable = true;
+  bool weight_decay = true;
+  double learning_rate_scale = 1;
+
+  int index = -1;           ///< position in ParameterStore::trainable(), -1 when frozen
+  std::int64_t offset = 0;  ///< elements from the start of the flat buffers
+  Tensor value;             ///< master dtype
+  Tensor gradient;          ///< master dtype; empty when frozen
+  Tensor compute;           ///< compute dtype: `value` itself, or its rounded copy
+};
+
+/// Owns every parameter and gradient. Trainable tensors lie in the order in which backward finishes them (the
+/// reverse of declaration), each padded to 64 bytes; frozen ones follow and have no gradient.
+class ParameterStore {
+ public:
+  /// Declares a tensor; the address stays valid as long as the store. Names are unique.
+  Parameter* declare(Parameter parameter);
+  /// Lays out and allocates the flat buffers. No declaration afterwards.
+  void allocate(Backend& backend, DType compute);
+  /// Draws all values (float64, rounded to the master dtype) and the compute copies.
+  void initialize(Stream& stream, std::uint64_t seed);
+  /// Refreshes the compute copies from the values (after a checkpoint was loaded).
+  void refresh_compute(Stream& stream);
+
+  const std::deque<Parameter>& all() const { return parameters_; }
+  /// Trainable tensors in flat order; Parameter::index is the position here.
+  const std::vector<Parameter*>& trainable() const { return trainable_; }
+  Parameter* find(const std::string& name);
+  std::int64_t trainable_elements() const;  ///< logical, without padding
+  Tensor flat_gradient() const { return flat_gradient_; }
+  /// Bytes that allocate() takes, by name: "parameters", "gradients", "compute copies".
+  std::int64_t padded_elements() const { return padded_elements_; }
+  std::int64_t padded_trainable_elements() const { return padded_trainable_; }
+
+ private:
+  Backend* backend_ = nullptr;
+  DType compute_ = DType::Float32;
+  std::deque<Parameter> parameters_;
+  std::vector<Parameter*> trainable_;
+  std::int64_t padded_elements_ = 0, padded_trainable_ = 0;
+  Buffer values_, gradients_, compute_copies_;
+  Tensor flat_gradient_;
+};
+
+/// Values of a tensor under its rule: element i from RandomStream{seed, 0, low word of hash(name)}, index i.
+std::vector<double> draw_initial_values(const Parameter& parameter, std::uint64_t seed);
+
+}  // namespace plumb

@@ -1,0 +1,23 @@
+// Probes: where statistics are taken in one forward and backward pass. nn emits into these views; stability
+// owns the memory behind them and knows what the numbers mean.
+#pragma once
+
+#include <vector>
+
+#include "backend/ops/moments.h"
+#include "core/tensor.h"
+
+namespace plumb {
+
+/// K sublayers. Every view may be empty: then nothing is taken there. All are accumulated over micro-batches.
+struct Probes {
+  std::vector<MomentsView> stream;  ///< (K+1) the stream before sublayer k; [K] = the last one
+  std::vector<MomentsView> branch;  ///< (K) z of sublayer k
+  std::vector<Tensor>
+      stream_gradient_square;  ///< (K+1) x (1) float64: sum of (dL/dx_k)^2 over this rank's rows
+  std::vector<Tensor> branch_gradient_square;  ///< (K) x (1) float64
+  std::vector<Tensor> max_attention_logit;     ///< (K) x (1) float64, attention sublayers only
+  Tensor loss_sums;                            ///< (kHeadLossSums) float64; never empty
+};
+
+}  // namespace plumb
