@@ -53,7 +53,7 @@ class Backend {
   virtual void upload(Stream& stream, const void* host, void* device, std::size_t bytes) = 0;
   virtual void download(Stream& stream, const void* device, void* host, std::size_t bytes) = 0;
   /// The communicator for this backend's memory, or null where memory is the host's (comm/ then has one).
-  virtual std::unique_ptr<Communicator> make_communicator() { return nullptr; }
+  virtual std::unique_ptr<Communicator> make_communicator();
 
   virtual const NormOps& norm() const = 0;
   virtual const ResidualOps& residual() const = 0;

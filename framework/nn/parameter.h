@@ -25,18 +25,18 @@ struct InitRule {
 
 /// One logical tensor. The views are empty until ParameterStore::allocate.
 struct Parameter {
-  std::string name;  ///< "blocks.3.attention.qkv.weight"
-  Shape shape;
-  InitRule init;
+  std::string name{};  ///< "blocks.3.attention.qkv.weight"
+  Shape shape{};
+  InitRule init{};
   bool trainable = true;
   bool weight_decay = true;
   double learning_rate_scale = 1;
 
   int index = -1;           ///< position in ParameterStore::trainable(), -1 when frozen
   std::int64_t offset = 0;  ///< elements from the start of the flat buffers
-  Tensor value;             ///< master dtype
-  Tensor gradient;          ///< master dtype; empty when frozen
-  Tensor compute;           ///< compute dtype: `value` itself, or its rounded copy
+  Tensor value{};             ///< master dtype
+  Tensor gradient{};          ///< master dtype; empty when frozen
+  Tensor compute{};           ///< compute dtype: `value` itself, or its rounded copy
 };
 
 /// Owns every parameter and gradient. Trainable tensors lie in the order in which backward finishes them (the
@@ -72,7 +72,7 @@ class ParameterStore {
   Tensor flat_gradient_;
 };
 
-/// Values of a tensor under its rule: element i from RandomStream{seed, 0, low word of hash(name)}, index i.
+/// Values of a tensor under its rule: element i is drawn at index i of RandomStream{seed ^ hash(name), 0, 0}.
 std::vector<double> draw_initial_values(const Parameter& parameter, std::uint64_t seed);
 
 }  // namespace plumb

@@ -1,0 +1,37 @@
+// Matrix: a weight with an optional bias, and the three products with it.
+#pragma once
+
+#include <string>
+
+#include "nn/module.h"
+
+namespace plumb {
+
+class Matrix : public Module {
+ public:
+  /// Declares name.weight (out, in) and, if asked for, name.bias (out) starting at 0.
+  Matrix(const std::string& name, std::int64_t in, std::int64_t out, bool bias, InitRule init,
+         const ModelShape& shape, ParameterStore& store);
+
+  void plan(Backend& backend, ArenaPlan& plan) override;
+  std::vector<Parameter*> parameters() const override;
+
+  /// y (R,out) = x (R,in) W^T + bias; with_bias false leaves the bias to a fused op that follows.
+  void forward(const Context& context, const Tensor& x, const Tensor& y, bool with_bias = true) const;
+  /// dW += dy^T x, dbias += column sums of dy (when with_bias), and dx = dy W if dx is given.
+  void backward(const Context& context, const Tensor& x, const Tensor& dy, const Tensor& dx,
+                bool with_bias = true) const;
+
+  Tensor bias() const { return bias_ != nullptr ? bias_->value : Tensor(); }
+  Tensor bias_gradient() const { return bias_ != nullptr ? bias_->gradient : Tensor(); }
+  std::int64_t in() const { return in_; }
+  std::int64_t out() const { return out_; }
+
+ private:
+  std::int64_t in_, out_;
+  ModelShape shape_;
+  Parameter* weight_;
+  Parameter* bias_ = nullptr;
+};
+
+}  // namespace plumb

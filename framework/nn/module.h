@@ -1,0 +1,72 @@
+// Module: what every part of a model offers, and the Context that one pass hands to them all.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backend/arena.h"
+#include "backend/backend.h"
+#include "nn/parameter.h"
+#include "nn/probes.h"
+
+namespace plumb {
+
+/// Told by backward, in the same order on every rank, that a parameter's gradient is final for this pass.
+class GradientListener {
+ public:
+  virtual ~GradientListener() = default;
+  virtual void gradient_ready(const Parameter& parameter) = 0;
+  /// Called between ops, often: lets communication advance.
+  virtual void progress() = 0;
+};
+
+/// The shape that a model is planned for. Rows = batch * tokens.
+struct ModelShape {
+  std::int64_t batch = 1;   ///< B sequences of one micro-batch on this rank
+  std::int64_t tokens = 1;  ///< T
+  DType compute = DType::Float32;
+  bool keep_branches = false;  ///< branch outputs z stay readable after forward (plumb dump)
+
+  std::int64_t rows() const { return batch * tokens; }
+  DType master() const { return master_dtype(compute); }
+};
+
+/// One forward or backward pass over one micro-batch.
+struct Context {
+  Backend& backend;
+  Stream& stream;
+  const Arena& arena;
+  ModelShape shape;
+  std::uint64_t seed = 0;
+  Tensor counters;        ///< (2) int64 on the device: optimiser step, first global sequence (ops/random.h)
+  bool training = false;  ///< dropout and stochastic depth are on
+  const Probes* probes = nullptr;
+  GradientListener* listener = nullptr;
+
+  Tensor tensor(Slot slot) const { return arena.tensor(slot); }
+  Workspace workspace() const { return arena.workspace(); }
+};
+
+/// Declares its parameters in the constructor, its memory in plan(), and then runs.
+class Module {
+ public:
+  virtual ~Module() = default;
+  /// Asks for every slot and for the workspace of every op that forward and backward will call.
+  virtual void plan(Backend& backend, ArenaPlan& plan) = 0;
+  /// Its own parameters and those of its parts, in the order of declaration.
+  virtual std::vector<Parameter*> parameters() const = 0;
+};
+
+/// Tells the listener, if there is one, that these gradients are final.
+void announce_gradients(const Context& context, const std::vector<Parameter*>& parameters);
+
+/// The branch F of a sublayer: y = F(u).
+class Branch : public Module {
+ public:
+  /// u (R,C) -> y (R,C); u and y stay as they are until backward.
+  virtual void forward(const Context& context, const Tensor& u, const Tensor& y) = 0;
+  /// dy (R,C) -> du (R,C), overwritten; parameter gradients are accumulated. dy may be clobbered.
+  virtual void backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) = 0;
+};
+
+}  // namespace plumb

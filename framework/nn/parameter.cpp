@@ -1,0 +1,113 @@
+#include "nn/parameter.h"
+
+#include <utility>
+
+#include "core/hash.h"
+#include "core/rng.h"
+
+namespace plumb {
+namespace {
+
+constexpr std::int64_t kPaddingElements = 16;  // 64 bytes of fp32
+
+std::int64_t padded(std::int64_t elements) {
+  return (elements + kPaddingElements - 1) / kPaddingElements * kPaddingElements;
+}
+
+Tensor slice(const Buffer& buffer, std::int64_t offset, DType dtype, Shape shape) {
+  return Tensor(static_cast<char*>(buffer.data()) + offset * static_cast<std::int64_t>(size_of(dtype)), dtype,
+                shape);
+}
+
+}  // namespace
+
+Parameter* ParameterStore::declare(Parameter parameter) {
+  PLUMB_CHECK(backend_ == nullptr, "parameter '{}' declared after allocation", parameter.name);
+  PLUMB_CHECK(find(parameter.name) == nullptr, "two parameters are named '{}'", parameter.name);
+  parameters_.push_back(std::move(parameter));
+  return &parameters_.back();
+}
+
+Parameter* ParameterStore::find(const std::string& name) {
+  for (Parameter& parameter : parameters_) {
+    if (parameter.name == name) return &parameter;
+  }
+  return nullptr;
+}
+
+std::int64_t ParameterStore::trainable_elements() const {
+  std::int64_t sum = 0;
+  for (const Parameter* parameter : trainable_) sum += parameter->shape.elements();
+  return sum;
+}
+
+void ParameterStore::allocate(Backend& backend, DType compute) {
+  PLUMB_CHECK(backend_ == nullptr, "parameters are allocated once");
+  backend_ = &backend;
+  compute_ = compute;
+  const DType master = master_dtype(compute);
+  for (auto it = parameters_.rbegin(); it != parameters_.rend(); ++it) {
+    if (!it->trainable) continue;
+    it->index = static_cast<int>(trainable_.size());
+    trainable_.push_back(&*it);
+    it->offset = padded_elements_;
+    padded_elements_ += padded(it->shape.elements());
+  }
+  padded_trainable_ = padded_elements_;
+  for (Parameter& parameter : parameters_) {
+    if (parameter.trainable) continue;
+    parameter.offset = padded_elements_;
+    padded_elements_ += padded(parameter.shape.elements());
+  }
+  const auto bytes_of = [](std::int64_t elements, DType dtype) {
+    return static_cast<std::size_t>(elements) * size_of(dtype);
+  };
+  values_ = backend.allocate(bytes_of(padded_elements_, master));
+  gradients_ = backend.allocate(bytes_of(padded_trainable_, master));
+  if (compute != master) compute_copies_ = backend.allocate(bytes_of(padded_elements_, compute));
+  flat_gradient_ = Tensor(gradients_.data(), master, Shape{padded_trainable_});
+  for (Parameter& parameter : parameters_) {
+    parameter.value = slice(values_, parameter.offset, master, parameter.shape);
+    if (parameter.trainable)
+      parameter.gradient = slice(gradients_, parameter.offset, master, parameter.shape);
+    parameter.compute = compute == master
+                            ? parameter.value
+                            : slice(compute_copies_, parameter.offset, compute, parameter.shape);
+  }
+}
+
+void ParameterStore::initialize(Stream& stream, std::uint64_t seed) {
+  for (const Parameter& parameter : parameters_) {
+    const std::vector<double> values = draw_initial_values(parameter, seed);
+    if (parameter.value.dtype == DType::Float64) {
+      backend_->upload(stream, values.data(), parameter.value.data, parameter.value.bytes());
+    } else {
+      const std::vector<float> rounded(values.begin(), values.end());
+      backend_->upload(stream, rounded.data(), parameter.value.data, parameter.value.bytes());
+    }
+    stream.synchronize();
+  }
+  refresh_compute(stream);
+}
+
+void ParameterStore::refresh_compute(Stream& stream) {
+  if (compute_ == master_dtype(compute_)) return;
+  for (const Parameter& parameter : parameters_) {
+    backend_->elementwise().copy(stream, parameter.value, parameter.compute);
+  }
+}
+
+std::vector<double> draw_initial_values(const Parameter& parameter, std::uint64_t seed) {
+  const auto count = static_cast<std::size_t>(parameter.shape.elements());
+  std::vector<double> values(count, parameter.init.value);
+  if (parameter.init.kind == InitRule::Kind::Constant) return values;
+  const RandomStream random{seed ^ hash_text(parameter.name), 0, 0};
+  for (std::size_t i = 0; i < count; ++i) {
+    values[i] *= parameter.init.kind == InitRule::Kind::Normal
+                     ? random.normal(i)
+                     : 2.0 * static_cast<double>(random.word(i)) * 0x1p-32 - 1.0;
+  }
+  return values;
+}
+
+}  // namespace plumb

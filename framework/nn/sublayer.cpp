@@ -1,0 +1,229 @@
+#include "nn/sublayer.h"
+
+#include "nn/attention.h"
+#include "nn/feed_forward.h"
+#include "nn/init.h"
+#include "nn/linear_branch.h"
+
+namespace plumb {
+namespace {
+
+std::unique_ptr<Branch> make_branch(const ModelConfig& model, const SublayerConfig& config,
+                                    const std::string& kind, const std::string& name,
+                                    const DepthPosition& position, const ModelShape& shape,
+                                    ParameterStore& store) {
+  const bool ends_in_norm = norm_kind_from_name(config.norm.out.kind, model.norm_kind) != NormKind::None;
+  const std::int64_t width = model.width;
+  const auto init = [&](MatrixRole role, std::int64_t in, std::int64_t out) {
+    return matrix_init(model.init, role, in, out, position.sublayers, ends_in_norm);
+  };
+  if (kind == "attention") {
+    const std::int64_t heads_width = model.heads * model.resolved_head_width();
+    // Xavier sees W_Q, W_K and W_V as three (width, heads_width) matrices.
+    return std::make_unique<Attention>(model, config, name, position.sublayer,
+                                       init(MatrixRole::Inner, width, heads_width),
+                                       init(MatrixRole::Projection, heads_width, width), shape, store);
+  }
+  if (kind == "ffn") {
+    const std::int64_t hidden = ffn_hidden_width(model, activation_from_name(config.activation));
+    return std::make_unique<FeedForward>(model, config, name, init(MatrixRole::Inner, width, hidden),
+                                         init(MatrixRole::Projection, hidden, width), shape, store);
+  }
+  if (kind == "linear") {
+    return std::make_unique<LinearBranch>(model, name, init(MatrixRole::Projection, width, width), shape,
+                                          store);
+  }
+  fail_input("sublayer kind '{}' is unknown; known: attention, ffn, linear", kind);
+}
+
+}  // namespace
+
+Sublayer::Sublayer(const ModelConfig& model, const SublayerConfig& config, const std::string& kind,
+                   const std::string& name, const DepthPosition& position, const ModelShape& shape,
+                   ParameterStore& store, StepValues& values)
+    : kind_(kind),
+      name_(name),
+      position_(position),
+      shape_(shape),
+      width_(model.width),
+      dropout_(model.dropout_branch),
+      norm_in_(config.norm.in, model.norm_kind, name + ".norm_in", {.width = width_}, shape, store),
+      branch_(make_branch(model, config, kind, name, position, shape, store)),
+      norm_out_(config.norm.out, model.norm_kind, name + ".norm_out", {.width = width_}, shape, store),
+      norm_post_(config.norm.post, model.norm_kind, name + ".norm_post", {.width = width_}, shape, store),
+      a_(config.residual.a, name + ".a", position, width_, RandomPurpose::KnobA, store, values),
+      b_(config.residual.b, name + ".b", position, width_, RandomPurpose::KnobB, store, values),
+      c_(config.residual.c, name + ".c", position, width_, RandomPurpose::KnobC, store, values),
+      e_(config.residual.e, name + ".e", position, width_, RandomPurpose::KnobE, store, values),
+      p_(config.residual.p, name + ".p", position, width_, RandomPurpose::KnobP, store, values) {
+  const auto append = [&](const Module& part) {
+    for (Parameter* parameter : part.parameters()) parameters_.push_back(parameter);
+  };
+  append(norm_in_);
+  append(*branch_);
+  append(norm_out_);
+  append(norm_post_);
+  for (const Knob* knob : {&a_, &b_, &c_, &e_, &p_}) {
+    if (knob->parameter() != nullptr) parameters_.push_back(knob->parameter());
+  }
+}
+
+bool Sublayer::needs_branch_in_backward() const {
+  return b_.parameter() != nullptr || p_.parameter() != nullptr || shape_.keep_branches;
+}
+
+ResidualForward Sublayer::residual_forward_arguments(const Context* context) const {
+  ResidualForward arguments;
+  arguments.rows_per_sequence = shape_.tokens;
+  arguments.tie_skip = a_.config().tie_to_branch;
+  if (context == nullptr) return arguments;
+  if (!arguments.tie_skip) arguments.a = a_.coefficient(*context);
+  arguments.b = b_.coefficient(*context);
+  if (has_block_skip()) arguments.e = e_.coefficient(*context);
+  if (!norm_post_.present()) arguments.p = p_.coefficient(*context);
+  arguments.workspace = context->workspace();
+  return arguments;
+}
+
+ResidualBackward Sublayer::residual_backward_arguments(const Context* context) const {
+  ResidualBackward arguments;
+  arguments.rows_per_sequence = shape_.tokens;
+  arguments.tie_skip = a_.config().tie_to_branch;
+  if (context == nullptr) return arguments;
+  if (!arguments.tie_skip) {
+    arguments.a = a_.coefficient(*context);
+    arguments.da = a_.gradient();
+  }
+  arguments.b = b_.coefficient(*context);
+  arguments.db = b_.gradient();
+  if (has_block_skip()) {
+    arguments.e = e_.coefficient(*context);
+    arguments.de = e_.gradient();
+  }
+  if (!norm_post_.present()) {
+    arguments.p = p_.coefficient(*context);
+    arguments.dp = p_.gradient();
+  }
+  arguments.workspace = context->workspace();
+  return arguments;
+}
+
+void Sublayer::plan(Backend& backend, ArenaPlan& plan) {
+  const std::int64_t rows = shape_.rows();
+  const auto keep = [&](const char* suffix) {
+    return plan.persistent(name_ + suffix, shape_.compute, {rows, width_});
+  };
+  const ArenaScope scope(plan);
+  const auto scratch = [&](const char* suffix) {
+    return plan.transient(name_ + suffix, shape_.compute, {rows, width_});
+  };
+  if (transforms_input()) u_ = keep(".u");
+  if (norm_out_.present()) y_ = keep(".y");
+  z_ = needs_branch_in_backward() ? keep(".z") : scratch(".z");
+  if (norm_post_.present()) s_ = keep(".s");
+  dz_ = scratch(".dz");
+  du_ = scratch(".du");
+  for (Knob* knob : {&a_, &b_, &c_, &e_, &p_}) knob->plan(shape_, plan);
+  for (Module* part : std::initializer_list<Module*>{&norm_in_, branch_.get(), &norm_out_, &norm_post_}) {
+    part->plan(backend, plan);
+  }
+
+  const Tensor row(nullptr, shape_.compute, {rows, width_});
+  const Tensor vector(nullptr, shape_.master(), {width_});
+  const Tensor column(nullptr, DType::Float64, {width_});
+  const MomentsView moments{Tensor(nullptr, DType::Float64, {kMomentScalars}), column, column, column};
+  ResidualForward forward = residual_forward_arguments(nullptr);
+  forward.x = forward.z = forward.x_block = forward.out = row;
+  forward.stream_moments = forward.branch_moments = moments;
+  plan.require_workspace(backend.residual().residual_forward_workspace(forward));
+  ResidualBackward backward = residual_backward_arguments(nullptr);
+  backward.x = backward.z = backward.x_block = backward.dout = backward.dx = backward.dz = backward.dx_block =
+      row;
+  backward.da.feature = backward.db.feature = backward.de.feature = backward.dp.feature = vector;
+  plan.require_workspace(backend.residual().residual_backward_workspace(backward));
+}
+
+void Sublayer::apply_branch_dropout(const Context& context, const Tensor& z) const {
+  if (dropout_ == 0 || !context.training) return;
+  const RandomSite site{context.seed, random_site(position_.sublayer, RandomPurpose::BranchDropout),
+                        context.counters};
+  context.backend.random().dropout(
+      context.stream,
+      {.probability = dropout_, .site = site, .rows_per_sequence = shape_.tokens, .x = z, .y = z});
+}
+
+void Sublayer::forward(const Context& context, const Tensor& x, const Tensor& x_block, const Tensor& out) {
+  for (const Knob* knob : {&a_, &b_, &c_, &e_, &p_}) knob->draw(context);
+  const auto k = static_cast<std::size_t>(position_.sublayer);
+  const Probes* probes = context.probes;
+
+  Tensor u = x;
+  if (transforms_input()) {
+    u = context.tensor(u_);
+    norm_in_.forward(context, x, u, c_.coefficient(context));
+  }
+  const Tensor z = context.tensor(z_);
+  if (norm_out_.present()) {
+    const Tensor y = context.tensor(y_);
+    branch_->forward(context, u, y);
+    norm_out_.forward(context, y, z);
+  } else {
+    branch_->forward(context, u, z);
+  }
+  apply_branch_dropout(context, z);
+
+  const MomentsView stream_moments =
+      probes != nullptr && !probes->stream.empty() ? probes->stream[k + 1] : MomentsView{};
+  ResidualForward residual = residual_forward_arguments(&context);
+  residual.x = x;
+  residual.z = z;
+  if (has_block_skip()) residual.x_block = x_block;
+  residual.out = norm_post_.present() ? context.tensor(s_) : out;
+  if (probes != nullptr && !probes->branch.empty()) residual.branch_moments = probes->branch[k];
+  if (!norm_post_.present()) residual.stream_moments = stream_moments;
+  context.backend.residual().residual_forward(context.stream, residual);
+  if (norm_post_.present()) {
+    norm_post_.forward(context, residual.out, out, p_.coefficient(context), stream_moments);
+  }
+}
+
+void Sublayer::backward(const Context& context, const Tensor& x, const Tensor& x_block,
+                        const Tensor& gradient, const Tensor& dx_block) {
+  if (norm_post_.present()) {
+    norm_post_.backward(context, context.tensor(s_), gradient, gradient, false, p_.coefficient(context),
+                        p_.gradient());
+  }
+  const Tensor dz = context.tensor(dz_);
+  ResidualBackward residual = residual_backward_arguments(&context);
+  residual.x = x;
+  if (needs_branch_in_backward()) residual.z = context.tensor(z_);
+  if (has_block_skip()) {
+    residual.x_block = x_block;
+    residual.dx_block = dx_block;
+  }
+  residual.dout = gradient;
+  residual.dx = gradient;
+  residual.dz = dz;
+  context.backend.residual().residual_backward(context.stream, residual);
+
+  const Probes* probes = context.probes;
+  if (probes != nullptr && !probes->branch_gradient_square.empty()) {
+    const Tensor list[] = {dz};
+    context.backend.elementwise().sum_of_squares(
+        context.stream, list, probes->branch_gradient_square[static_cast<std::size_t>(position_.sublayer)],
+        true);
+  }
+  apply_branch_dropout(context, dz);
+  if (norm_out_.present()) norm_out_.backward(context, context.tensor(y_), dz, dz, false);
+  const Tensor du = context.tensor(du_);
+  branch_->backward(context, transforms_input() ? context.tensor(u_) : x, dz, du);
+  if (transforms_input()) {
+    norm_in_.backward(context, x, du, gradient, /*accumulate=*/true, c_.coefficient(context), c_.gradient());
+  } else {
+    context.backend.elementwise().add(context.stream, du, gradient);
+  }
+
+  announce_gradients(context, parameters_);
+}
+
+}  // namespace plumb

@@ -1,0 +1,78 @@
+// Transformer: embedding, K sublayers, final norm, head and loss.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "config/model_config.h"
+#include "nn/module.h"
+#include "nn/norm_layer.h"
+#include "nn/step_values.h"
+#include "nn/sublayer.h"
+
+namespace plumb {
+
+/// A decoder (or, with causal = false, encoder) Transformer for one micro-batch shape on one backend.
+///   x_0 = dropout( N_emb( embedding_scale tok[id] + pos[t] ) );  x_{k+1} = sublayer_k(x_k);
+///   logits = N_final(x_K) W_head^T + b_head;  loss as in backend/ops/head_loss.h.
+/// Life: construct (declares parameters), store.allocate, plan, make the Arena, then passes.
+class Transformer : public Module {
+ public:
+  Transformer(const ModelConfig& config, std::int64_t vocabulary, const ModelShape& shape,
+              ParameterStore& store);
+
+  void plan(Backend& backend, ArenaPlan& plan) override;
+  std::vector<Parameter*> parameters() const override;
+  /// After the store was allocated: memory for the knobs that are read from the device.
+  void allocate(Backend& backend) { step_values_.allocate(backend, shape_.master()); }
+  /// Uploads what depends on the optimiser step (knobs scheduled over time). Before the first forward of a
+  /// step.
+  void begin_step(Stream& stream, std::int64_t step) { step_values_.upload(stream, step); }
+
+  /// ids, targets: (B*T) int32 on the device. Adds to probes->loss_sums and to every probe that is there.
+  void forward(const Context& context, const Tensor& ids, const Tensor& targets);
+  /// After forward on the same micro-batch. Gradients of loss * targets * gradient_scale are accumulated,
+  /// that is of the mean over the global batch when gradient_scale = 1 / (targets of the global batch).
+  void backward(const Context& context, const Tensor& ids, const Tensor& targets, double gradient_scale);
+
+  std::int64_t sublayers() const { return static_cast<std::int64_t>(sublayers_.size()); }
+  const Sublayer& sublayer(std::int64_t k) const { return *sublayers_[static_cast<std::size_t>(k)]; }
+  const ModelConfig& config() const { return config_; }
+  const ModelShape& shape() const { return shape_; }
+  std::int64_t vocabulary() const { return vocabulary_; }
+
+  /// The stream before sublayer k of the last forward pass, k = 0..K (B*T, C).
+  Tensor stream(const Context& context, std::int64_t k) const;
+  /// N_final(x_K) (B*T, C) of the last forward pass.
+  Tensor head_input(const Context& context) const;
+  /// Head weight (V, C) in the compute dtype, and its bias (V) or nothing.
+  Tensor head_weight() const;
+  Tensor head_bias() const;
+
+ private:
+  void embed(const Context& context, const Tensor& ids);
+  void embed_backward(const Context& context, const Tensor& ids, const Tensor& gradient);
+  void embedding_dropout(const Context& context, const Tensor& x) const;
+  void probe_stream_gradient(const Context& context, const Tensor& gradient, std::int64_t k) const;
+  std::int64_t block_of(std::int64_t k) const { return k / static_cast<std::int64_t>(config_.block.size()); }
+  bool starts_block(std::int64_t k) const { return k % static_cast<std::int64_t>(config_.block.size()) == 0; }
+
+  ModelConfig config_;
+  std::int64_t vocabulary_;
+  ModelShape shape_;
+  StepValues step_values_;
+  Parameter* token_table_;
+  Parameter* position_table_ = nullptr;
+  NormLayer embedding_norm_;
+  std::vector<std::unique_ptr<Sublayer>> sublayers_;
+  NormLayer final_norm_;
+  Parameter *head_weight_ = nullptr, *head_bias_ = nullptr;
+  std::vector<Parameter*> head_parameters_, embedding_parameters_;
+  Slot raw_embedding_, head_input_, log_z_, gradient_, block_gradient_;
+  std::vector<Slot> stream_;
+};
+
+/// "blocks.3.ffn", and "blocks.3.ffn_1" for a second sublayer of the same kind in a block.
+std::string sublayer_name(const ModelConfig& config, std::int64_t sublayer);
+
+}  // namespace plumb
