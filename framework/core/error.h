@@ -48,7 +48,7 @@ template <class... Args>
 }  // namespace plumb
 
 /// Checks an internal contract: PLUMB_CHECK(a == b, "widths differ: {} and {}", a, b).
-#define PLUMB_CHECK(condition, ...)                                                            \
-  do {                                                                                         \
+#define PLUMB_CHECK(condition, ...)                                                                  \
+  do {                                                                                               \
     if (!(condition)) ::plumb::fail_check(#condition, __FILE__, __LINE__, fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -1,5 +1,5 @@
-// Logging for people: spdlog behind a few functions, so that headers stay light. Rank 0 speaks on the console;
-// the other ranks only warn.
+// Logging for people: spdlog behind a few functions, so that headers stay light. Rank 0 speaks on the
+// console; the other ranks only warn.
 #pragma once
 
 #include <fmt/format.h>

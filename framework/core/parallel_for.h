@@ -23,7 +23,8 @@ void run_on_threads(int threads, void (*body)(void* context, int thread), void* 
 /// n <= grain all work is done on the calling thread, as chunk 0 = [0, n) (one call).
 template <class Body>
 void parallel_chunks(std::int64_t n, std::int64_t grain, Body&& body) {
-  const auto threads = static_cast<int>(std::min<std::int64_t>(thread_count(), (n + grain - 1) / std::max<std::int64_t>(grain, 1)));
+  const auto threads = static_cast<int>(
+      std::min<std::int64_t>(thread_count(), (n + grain - 1) / std::max<std::int64_t>(grain, 1)));
   if (threads <= 1) {
     if (n > 0) body(0, std::int64_t{0}, n);
     return;

@@ -32,7 +32,8 @@ struct RandomStream {
 
   /// Words 4*block .. 4*block+3 of the stream.
   std::array<std::uint32_t, 4> block(std::uint64_t index) const {
-    return philox(seed, {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), step, site});
+    return philox(seed,
+                  {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), step, site});
   }
   std::uint32_t word(std::uint64_t index) const { return block(index / 4)[index % 4]; }
   /// Uniform in [0, 1) with 24 bits: the value that dropout compares with its probability.
@@ -40,7 +41,8 @@ struct RandomStream {
   /// Standard normal, float64 Box-Muller on two words of block `index`.
   double normal(std::uint64_t index) const {
     const auto words = block(index);
-    const double u = (static_cast<double>((std::uint64_t{words[0]} << 21) ^ (words[1] >> 11)) + 0.5) * 0x1p-53;
+    const double u =
+        (static_cast<double>((std::uint64_t{words[0]} << 21) ^ (words[1] >> 11)) + 0.5) * 0x1p-53;
     const double v = static_cast<double>((std::uint64_t{words[2]} << 21) ^ (words[3] >> 11)) * 0x1p-53;
     return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586 * v);
   }

@@ -23,8 +23,8 @@ Tensor Tensor::columns(std::int64_t first, std::int64_t count) const {
 }
 
 Tensor Tensor::row_range(std::int64_t first, std::int64_t count) const {
-  PLUMB_CHECK(first >= 0 && first + count <= rows(), "rows {}..{} of a tensor of {} rows", first, first + count,
-              rows());
+  PLUMB_CHECK(first >= 0 && first + count <= rows(), "rows {}..{} of a tensor of {} rows", first,
+              first + count, rows());
   Tensor view(offset_by(*this, first * row_stride), dtype, Shape{count, cols()});
   view.row_stride = row_stride;
   return view;
