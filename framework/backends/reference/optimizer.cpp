@@ -1,0 +1,98 @@
+#include <algorithm>
+#include <cmath>
+
+#include "backends/reference/arguments.h"
+#include "backends/reference/ops.h"
+#include "backends/reference/scalar_access.h"
+
+namespace plumb::reference {
+namespace {
+
+/// Runs new_value(tensor views, i) over every tensor and takes the statistics of the change.
+template <class NewValue>
+void update_all(const char* op, const Tensor& step_scalars, const UpdateStatistics& statistics,
+                std::span<const UpdateTensor> tensors, bool has_variance, NewValue&& new_value) {
+  const Vector<double> scalars(op, "step_scalars", step_scalars, kStepScalars);
+  const bool skip = scalars[kStepSkipFactor] == 0;
+  const auto count = static_cast<std::int64_t>(tensors.size());
+  const auto update_square = Vector<double>::optional(op, "update_square", statistics.update_square, count);
+  const auto parameter_square =
+      Vector<double>::optional(op, "parameter_square", statistics.parameter_square, count);
+
+  for (std::int64_t n = 0; n < count; ++n) {
+    const UpdateTensor& tensor = tensors[static_cast<std::size_t>(n)];
+    with_scalar(op, tensor.parameter.dtype, [&](auto scalar) {
+      using T = decltype(scalar);
+      const std::int64_t elements = tensor.parameter.elements();
+      const Vector<T> parameter(op, "parameter", tensor.parameter, elements);
+      const Vector<T> gradient(op, "gradient", tensor.gradient, elements);
+      const Vector<T> momentum(op, "momentum", tensor.momentum, elements);
+      const auto variance =
+          Vector<T>::optional(op, "variance", has_variance ? tensor.variance : Tensor(), elements);
+      PLUMB_CHECK(variance || !has_variance, "{}: tensor {} has no variance", op, n);
+      const bool copied = tensor.compute_copy.defined();
+      if (copied)
+        require_vector(op, "compute_copy", tensor.compute_copy, tensor.compute_copy.dtype, elements);
+      double changes = 0, squares = 0;
+      for (std::int64_t i = 0; i < elements; ++i) {
+        const double old_value = parameter[i];
+        squares += old_value * old_value;
+        if (skip) continue;
+        const double clipped = scalars[kStepClipFactor] * gradient[i];
+        parameter[i] = static_cast<T>(new_value(tensor, momentum, variance, scalars, i, old_value, clipped));
+        changes += (parameter[i] - old_value) * (parameter[i] - old_value);
+        if (copied) store(tensor.compute_copy.reshaped(Shape{1, elements}), 0, i, parameter[i]);
+      }
+      if (update_square) update_square[n] = changes;
+      if (parameter_square) parameter_square[n] = squares;
+    });
+  }
+}
+
+}  // namespace
+
+void ReferenceOptimizer::adamw(Stream&, const AdamW& arguments, std::span<const UpdateTensor> tensors) const {
+  update_all("adamw", arguments.step_scalars, arguments.statistics, tensors, true,
+             [&](const UpdateTensor& tensor, auto& momentum, auto& variance, auto& scalars, std::int64_t i,
+                 double old_value, double gradient) {
+               using T = std::remove_cvref_t<decltype(momentum[i])>;
+               const double beta1 = arguments.beta1, beta2 = arguments.beta2;
+               const double m = beta1 * momentum[i] + (1 - beta1) * gradient;
+               const double v = beta2 * variance[i] + (1 - beta2) * gradient * gradient;
+               momentum[i] = static_cast<T>(m);
+               variance[i] = static_cast<T>(v);
+               const double learning_rate = scalars[kStepLearningRate] * tensor.learning_rate_scale;
+               const double direction =
+                   (m / scalars[kStepBiasCorrection1]) /
+                   (std::sqrt(v / scalars[kStepBiasCorrection2]) + arguments.epsilon * tensor.epsilon_scale);
+               return old_value - learning_rate * (direction + tensor.weight_decay * old_value);
+             });
+}
+
+void ReferenceOptimizer::sgd_momentum(Stream&, const SgdMomentum& arguments,
+                                      std::span<const UpdateTensor> tensors) const {
+  update_all("sgd_momentum", arguments.step_scalars, arguments.statistics, tensors, false,
+             [&](const UpdateTensor& tensor, auto& momentum, auto&, auto& scalars, std::int64_t i,
+                 double old_value, double gradient) {
+               using T = std::remove_cvref_t<decltype(momentum[i])>;
+               const double velocity = arguments.momentum * momentum[i] + gradient;
+               momentum[i] = static_cast<T>(velocity);
+               const double learning_rate = scalars[kStepLearningRate] * tensor.learning_rate_scale;
+               return old_value - learning_rate * (velocity + tensor.weight_decay * old_value);
+             });
+}
+
+void ReferenceOptimizer::clip(Stream&, const Clip& arguments) const {
+  const Vector<double> squares("clip", "squares", arguments.squares, arguments.squares.elements());
+  const Vector<double> scalars("clip", "step_scalars", arguments.step_scalars, kStepScalars);
+  double sum = 0;
+  for (std::int64_t n = 0; n < arguments.squares.elements(); ++n) sum += squares[n];
+  const double norm = std::sqrt(sum);
+  const bool finite = std::isfinite(norm);
+  const bool clipped = arguments.max_norm > 0 && norm > arguments.max_norm;
+  scalars[kStepGradientNorm] = norm;
+  scalars[kStepClipFactor] = !finite ? 0.0 : clipped ? arguments.max_norm / norm : 1.0;
+  scalars[kStepSkipFactor] = finite ? 1.0 : 0.0;
+}
+
+}  // namespace plumb::reference
