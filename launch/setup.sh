@@ -58,3 +58,32 @@ if [ ${#missing_optional[@]} -gt 0 ]; then
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing_optional[@]}" >/dev/null ||
     echo "setup: ${missing_optional[*]} could not be installed; the quick start will use the built-in synthetic language"
 fi
+
+# The sample text: the King James Bible as Debian packages it, one verse per line.
+text=data/king-james.txt
+expected_lines=31102
+expected_bytes=4404412
+if [ -s "$text" ]; then
+  echo "setup: sample text is there ($text)"
+elif command -v bible >/dev/null; then
+  mkdir -p data
+  bible -f gen1:1-rev22:21 </dev/null >"$text.partial"
+  lines=$(wc -l <"$text.partial")
+  bytes=$(wc -c <"$text.partial")
+  if [ "$lines" = "$expected_lines" ] && [ "$bytes" = "$expected_bytes" ]; then
+    mv "$text.partial" "$text"
+    echo "setup: sample text written to $text ($lines lines, $bytes bytes)"
+  else
+    rm -f "$text.partial"
+    echo "setup: bible-kjv printed $lines lines, $bytes bytes instead of $expected_lines, $expected_bytes:" \
+      "not used; the quick start will use the built-in synthetic language" >&2
+  fi
+else
+  echo "setup: no sample text (package bible-kjv); the quick start will use the built-in synthetic language"
+fi
+
+# Optional hardware: said here so that nobody wonders what the build will use.
+if command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]; then
+  echo "setup: a CUDA toolkit is installed; this version of Plumb has no CUDA backend yet and runs on the CPU"
+fi
+echo "setup: done"

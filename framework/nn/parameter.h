@@ -34,9 +34,9 @@ struct Parameter {
 
   int index = -1;           ///< position in ParameterStore::trainable(), -1 when frozen
   std::int64_t offset = 0;  ///< elements from the start of the flat buffers
-  Tensor value{};             ///< master dtype
-  Tensor gradient{};          ///< master dtype; empty when frozen
-  Tensor compute{};           ///< compute dtype: `value` itself, or its rounded copy
+  Tensor value{};           ///< master dtype
+  Tensor gradient{};        ///< master dtype; empty when frozen
+  Tensor compute{};         ///< compute dtype: `value` itself, or its rounded copy
 };
 
 /// Owns every parameter and gradient. Trainable tensors lie in the order in which backward finishes them (the

@@ -1,0 +1,62 @@
+#include "nn/engine.h"
+
+namespace plumb {
+
+Engine::Engine(const ModelConfig& config, std::int64_t vocabulary, const ModelShape& shape,
+               std::uint64_t seed, Backend& backend)
+    : backend_(backend), seed_(seed), stream_(backend.create_stream()) {
+  model_ = std::make_unique<Transformer>(config, vocabulary, shape, parameters_);
+  parameters_.allocate(backend, shape.compute);
+  model_->allocate(backend);
+  model_->plan(backend, plan_);
+  arena_ = std::make_unique<Arena>(backend, plan_);
+
+  const std::size_t rows = static_cast<std::size_t>(shape.rows());
+  const std::size_t padded_rows = (rows * sizeof(std::int32_t) + 63) / 64 * 64;
+  batch_buffer_ = backend.allocate(2 * padded_rows + 64);
+  auto* base = static_cast<char*>(batch_buffer_.data());
+  inputs_ = Tensor(base, DType::Int32, {shape.rows()});
+  targets_ = Tensor(base + padded_rows, DType::Int32, {shape.rows()});
+  counters_ = Tensor(base + 2 * padded_rows, DType::Int64, {2});
+}
+
+Context Engine::context(const Probes* probes, bool training, GradientListener* listener) {
+  return Context{.backend = backend_,
+                 .stream = *stream_,
+                 .arena = *arena_,
+                 .shape = model_->shape(),
+                 .seed = seed_,
+                 .counters = counters_,
+                 .training = training,
+                 .probes = probes,
+                 .listener = listener};
+}
+
+void Engine::begin_step(std::int64_t step) {
+  host_counters_[0] = step;
+  model_->begin_step(*stream_, step);
+}
+
+void Engine::zero_gradients() { backend_.elementwise().fill(*stream_, parameters_.flat_gradient(), 0); }
+
+void Engine::upload_batch(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
+                          std::uint64_t first_sequence) {
+  PLUMB_CHECK(
+      static_cast<std::int64_t>(inputs.size()) == inputs_.elements() && inputs.size() == targets.size(),
+      "a batch of {} tokens for a model planned for {}", inputs.size(), inputs_.elements());
+  host_counters_[1] = static_cast<std::int64_t>(first_sequence);
+  backend_.upload(*stream_, inputs.data(), inputs_.data, inputs_.bytes());
+  backend_.upload(*stream_, targets.data(), targets_.data, targets_.bytes());
+  backend_.upload(*stream_, host_counters_, counters_.data, counters_.bytes());
+}
+
+void Engine::forward(const Probes& probes, bool training) {
+  model_->forward(context(&probes, training), inputs_, targets_);
+}
+
+void Engine::backward(const Probes& probes, double gradient_scale, GradientListener* listener,
+                      bool training) {
+  model_->backward(context(&probes, training, listener), inputs_, targets_, gradient_scale);
+}
+
+}  // namespace plumb

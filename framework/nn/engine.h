@@ -1,0 +1,60 @@
+// Engine: one model on one backend, ready to run: parameters, arena, batch buffers. Shared by every
+// subcommand that runs a model; it knows nothing of optimisers, files or ranks.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "backend/arena.h"
+#include "backend/backend.h"
+#include "config/model_config.h"
+#include "nn/transformer.h"
+
+namespace plumb {
+
+class Engine {
+ public:
+  /// Everything is allocated here; afterwards no tensor or device memory is. `shape.batch` is the
+  /// micro-batch.
+  Engine(const ModelConfig& config, std::int64_t vocabulary, const ModelShape& shape, std::uint64_t seed,
+         Backend& backend);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// Draws the initial values (from the seed).
+  void initialize() { parameters_.initialize(*stream_, seed_); }
+  /// Knobs that depend on the optimiser step, and the step that dropout is drawn for.
+  void begin_step(std::int64_t step);
+  void zero_gradients();
+  /// inputs, targets: (B*T) int32 on the host, which may be reused when the call returns. first_sequence:
+  /// global index of the first sequence, for dropout.
+  void upload_batch(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
+                    std::uint64_t first_sequence);
+  /// Forward pass of the uploaded batch; adds to the probes (loss_sums at least).
+  void forward(const Probes& probes, bool training);
+  /// Backward pass after forward with the same probes and training flag; see Transformer::backward.
+  void backward(const Probes& probes, double gradient_scale, GradientListener* listener, bool training);
+
+  Backend& backend() { return backend_; }
+  Stream& stream() { return *stream_; }
+  ParameterStore& parameters() { return parameters_; }
+  Transformer& model() { return *model_; }
+  const ArenaPlan& plan() const { return plan_; }
+  /// For reading activations of the last pass (Transformer::stream and others).
+  Context context(const Probes* probes, bool training, GradientListener* listener = nullptr);
+
+ private:
+  Backend& backend_;
+  std::uint64_t seed_;
+  std::unique_ptr<Stream> stream_;
+  ParameterStore parameters_;
+  std::unique_ptr<Transformer> model_;
+  ArenaPlan plan_;
+  std::unique_ptr<Arena> arena_;
+  Buffer batch_buffer_;
+  Tensor inputs_, targets_, counters_;
+  std::int64_t host_counters_[2] = {0, 0};
+};
+
+}  // namespace plumb

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Builds everything and runs the tests.
+#   launch/test.sh          setup, build, the fast tests
+#   launch/test.sh --all    also the style check, the slower tests and the fast tests under sanitizers;
+#                           left out: the labels long, emulation-full and gpu (printed with their commands)
+# Safe to run again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+all=0
+case "${1:-}" in
+  "") ;;
+  --all) all=1 ;;
+  *) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2 ;;
+esac
+
+launch/setup.sh
+. launch/environment.sh
+
+echo "test: configuring and building (build/release)"
+cmake --preset release
+cmake --build --preset release
+
+if [ "$all" = 0 ]; then
+  ctest --preset release -L fast -j2
+  exit 0
+fi
+
+echo "test: style"
+git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format --dry-run -Werror
+echo "test: style is clean"
+
+skipped='^(long|emulation-full|gpu)$'
+status=0
+ctest --preset release -LE "$skipped" -j2 || status=1
+
+echo "test: configuring and building under address and undefined-behaviour sanitizers (build/sanitize)"
+cmake --preset sanitize
+cmake --build --preset sanitize
+LSAN_OPTIONS="suppressions=$PWD/tests/sanitizer/leaks.txt:print_suppressions=0" \
+  UBSAN_OPTIONS=print_stacktrace=1 \
+  ctest --preset sanitize -L fast -j2 || status=1
+
+for label in long emulation-full gpu; do
+  echo "test: not run: label $label (ctest --preset release -L $label)"
+done
+exit $status

@@ -1,0 +1,74 @@
+// The subcommands of `plumb`: options as the command line gives them, and one function each. Every function
+// returns the exit status; faults are thrown (InputError: status 2, anything else: status 1).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace plumb {
+
+struct TrainOptions {
+  std::vector<std::string> configs;
+  std::vector<std::string> overrides;  ///< a.b.c=value
+  std::string resume;                  ///< "" | auto | path of a checkpoint
+};
+int run_train(const TrainOptions& options);
+
+struct EvalOptions {
+  std::string checkpoint;
+  std::string split = "validation";  ///< train | validation | path of a token file
+  std::int64_t sequences = 0;        ///< 0 = the whole split
+  std::string device = "auto";
+};
+int run_eval(const EvalOptions& options);
+
+struct GenerateOptions {
+  std::string checkpoint;
+  std::string prompt = "\n";
+  std::int64_t tokens = 256;
+  double temperature = 1;
+  std::int64_t top_k = 0;  ///< 0 = all
+  std::uint64_t seed = 1;
+  std::string device = "auto";
+};
+int run_generate(const GenerateOptions& options);
+
+struct DataPrepareOptions {
+  std::vector<std::string> inputs;
+  std::string output;
+  std::string tokenizer = "byte";
+  double validation_fraction = 0.05;
+  std::string layout = "llmc";  ///< llmc (with header) | nanogpt (without)
+};
+int run_data_prepare(const DataPrepareOptions& options);
+
+struct DataDescribeOptions {
+  std::string train, validation;
+  bool json = false;
+};
+int run_data_describe(const DataDescribeOptions& options);
+
+struct DataSynthesizeOptions {
+  std::string output;
+  std::int64_t bytes = 4'000'000;
+  std::uint64_t seed = 1;
+};
+int run_data_synthesize(const DataSynthesizeOptions& options);
+
+struct DumpOptions {
+  std::vector<std::string> configs;
+  std::vector<std::string> overrides;
+  std::string output = "dump.safetensors";
+  std::int64_t step = 0;
+};
+int run_dump(const DumpOptions& options);
+
+struct PlacementsOptions {
+  std::string name;  ///< "" = the table of all
+};
+int run_placements(const PlacementsOptions& options);
+
+int run_doctor();
+
+}  // namespace plumb

@@ -1,0 +1,148 @@
+// The `plumb` program: parses the command line, runs one subcommand, turns an error into one line and a
+// status.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <functional>
+
+#include "commands.h"
+#include "config/reference.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "session.h"
+#include "version.h"
+
+namespace plumb {
+namespace {
+
+using Action = std::function<int()>;
+
+void add_train(CLI::App& app, TrainOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand("train", "Train; under mpirun every rank runs the same line");
+  command->add_option("config", options.configs, "TOML files; later ones win over earlier ones")->required();
+  command->add_option("--set", options.overrides, "a.b.c=value, TOML syntax; wins over the files")
+      ->take_all();
+  command->add_option("--resume", options.resume,
+                      "auto (newest whole checkpoint of the run) or a checkpoint");
+  command->footer(config_help_text());
+  command->callback([&options, &action] { action = [&options] { return run_train(options); }; });
+}
+
+void add_eval(CLI::App& app, EvalOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand("eval", "Loss of a checkpoint on a split");
+  command->add_option("checkpoint", options.checkpoint, "Folder of a checkpoint, or of a run (its newest)")
+      ->required();
+  command->add_option("--split", options.split, "train, validation or the path of a token file");
+  command->add_option("--sequences", options.sequences, "Sequences to use; 0 = the whole split");
+  command->add_option("--device", options.device, "auto, cpu or reference");
+  command->callback([&options, &action] { action = [&options] { return run_eval(options); }; });
+}
+
+void add_generate(CLI::App& app, GenerateOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand("generate", "Text from a checkpoint");
+  command->add_option("checkpoint", options.checkpoint, "Folder of a checkpoint, or of a run (its newest)")
+      ->required();
+  command->add_option("--prompt", options.prompt, "Text to go on from");
+  command->add_option("--tokens", options.tokens, "Tokens to generate")->check(CLI::PositiveNumber);
+  command
+      ->add_option("--temperature", options.temperature, "Divides the logits; 0 = always the likeliest token")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--top-k", options.top_k, "Draw among the k likeliest tokens; 0 = all")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--seed", options.seed, "Seed of the draws");
+  command->add_option("--device", options.device, "auto, cpu or reference");
+  command->callback([&options, &action] { action = [&options] { return run_generate(options); }; });
+}
+
+struct DataOptions {
+  DataPrepareOptions prepare;
+  DataDescribeOptions describe;
+  DataSynthesizeOptions synthesize;
+};
+
+void add_data(CLI::App& app, DataOptions& options, Action& action) {
+  CLI::App* data = app.add_subcommand("data", "Text to token files; describes token files");
+  data->require_subcommand(1);
+  CLI::App* prepare = data->add_subcommand("prepare", "Text files to train.bin and validation.bin");
+  prepare->add_option("inputs", options.prepare.inputs, "Text files, joined in this order")->required();
+  prepare->add_option("--output", options.prepare.output, "Folder for the token files")->required();
+  prepare->add_option("--tokenizer", options.prepare.tokenizer, "byte");
+  prepare->add_option("--validation-fraction", options.prepare.validation_fraction,
+                      "Share at the end of the text that becomes the validation split");
+  prepare->add_option("--layout", options.prepare.layout, "llmc (with header) or nanogpt (without)")
+      ->check(CLI::IsMember({"llmc", "nanogpt"}));
+  prepare->callback(
+      [&options, &action] { action = [&options] { return run_data_prepare(options.prepare); }; });
+
+  CLI::App* describe = data->add_subcommand("describe", "Counts, entropy and Markov models of a split");
+  describe->add_option("train", options.describe.train, "Training token file")->required();
+  describe->add_option("validation", options.describe.validation, "Validation token file")->required();
+  describe->add_flag("--json", options.describe.json, "Print JSON");
+  describe->callback(
+      [&options, &action] { action = [&options] { return run_data_describe(options.describe); }; });
+
+  CLI::App* synthesize = data->add_subcommand("synthesize", "Text of the built-in synthetic language");
+  synthesize->add_option("--output", options.synthesize.output, "Text file to write")->required();
+  synthesize->add_option("--bytes", options.synthesize.bytes, "Length")->check(CLI::PositiveNumber);
+  synthesize->add_option("--seed", options.synthesize.seed, "Seed of the language and the text");
+  synthesize->callback(
+      [&options, &action] { action = [&options] { return run_data_synthesize(options.synthesize); }; });
+}
+
+void add_dump(CLI::App& app, DumpOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "dump", "One step's inputs, parameters, hidden states, loss and gradients as safetensors");
+  command->add_option("config", options.configs, "TOML files")->required();
+  command->add_option("--set", options.overrides, "a.b.c=value")->take_all();
+  command->add_option("--output", options.output, "File to write");
+  command->add_option("--step", options.step, "Optimiser step whose schedules and data are used")
+      ->check(CLI::NonNegativeNumber);
+  command->callback([&options, &action] { action = [&options] { return run_dump(options); }; });
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{
+      "Plumb: a data-parallel training engine for deep Transformers, built to study training stability"};
+  app.set_version_flag("--version", version_text());
+  app.require_subcommand(1);
+  Action action;
+  TrainOptions train;
+  EvalOptions eval;
+  GenerateOptions generate;
+  DataOptions data;
+  DumpOptions dump;
+  PlacementsOptions placements;
+  add_train(app, train, action);
+  add_eval(app, eval, action);
+  add_generate(app, generate, action);
+  add_data(app, data, action);
+  add_dump(app, dump, action);
+  CLI::App* list = app.add_subcommand("placements", "Every placement with its formula, init and citation");
+  list->add_option("name", placements.name, "One placement, with its settings");
+  list->callback([&] { action = [&] { return run_placements(placements); }; });
+  app.add_subcommand("doctor", "What this machine and this launch offer, what is missing, how to get it")
+      ->callback([&] { action = run_doctor; });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int status = app.exit(error);
+    return status == 0 ? 0 : 2;
+  }
+  return action();
+}
+
+}  // namespace
+}  // namespace plumb
+
+int main(int argc, char** argv) {
+  try {
+    return plumb::run(argc, argv);
+  } catch (const plumb::InputError& error) {
+    plumb::log_error("{}", error.what());
+    return plumb::leave_after_error(2);
+  } catch (const std::exception& error) {
+    plumb::log_error("{}", error.what());
+    return plumb::leave_after_error(1);
+  }
+}
