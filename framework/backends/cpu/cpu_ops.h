@@ -1,0 +1,105 @@
+// The op families of the cpu backend; contracts in backend/ops/.
+#pragma once
+
+#include "backend/backend.h"
+#include "backends/cpu/matmul.h"
+
+namespace plumb::cpu {
+
+class CpuNorm final : public NormOps {
+ public:
+  void norm_forward(Stream& stream, const NormForward& arguments) const override;
+  void norm_backward(Stream& stream, const NormBackward& arguments) const override;
+  std::size_t norm_forward_workspace(const NormForward& arguments) const override;
+  std::size_t norm_backward_workspace(const NormBackward& arguments) const override;
+};
+
+class CpuResidual final : public ResidualOps {
+ public:
+  void residual_forward(Stream& stream, const ResidualForward& arguments) const override;
+  void residual_backward(Stream& stream, const ResidualBackward& arguments) const override;
+  std::size_t residual_forward_workspace(const ResidualForward& arguments) const override;
+  std::size_t residual_backward_workspace(const ResidualBackward& arguments) const override;
+};
+
+class CpuLinear final : public LinearOps {
+ public:
+  void linear_forward(Stream& stream, const LinearForward& arguments) const override;
+  void linear_backward_input(Stream& stream, const LinearBackwardInput& arguments) const override;
+  void linear_backward_weight(Stream& stream, const LinearBackwardWeight& arguments) const override;
+  std::size_t linear_forward_workspace(const LinearForward& arguments) const override;
+  std::size_t linear_backward_input_workspace(const LinearBackwardInput& arguments) const override;
+  std::size_t linear_backward_weight_workspace(const LinearBackwardWeight& arguments) const override;
+
+ private:
+  Matmul matmul_;
+};
+
+class CpuActivation final : public ActivationOps {
+ public:
+  void activation_forward(Stream& stream, const ActivationForward& arguments) const override;
+  void activation_backward(Stream& stream, const ActivationBackward& arguments) const override;
+  std::size_t activation_backward_workspace(const ActivationBackward& arguments) const override;
+};
+
+class CpuAttention final : public AttentionOps {
+ public:
+  void attention_forward(Stream& stream, const AttentionForward& arguments) const override;
+  void attention_backward(Stream& stream, const AttentionBackward& arguments) const override;
+  std::size_t attention_forward_workspace(const AttentionForward& arguments) const override;
+  std::size_t attention_backward_workspace(const AttentionBackward& arguments) const override;
+  void rotary(Stream& stream, const Rotary& arguments) const override;
+};
+
+class CpuEmbedding final : public EmbeddingOps {
+ public:
+  void embedding_forward(Stream& stream, const EmbeddingForward& arguments) const override;
+  void embedding_backward(Stream& stream, const EmbeddingBackward& arguments) const override;
+  std::size_t embedding_backward_workspace(const EmbeddingBackward& arguments) const override;
+};
+
+class CpuHeadLoss final : public HeadLossOps {
+ public:
+  void head_loss_forward(Stream& stream, const HeadLossForward& arguments) const override;
+  void head_loss_backward(Stream& stream, const HeadLossBackward& arguments) const override;
+  std::size_t head_loss_forward_workspace(const HeadLossForward& arguments) const override;
+  std::size_t head_loss_backward_workspace(const HeadLossBackward& arguments) const override;
+
+ private:
+  Matmul matmul_;
+};
+
+class CpuOptimizer final : public OptimizerOps {
+ public:
+  void adamw(Stream& stream, const AdamW& arguments, std::span<const UpdateTensor> tensors) const override;
+  void sgd_momentum(Stream& stream, const SgdMomentum& arguments,
+                    std::span<const UpdateTensor> tensors) const override;
+  void clip(Stream& stream, const Clip& arguments) const override;
+};
+
+/// fill, copy and add take every dtype.
+class CpuElementwise final : public ElementwiseOps {
+ public:
+  void fill(Stream& stream, const Tensor& x, double value) const override;
+  void copy(Stream& stream, const Tensor& x, const Tensor& y) const override;
+  void add(Stream& stream, const Tensor& x, const Tensor& y) const override;
+  void sum_of_squares(Stream& stream, std::span<const Tensor> tensors, const Tensor& squares,
+                      bool accumulate) const override;
+  void group_gain_forward(Stream& stream, const GroupGain& arguments) const override;
+  void group_gain_backward(Stream& stream, const GroupGainBackward& arguments) const override;
+  std::size_t group_gain_backward_workspace(const GroupGainBackward& arguments) const override;
+};
+
+class CpuMoments final : public MomentsOps {
+ public:
+  void moments(Stream& stream, const MomentsArguments& arguments) const override;
+  std::size_t moments_workspace(const MomentsArguments& arguments) const override;
+};
+
+class CpuRandom final : public RandomOps {
+ public:
+  void dropout(Stream& stream, const Dropout& arguments) const override;
+  void bernoulli_per_sequence(Stream& stream, const BernoulliPerSequence& arguments) const override;
+};
+
+}  // namespace plumb::cpu
