@@ -1,0 +1,181 @@
+// Attention by tiles with a running softmax: the backward pass of arXiv 2307.08691. Only tiles of
+// (kQueryTile, kKeyTile) logits exist at any time.
+#include <array>
+#include <cmath>
+
+#include "backends/cpu/attention_tiles.h"
+#include "backends/cpu/cpu_ops.h"
+#include "backends/cpu/running_softmax.h"
+#include "core/parallel_for.h"
+
+namespace plumb::cpu {
+namespace {
+
+/// One thread's scratch of a backward pass.
+struct BackwardScratch {
+  BackwardScratch(WorkspaceCarver& carver, const HeadGeometry& geometry)
+      : k(carver.take<float>(geometry.rows_size())),
+        dk(carver.take<float>(geometry.rows_size())),
+        dv(carver.take<float>(geometry.rows_size())),
+        k_transposed(carver.take<float>(geometry.transposed_size())),
+        v_transposed(carver.take<float>(geometry.transposed_size())),
+        q(carver.take<float>(geometry.tile_size())),
+        dout(carver.take<float>(geometry.tile_size())),
+        dq(carver.take<float>(geometry.tile_size())),
+        p(carver.take<float>(kQueryTile * kKeyTile)),
+        dp(carver.take<float>(kQueryTile * kKeyTile)) {}
+  float *k, *dk, *dv, *k_transposed, *v_transposed, *q, *dout, *dq, *p, *dp;
+};
+
+/// A thread owns a head: dk and dv of its keys are sums over queries in ascending order.
+template <class Element>
+class Backward {
+ public:
+  explicit Backward(const AttentionBackward& arguments)
+      : arguments_(arguments), shape_(arguments.shape), geometry_(shape_), dropout_(shape_) {}
+
+  void run() const {
+    WorkspaceCarver carver(arguments_.workspace);
+    const ThreadScratch<BackwardScratch> scratch(carver, geometry_);
+    parallel_chunks(shape_.batch * shape_.heads,
+                    task_grain(3 * geometry_.tokens * geometry_.tokens * geometry_.width),
+                    [&](int thread, std::int64_t begin, std::int64_t end) {
+                      const BackwardScratch own = scratch.of(thread);
+                      for (std::int64_t plane = begin; plane < end; ++plane) {
+                        run_head(own, plane / shape_.heads, plane % shape_.heads);
+                      }
+                    });
+  }
+
+ private:
+  void run_head(const BackwardScratch& scratch, std::int64_t sequence, std::int64_t head) const {
+    const auto* k = head_row<Element>(arguments_.k, shape_, sequence, head, 0);
+    const auto* v = head_row<Element>(arguments_.v, shape_, sequence, head, 0);
+    unpack_rows(k, arguments_.k.row_stride, geometry_.tokens, geometry_, 1.0F, scratch.k);
+    unpack_transposed(k, arguments_.k.row_stride, geometry_, scratch.k_transposed);
+    unpack_transposed(v, arguments_.v.row_stride, geometry_, scratch.v_transposed);
+    std::fill(scratch.dk, scratch.dk + geometry_.rows_size(), 0.0F);
+    std::fill(scratch.dv, scratch.dv + geometry_.rows_size(), 0.0F);
+    for (std::int64_t first = 0; first < geometry_.tokens; first += kQueryTile) {
+      run_query_tile(scratch, sequence, head, first);
+    }
+    pack_rows(scratch.dk, geometry_, geometry_.tokens,
+              head_row<Element>(arguments_.dk, shape_, sequence, head, 0), arguments_.dk.row_stride);
+    pack_rows(scratch.dv, geometry_, geometry_.tokens,
+              head_row<Element>(arguments_.dv, shape_, sequence, head, 0), arguments_.dv.row_stride);
+  }
+
+  void run_query_tile(const BackwardScratch& scratch, std::int64_t sequence, std::int64_t head,
+                      std::int64_t first) const {
+    const std::int64_t queries = std::min(kQueryTile, geometry_.tokens - first);
+    const std::int64_t padded = geometry_.padded_width, stride = geometry_.transposed_stride;
+    const auto scale = static_cast<float>(shape_.scale);
+    // q carries the scale: the logits and dk need it, and dq gets it at the end.
+    unpack_rows(head_row<Element>(arguments_.q, shape_, sequence, head, first), arguments_.q.row_stride,
+                queries, geometry_, scale, scratch.q);
+    unpack_rows(head_row<Element>(arguments_.dout, shape_, sequence, head, first), arguments_.dout.row_stride,
+                queries, geometry_, 1.0F, scratch.dout);
+    std::array<float, kQueryTile> expected{};
+    expected_gradients(scratch, sequence, head, first, queries, expected.data());
+    std::fill(scratch.dq, scratch.dq + queries * padded, 0.0F);
+    for_key_tiles(shape_, first, queries, [&](const Tile& tile) {
+      tile_product<false>({scratch.q, padded, 1}, scratch.k_transposed + tile.first_key, stride, scratch.p,
+                          kKeyTile, queries, tile.width, geometry_.width);
+      tile_product<false>({scratch.dout, padded, 1}, scratch.v_transposed + tile.first_key, stride,
+                          scratch.dp, kKeyTile, queries, tile.width, geometry_.width);
+      for (std::int64_t i = 0; i < queries; ++i) {
+        differentiate_row(scratch, tile, sequence, head, i, expected[static_cast<std::size_t>(i)]);
+      }
+      const std::int64_t offset = tile.first_key * padded;
+      tile_product<true>({scratch.p, 1, kKeyTile}, scratch.dout, padded, scratch.dv + offset, padded,
+                         tile.keys, padded, queries);
+      tile_product<true>({scratch.dp, 1, kKeyTile}, scratch.q, padded, scratch.dk + offset, padded, tile.keys,
+                         padded, queries);
+      tile_product<true>({scratch.dp, kKeyTile, 1}, scratch.k + offset, padded, scratch.dq, padded, queries,
+                         padded, tile.keys);
+    });
+    for (std::int64_t i = 0; i < queries * padded; ++i) scratch.dq[i] *= scale;
+    pack_rows(scratch.dq, geometry_, queries, head_row<Element>(arguments_.dq, shape_, sequence, head, first),
+              arguments_.dq.row_stride);
+  }
+
+  /// sum_j P_ij dP_ij = dout_i . out_i, what the softmax subtracts.
+  void expected_gradients(const BackwardScratch& scratch, std::int64_t sequence, std::int64_t head,
+                          std::int64_t first, std::int64_t queries, float* expected) const {
+    unpack_rows(head_row<Element>(arguments_.out, shape_, sequence, head, first), arguments_.out.row_stride,
+                queries, geometry_, 1.0F, scratch.dq);  // dq is free until the first tile
+    for (std::int64_t i = 0; i < queries; ++i) {
+      const float* out = scratch.dq + i * geometry_.padded_width;
+      const float* dout = scratch.dout + i * geometry_.padded_width;
+      Lanes sums{};
+      for (std::int64_t d = 0; d < geometry_.padded_width; d += kLanes) {
+        sums += lanes_at(out + d) * lanes_at(dout + d);
+      }
+      for (std::int64_t lane = 0; lane < kLanes; ++lane) expected[i] += sums[lane];
+    }
+  }
+
+  /// From logits in p and dout . v in dp: p becomes the probabilities that met v, dp the gradient of the
+  /// logits before the soft cap and the scale.
+  void differentiate_row(const BackwardScratch& scratch, const Tile& tile, std::int64_t sequence,
+                         std::int64_t head, std::int64_t i, float expected) const {
+    float* p = scratch.p + i * kKeyTile;
+    float* dp = scratch.dp + i * kKeyTile;
+    const std::int64_t query = tile.first_query + i, visible = tile.visible(i);
+    const float log_sum_exp =
+        arguments_.log_sum_exp.as<float>()[(sequence * shape_.heads + head) * shape_.tokens + query];
+    std::array<float, kKeyTile> slope, factor;
+    if (shape_.soft_cap > 0) {
+      apply_soft_cap(p, tile.width, shape_.soft_cap);
+      const auto inverse = static_cast<float>(1 / shape_.soft_cap);
+      for (std::int64_t j = 0; j < tile.width; ++j) {
+        const float ratio = p[j] * inverse;
+        slope[static_cast<std::size_t>(j)] = 1.0F - ratio * ratio;
+      }
+    }
+    for (std::int64_t j = 0; j < tile.width; ++j) p[j] = vector_exp(p[j] - log_sum_exp);
+    std::fill(p + visible, p + tile.width, 0.0F);
+    if (dropout_.active()) {
+      dropout_.factors(sequence, head, query, tile.first_key, visible, factor.data());
+      for (std::int64_t j = 0; j < visible; ++j) {
+        const float kept = factor[static_cast<std::size_t>(j)];
+        dp[j] = p[j] * (kept * dp[j] - expected);
+        p[j] *= kept;
+      }
+      std::fill(dp + visible, dp + tile.width, 0.0F);
+    } else {
+      for (std::int64_t j = 0; j < tile.width; ++j) dp[j] = p[j] * (dp[j] - expected);
+    }
+    if (shape_.soft_cap > 0) {
+      for (std::int64_t j = 0; j < tile.width; ++j) dp[j] *= slope[static_cast<std::size_t>(j)];
+    }
+  }
+
+  const AttentionBackward& arguments_;
+  const AttentionShape& shape_;
+  HeadGeometry geometry_;
+  AttentionDropout dropout_;
+};
+
+}  // namespace
+
+void CpuAttention::attention_backward(Stream& /*stream*/, const AttentionBackward& arguments) const {
+  check_attention("attention_backward", arguments.shape,
+                  {arguments.q, arguments.k, arguments.v, arguments.out, arguments.dout, arguments.dq,
+                   arguments.dk, arguments.dv},
+                  arguments.log_sum_exp);
+  if (arguments.q.dtype == DType::BFloat16) {
+    Backward<bfloat16>(arguments).run();
+  } else {
+    Backward<float>(arguments).run();
+  }
+}
+
+std::size_t CpuAttention::attention_backward_workspace(const AttentionBackward& arguments) const {
+  const HeadGeometry geometry(arguments.shape);
+  WorkspaceCarver carver;
+  ThreadScratch<BackwardScratch>(carver, geometry);
+  return carver.bytes();
+}
+
+}  // namespace plumb::cpu

@@ -1,0 +1,148 @@
+// Attention by tiles with a running softmax: FlashAttention, arXiv 2205.14135. Only tiles of (kQueryTile,
+// kKeyTile) logits exist at any time.
+#include <array>
+#include <cmath>
+
+#include "backends/cpu/attention_tiles.h"
+#include "backends/cpu/cpu_ops.h"
+#include "backends/cpu/running_softmax.h"
+#include "core/parallel_for.h"
+
+namespace plumb::cpu {
+namespace {
+
+/// One thread's scratch of a forward pass, and which head it holds.
+struct ForwardScratch {
+  ForwardScratch(WorkspaceCarver& carver, const HeadGeometry& geometry)
+      : k_transposed(carver.take<float>(geometry.transposed_size())),
+        v(carver.take<float>(geometry.rows_size())),
+        q(carver.take<float>(geometry.tile_size())),
+        mixed(carver.take<float>(geometry.tile_size())),
+        logits(carver.take<float>(kQueryTile * kKeyTile)) {}
+  float *k_transposed, *v, *q, *mixed, *logits;
+};
+
+template <class Element>
+class Forward {
+ public:
+  explicit Forward(const AttentionForward& arguments)
+      : arguments_(arguments), shape_(arguments.shape), geometry_(shape_), dropout_(shape_) {}
+
+  void run() const {
+    WorkspaceCarver carver(arguments_.workspace);
+    const int threads = thread_count();
+    auto* largest = carver.take<float>(threads * kLanes);  // a cache line for each thread
+    std::fill(largest, largest + threads * kLanes, kMinusInfinity);
+    const ThreadScratch<ForwardScratch> scratch(carver, geometry_);
+    parallel_chunks(shape_.batch * shape_.heads * geometry_.query_tiles,
+                    task_grain(kQueryTile * geometry_.tokens * geometry_.width),
+                    [&](int thread, std::int64_t begin, std::int64_t end) {
+                      largest[thread * kLanes] = run_tasks(scratch.of(thread), begin, end);
+                    });
+    if (!arguments_.max_logit.defined()) return;
+    auto* maximum = arguments_.max_logit.as<double>();
+    for (int thread = 0; thread < threads; ++thread) {
+      *maximum = std::max(*maximum, static_cast<double>(largest[thread * kLanes]));
+    }
+  }
+
+ private:
+  /// Tasks count query tiles fastest, so a thread unpacks a head once. Returns the largest logit.
+  float run_tasks(const ForwardScratch& scratch, std::int64_t begin, std::int64_t end) const {
+    float largest = kMinusInfinity;
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t plane = task / geometry_.query_tiles;
+      const std::int64_t sequence = plane / shape_.heads, head = plane % shape_.heads;
+      if (task == begin || task % geometry_.query_tiles == 0) {
+        unpack_transposed(head_row<Element>(arguments_.k, shape_, sequence, head, 0), arguments_.k.row_stride,
+                          geometry_, scratch.k_transposed);
+        unpack_rows(head_row<Element>(arguments_.v, shape_, sequence, head, 0), arguments_.v.row_stride,
+                    geometry_.tokens, geometry_, 1.0F, scratch.v);
+      }
+      const float tile = run_query_tile(scratch, sequence, head, task % geometry_.query_tiles * kQueryTile);
+      largest = std::max(largest, tile);
+    }
+    return largest;
+  }
+
+  float run_query_tile(const ForwardScratch& scratch, std::int64_t sequence, std::int64_t head,
+                       std::int64_t first) const {
+    const std::int64_t queries = std::min(kQueryTile, geometry_.tokens - first);
+    const std::int64_t padded = geometry_.padded_width;
+    std::array<RunningSoftmax, kQueryTile> rows{};
+    unpack_rows(head_row<Element>(arguments_.q, shape_, sequence, head, first), arguments_.q.row_stride,
+                queries, geometry_, static_cast<float>(shape_.scale), scratch.q);
+    std::fill(scratch.mixed, scratch.mixed + queries * padded, 0.0F);
+    for_key_tiles(shape_, first, queries, [&](const Tile& tile) {
+      tile_product<false>({scratch.q, padded, 1}, scratch.k_transposed + tile.first_key,
+                          geometry_.transposed_stride, scratch.logits, kKeyTile, queries, tile.width,
+                          geometry_.width);
+      for (std::int64_t i = 0; i < queries; ++i) {
+        absorb_row(scratch, tile, sequence, head, i, rows[static_cast<std::size_t>(i)]);
+      }
+      tile_product<true>({scratch.logits, kKeyTile, 1}, scratch.v + tile.first_key * padded, padded,
+                         scratch.mixed, padded, queries, padded, tile.keys);
+    });
+    return finish_rows(scratch, sequence, head, first, queries, rows.data());
+  }
+
+  void absorb_row(const ForwardScratch& scratch, const Tile& tile, std::int64_t sequence, std::int64_t head,
+                  std::int64_t i, RunningSoftmax& row) const {
+    float* logits = scratch.logits + i * kKeyTile;
+    const std::int64_t visible = tile.visible(i);
+    if (shape_.soft_cap > 0) apply_soft_cap(logits, tile.width, shape_.soft_cap);
+    const float correction = row.absorb(logits, visible, tile.width);
+    if (tile.first_key > 0) {
+      float* mixed = scratch.mixed + i * geometry_.padded_width;
+      for (std::int64_t d = 0; d < geometry_.padded_width; ++d) mixed[d] *= correction;
+    }
+    if (dropout_.active()) {
+      dropout_.apply(sequence, head, tile.first_query + i, tile.first_key, visible, logits);
+    }
+  }
+
+  /// Divides by the sums and writes the outputs; returns the largest logit of the tile.
+  float finish_rows(const ForwardScratch& scratch, std::int64_t sequence, std::int64_t head,
+                    std::int64_t first, std::int64_t queries, const RunningSoftmax* rows) const {
+    auto* log_sum_exp =
+        arguments_.log_sum_exp.as<float>() + (sequence * shape_.heads + head) * shape_.tokens + first;
+    float largest = kMinusInfinity;
+    for (std::int64_t i = 0; i < queries; ++i) {
+      const float inverse = 1.0F / rows[i].sum;
+      float* mixed = scratch.mixed + i * geometry_.padded_width;
+      for (std::int64_t d = 0; d < geometry_.padded_width; ++d) mixed[d] *= inverse;
+      log_sum_exp[i] = rows[i].largest + std::log(rows[i].sum);
+      largest = std::max(largest, rows[i].largest);
+    }
+    pack_rows(scratch.mixed, geometry_, queries,
+              head_row<Element>(arguments_.out, shape_, sequence, head, first), arguments_.out.row_stride);
+    return largest;
+  }
+
+  const AttentionForward& arguments_;
+  const AttentionShape& shape_;
+  HeadGeometry geometry_;
+  AttentionDropout dropout_;
+};
+
+}  // namespace
+
+void CpuAttention::attention_forward(Stream& /*stream*/, const AttentionForward& arguments) const {
+  check_attention("attention_forward", arguments.shape,
+                  {arguments.q, arguments.k, arguments.v, arguments.out}, arguments.log_sum_exp);
+  if (arguments.q.dtype == DType::BFloat16) {
+    Forward<bfloat16>(arguments).run();
+  } else {
+    Forward<float>(arguments).run();
+  }
+}
+
+std::size_t CpuAttention::attention_forward_workspace(const AttentionForward& arguments) const {
+  const HeadGeometry geometry(arguments.shape);
+  WorkspaceCarver carver;
+  carver.take<float>(thread_count() * kLanes);
+  ThreadScratch<ForwardScratch>(carver, geometry);
+  return carver.bytes();
+}
+
+}  // namespace plumb::cpu

@@ -1,0 +1,195 @@
+// What both directions of attention share: the geometry of tiles, heads unpacked to padded fp32, and the
+// factors of dropout.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "backend/ops/attention.h"
+#include "backends/cpu/tile_product.h"
+#include "backends/cpu/widen.h"
+#include "backends/cpu/workspace_carver.h"
+#include "core/error.h"
+#include "core/parallel_for.h"
+#include "core/rng.h"
+
+namespace plumb::cpu {
+
+inline constexpr std::int64_t kQueryTile = 32;
+inline constexpr std::int64_t kKeyTile = 128;  // a tile of logits (kQueryTile, kKeyTile) is 16 KiB
+
+/// Sizes in elements. Rows of a head are padded to whole vectors, and so are the rows of its transpose, which
+/// get one vector more so that a power-of-two length does not map every row to the same cache set.
+struct HeadGeometry {
+  explicit HeadGeometry(const AttentionShape& shape)
+      : tokens(shape.tokens),
+        width(shape.width),
+        padded_width(round_up_to_lanes(shape.width)),
+        transposed_stride(round_up_to_lanes(shape.tokens) + kLanes),
+        query_tiles((shape.tokens + kQueryTile - 1) / kQueryTile) {}
+
+  std::int64_t tokens, width, padded_width, transposed_stride, query_tiles;
+  std::int64_t rows_size() const { return tokens * padded_width; }
+  std::int64_t transposed_size() const { return width * transposed_stride; }
+  std::int64_t tile_size() const { return kQueryTile * padded_width; }
+};
+
+inline void check_attention(const char* op, const AttentionShape& shape, std::initializer_list<Tensor> rows,
+                            const Tensor& log_sum_exp) {
+  PLUMB_CHECK(shape.dropout >= 0 && shape.dropout < 1, "{}: dropout is {}, not in [0, 1)", op, shape.dropout);
+  const DType dtype = rows.begin()->dtype;
+  for (const Tensor& tensor : rows) {
+    PLUMB_CHECK(tensor.rows() == shape.batch * shape.tokens && tensor.cols() == shape.heads * shape.width &&
+                    tensor.dtype == dtype,
+                "{}: a tensor is {} ({},{}), expected {} ({},{})", op, name_of(tensor.dtype), tensor.rows(),
+                tensor.cols(), name_of(dtype), shape.batch * shape.tokens, shape.heads * shape.width);
+  }
+  PLUMB_CHECK(dtype == DType::Float32 || dtype == DType::BFloat16,
+              "{}: the cpu backend computes in fp32 or bf16, not {}", op, name_of(dtype));
+  PLUMB_CHECK(log_sum_exp.dtype == DType::Float32 &&
+                  log_sum_exp.elements() == shape.batch * shape.heads * shape.tokens,
+              "{}: log_sum_exp is {} of {} elements", op, name_of(log_sum_exp.dtype), log_sum_exp.elements());
+}
+
+/// First element of row `token` of head `head` in sequence `sequence`.
+template <class Element>
+Element* head_row(const Tensor& tensor, const AttentionShape& shape, std::int64_t sequence, std::int64_t head,
+                  std::int64_t token) {
+  return tensor.as<Element>() + (sequence * shape.tokens + token) * tensor.row_stride + head * shape.width;
+}
+
+/// (rows, width) elements to (rows, padded_width) floats times factor; the padding becomes 0.
+template <class Element>
+void unpack_rows(const Element* source, std::int64_t stride, std::int64_t rows, const HeadGeometry& geometry,
+                 float factor, float* out) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float* line = out + r * geometry.padded_width;
+    for (std::int64_t d = 0; d < geometry.width; ++d) {
+      line[d] = static_cast<float>(source[r * stride + d]) * factor;
+    }
+    std::fill(line + geometry.width, line + geometry.padded_width, 0.0F);
+  }
+}
+
+/// (tokens, width) elements to (width, tokens) floats; the padding becomes 0.
+template <class Element>
+void unpack_transposed(const Element* source, std::int64_t stride, const HeadGeometry& geometry, float* out) {
+  for (std::int64_t first = 0; first < geometry.tokens; first += kLanes) {
+    const std::int64_t count = std::min(kLanes, geometry.tokens - first);
+    for (std::int64_t d = 0; d < geometry.width; ++d) {
+      float* line = out + d * geometry.transposed_stride + first;
+      for (std::int64_t t = 0; t < count; ++t) {
+        line[t] = static_cast<float>(source[(first + t) * stride + d]);
+      }
+      std::fill(line + count, line + kLanes, 0.0F);
+    }
+  }
+}
+
+template <class Element>
+void pack_rows(const float* source, const HeadGeometry& geometry, std::int64_t rows, Element* out,
+               std::int64_t stride) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    narrow(source + r * geometry.padded_width, out + r * stride, geometry.width);
+  }
+}
+
+/// Scratch for each thread, carved by Scratch(carver, geometry). Everything is checked before threads start.
+template <class Scratch>
+class ThreadScratch {
+ public:
+  ThreadScratch(WorkspaceCarver& carver, const HeadGeometry& geometry) : geometry_(geometry) {
+    WorkspaceCarver one;
+    Scratch(one, geometry);
+    bytes_ = one.used();
+    data_ = carver.take<std::byte>(static_cast<std::int64_t>(bytes_) * thread_count());
+  }
+  Scratch of(int thread) const {
+    WorkspaceCarver carver(Workspace{data_ + bytes_ * static_cast<std::size_t>(thread), bytes_});
+    return Scratch(carver, geometry_);
+  }
+
+ private:
+  const HeadGeometry& geometry_;
+  std::size_t bytes_ = 0;
+  std::byte* data_ = nullptr;
+};
+
+/// The factor of every probability: 1/(1-p) where it is kept, 0 where it is dropped.
+class AttentionDropout {
+ public:
+  explicit AttentionDropout(const AttentionShape& shape)
+      : heads_(static_cast<std::uint64_t>(shape.heads)),
+        tokens_(static_cast<std::uint64_t>(shape.tokens)),
+        probability_(static_cast<float>(shape.dropout)),
+        kept_(static_cast<float>(1 / (1 - shape.dropout))) {
+    if (shape.dropout <= 0) return;
+    const auto* counters = shape.site.counters.as<std::int64_t>();
+    stream_ = {shape.site.seed, static_cast<std::uint32_t>(counters[0]), shape.site.site};
+    first_sequence_ = static_cast<std::uint64_t>(counters[1]);
+  }
+  bool active() const { return probability_ > 0; }
+
+  /// Multiplies values[0 .. count) of query `row` and keys `key` .. by their factors.
+  void apply(std::int64_t sequence, std::int64_t head, std::int64_t row, std::int64_t key, std::int64_t count,
+             float* values) const {
+    std::array<float, kKeyTile> factor;
+    factors(sequence, head, row, key, count, factor.data());
+    for (std::int64_t j = 0; j < count; ++j) values[j] *= factor[static_cast<std::size_t>(j)];
+  }
+
+  void factors(std::int64_t sequence, std::int64_t head, std::int64_t row, std::int64_t key,
+               std::int64_t count, float* out) const {
+    const std::uint64_t plane =
+        (first_sequence_ + static_cast<std::uint64_t>(sequence)) * heads_ + static_cast<std::uint64_t>(head);
+    const std::uint64_t first =
+        (plane * tokens_ + static_cast<std::uint64_t>(row)) * tokens_ + static_cast<std::uint64_t>(key);
+    const std::uint64_t end = first + static_cast<std::uint64_t>(count);
+    for (std::uint64_t index = first; index < end;) {
+      // One block of the generator gives four neighbouring draws.
+      const auto words = stream_.block(index / 4);
+      const std::uint64_t stop = std::min(end, (index / 4 + 1) * 4);
+      for (; index < stop; ++index) {
+        const float uniform = static_cast<float>(words[index % 4] >> 8) * 0x1p-24F;
+        *out++ = uniform < probability_ ? 0.0F : kept_;
+      }
+    }
+  }
+
+ private:
+  RandomStream stream_;
+  std::uint64_t first_sequence_ = 0;
+  std::uint64_t heads_, tokens_;
+  float probability_, kept_;
+};
+
+/// A tile of queries against a tile of keys. Key columns beyond `keys` up to `width` are padding.
+struct Tile {
+  std::int64_t first_query, queries, first_key, keys, width;
+  bool causal;
+
+  /// How many keys of the tile its query row sees.
+  std::int64_t visible(std::int64_t row) const {
+    if (!causal) return keys;
+    return std::clamp<std::int64_t>(first_query + row - first_key + 1, 0, keys);
+  }
+};
+
+/// Calls body(tile) for every tile of keys that queries [first, first + queries) see, in ascending order.
+template <class Body>
+void for_key_tiles(const AttentionShape& shape, std::int64_t first, std::int64_t queries, Body&& body) {
+  const std::int64_t limit = shape.causal ? first + queries : shape.tokens;
+  for (std::int64_t key = 0; key < limit; key += kKeyTile) {
+    const std::int64_t keys = std::min(kKeyTile, limit - key);
+    body(Tile{first, queries, key, keys, round_up_to_lanes(keys), shape.causal});
+  }
+}
+
+/// How many (sequence, head, ...) tasks are worth a thread of their own.
+inline std::int64_t task_grain(std::int64_t multiply_adds_per_task) {
+  constexpr std::int64_t kWorthAThread = std::int64_t{1} << 18;
+  return std::max<std::int64_t>(1, kWorthAThread / std::max<std::int64_t>(1, multiply_adds_per_task));
+}
+
+}  // namespace plumb::cpu

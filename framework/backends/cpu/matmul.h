@@ -1,0 +1,66 @@
+// Matrix products of the cpu backend, in fp32 and in bf16 with fp32 accumulation. fp32 goes through oneDNN's
+// sgemm, which needs no preparation; bf16 through oneDNN's matmul primitives, which are made once per problem
+// and kept. Where oneDNN has no bf16 for this processor, blocks are widened to fp32 and given to sgemm.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+
+#include "backend/stream.h"
+#include "core/tensor.h"
+
+namespace plumb::cpu {
+
+/// c = op(a) op(b) [+ bias] [+ c], all row-major with row_stride honoured; op transposes where asked.
+/// op(a) is (M, K), op(b) is (K, N), c is (M, N).
+///   fp32: a, b, c fp32.
+///   bf16: a and b bf16, c fp32 or bf16 (rounded once, from the fp32 sum that includes bias and old c).
+struct MatmulArguments {
+  Tensor a;
+  bool transpose_a = false;
+  Tensor b;
+  bool transpose_b = false;
+  Tensor c;
+  Tensor bias;              ///< (N) fp32, added to every row; empty = none; not together with accumulate
+  bool accumulate = false;  ///< c += instead of =
+  Workspace workspace;
+};
+
+/// Owns the prepared bf16 problems; used by one host thread at a time, never inside a parallel region. Only
+/// the first call for a problem (shapes, strides, forms, dtypes, thread count) allocates.
+class Matmul {
+ public:
+  /// use_bf16_primitives = false forces the widening path, which is otherwise taken only where oneDNN refuses
+  /// bf16.
+  explicit Matmul(bool use_bf16_primitives = true);
+  ~Matmul();
+  Matmul(const Matmul&) = delete;
+  Matmul& operator=(const Matmul&) = delete;
+
+  void run(const MatmulArguments& arguments) const;
+  /// Bytes of workspace for these shapes (data pointers are not looked at).
+  std::size_t workspace(const MatmulArguments& arguments) const;
+
+ private:
+  struct Key {
+    std::int64_t m, n, k, stride_a, stride_b, stride_c;
+    int threads;
+    bool transpose_a, transpose_b, accumulate, bias, wide_output;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const;
+  };
+  struct Primitive;
+
+  static Key key_of(const MatmulArguments& arguments);
+  Primitive& prepared(const Key& key) const;
+
+  bool use_primitives_;
+  mutable std::unordered_map<Key, std::unique_ptr<Primitive>, KeyHash> primitives_;
+};
+
+}  // namespace plumb::cpu

@@ -1,0 +1,60 @@
+// A softmax whose row arrives in pieces: the largest value and the sum so far (arXiv 1805.02867).
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "backends/cpu/tile_product.h"
+#include "backends/cpu/vector_math.h"
+
+namespace plumb::cpu {
+
+inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+/// Rows below are whole vectors: width is a multiple of kLanes.
+inline float largest_of(const float* values, std::int64_t width) {
+  Lanes largest = lanes_at(values);
+  for (std::int64_t j = kLanes; j < width; j += kLanes) {
+    const Lanes next = lanes_at(values + j);
+    largest = next > largest ? next : largest;
+  }
+  float result = largest[0];
+  for (std::int64_t lane = 1; lane < kLanes; ++lane) result = std::max(result, largest[lane]);
+  return result;
+}
+
+inline float sum_of(const float* values, std::int64_t width) {
+  Lanes sums = lanes_at(values);
+  for (std::int64_t j = kLanes; j < width; j += kLanes) sums += lanes_at(values + j);
+  float result = 0;
+  for (std::int64_t lane = 0; lane < kLanes; ++lane) result += sums[lane];
+  return result;
+}
+
+/// logits = cap * tanh(logits / cap).
+inline void apply_soft_cap(float* logits, std::int64_t width, double soft_cap) {
+  const auto cap = static_cast<float>(soft_cap), inverse = static_cast<float>(1 / soft_cap);
+  for (std::int64_t j = 0; j < width; ++j) logits[j] = cap * vector_tanh(logits[j] * inverse);
+}
+
+struct RunningSoftmax {
+  float largest = kMinusInfinity;
+  float sum = 0;
+
+  /// Turns a piece of `width` logits, of which the first `visible` count, into exp(logit - largest), with 0
+  /// for the others; returns the factor by which everything summed before has to be multiplied.
+  float absorb(float* logits, std::int64_t visible, std::int64_t width) {
+    std::fill(logits + visible, logits + width, kMinusInfinity);
+    const float new_largest = std::max(largest, largest_of(logits, width));
+    const float correction = sum == 0 ? 0.0F : std::exp(largest - new_largest);
+    for (std::int64_t j = 0; j < width; ++j) logits[j] = vector_exp(logits[j] - new_largest);
+    std::fill(logits + visible, logits + width, 0.0F);
+    sum = sum * correction + sum_of(logits, width);
+    largest = new_largest;
+    return correction;
+  }
+};
+
+}  // namespace plumb::cpu
