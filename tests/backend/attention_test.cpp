@@ -1,0 +1,134 @@
+#include "backend/op_test.h"
+
+namespace plumb::test {
+namespace {
+
+struct AttentionCase {
+  std::string name = {};
+  std::int64_t batch = 1, tokens = 1, heads = 1, width = 1;
+  bool causal = true;
+  double soft_cap = 0, dropout = 0;
+  bool packed = false;  ///< q, k, v and their gradients are column slices of one (B*T, 3*H*D) buffer
+  bool max_logit = true;
+};
+void PrintTo(const AttentionCase& shape, std::ostream* out) { *out << shape.name; }
+
+std::vector<AttentionCase> cases() {
+  return {{.name = "t1", .batch = 2, .tokens = 1, .heads = 3, .width = 16, .packed = true},
+          {.name = "t17_h1_d16", .batch = 1, .tokens = 17, .heads = 1, .width = 16},
+          {.name = "t17_h3_d33", .batch = 2, .tokens = 17, .heads = 3, .width = 33, .packed = true},
+          {.name = "t17_h5_d80_full", .batch = 2, .tokens = 17, .heads = 5, .width = 80, .causal = false},
+          {.name = "t65_h3_d16_full",
+           .batch = 3,
+           .tokens = 65,
+           .heads = 3,
+           .width = 16,
+           .causal = false,
+           .packed = true},
+          {.name = "t65_h5_d33", .batch = 1, .tokens = 65, .heads = 5, .width = 33, .max_logit = false},
+          {.name = "t65_h1_d80_cap", .batch = 2, .tokens = 65, .heads = 1, .width = 80, .soft_cap = 1.5},
+          {.name = "t130_h1_d16", .batch = 2, .tokens = 130, .heads = 1, .width = 16, .packed = true},
+          {.name = "t130_h3_d33_full", .batch = 1, .tokens = 130, .heads = 3, .width = 33, .causal = false},
+          {.name = "t130_h3_d64", .batch = 1, .tokens = 130, .heads = 3, .width = 64, .packed = true},
+          {.name = "t17_dropout", .batch = 2, .tokens = 17, .heads = 3, .width = 16, .dropout = 0.2},
+          {.name = "t65_dropout_full",
+           .batch = 2,
+           .tokens = 65,
+           .heads = 3,
+           .width = 33,
+           .causal = false,
+           .dropout = 0.1,
+           .packed = true},
+          {.name = "t130_dropout_cap",
+           .batch = 1,
+           .tokens = 130,
+           .heads = 1,
+           .width = 16,
+           .soft_cap = 2,
+           .dropout = 0.5,
+           .packed = true}};
+}
+
+void run_attention(Bench& bench, const AttentionCase& one) {
+  const std::int64_t rows = one.batch * one.tokens, cols = one.heads * one.width;
+  AttentionForward forward;
+  AttentionShape& shape = forward.shape;
+  shape = {one.batch,    one.tokens,  one.heads, one.width, one.causal, 1 / std::sqrt(double(one.width)),
+           one.soft_cap, one.dropout, {}};
+  if (one.dropout > 0) shape.site = {1234, 7, bench.constants("counters", DType::Int64, Shape{2}, {5, 11})};
+  const auto split = [&](const Tensor& packed, Tensor& q, Tensor& k, Tensor& v) {
+    q = packed.columns(0, cols), k = packed.columns(cols, cols), v = packed.columns(2 * cols, cols);
+  };
+  if (one.packed) {
+    split(bench.input("qkv", Shape{rows, 3 * cols}, {0, 1.2}), forward.q, forward.k, forward.v);
+  } else {
+    forward.q = bench.input("q", Shape{rows, cols}, {0, 1.5});
+    forward.k = bench.input("k", Shape{rows, cols});
+    forward.v = bench.input("v", Shape{rows, cols}, {0.5, 1});
+  }
+  forward.out = bench.output("out", Shape{rows, cols}, {1e-12, 5e-6, 1e-2});
+  forward.log_sum_exp =
+      bench.master_output("log_sum_exp", Shape{one.batch, one.heads, one.tokens}, {1e-12, 2e-6, 5e-3});
+  if (one.max_logit) forward.max_logit = bench.sums("max_logit", 1, -3, {1e-12, 1e-5, 5e-3});
+  const AttentionOps& ops = bench.backend().attention();
+  forward.workspace = bench.workspace(ops.attention_forward_workspace(forward));
+  ops.attention_forward(bench.stream(), forward);
+
+  AttentionBackward backward;
+  backward.shape = shape;
+  backward.q = forward.q;
+  backward.k = forward.k;
+  backward.v = forward.v;
+  backward.out = forward.out;
+  backward.log_sum_exp = forward.log_sum_exp;
+  backward.dout = bench.input("dout", Shape{rows, cols});
+  if (one.packed) {
+    split(bench.output("dqkv", Shape{rows, 3 * cols}), backward.dq, backward.dk, backward.dv);
+  } else {
+    backward.dq = bench.output("dq", Shape{rows, cols});
+    backward.dk = bench.output("dk", Shape{rows, cols});
+    backward.dv = bench.output("dv", Shape{rows, cols});
+  }
+  backward.workspace = bench.workspace(ops.attention_backward_workspace(backward));
+  ops.attention_backward(bench.stream(), backward);
+}
+
+class AttentionOp : public testing::TestWithParam<std::tuple<Target, AttentionCase>> {};
+
+TEST_P(AttentionOp, MatchesReference) {
+  const auto& [target, shape] = GetParam();
+  expect_matches_reference(target, [&shape = shape](Bench& bench) { run_attention(bench, shape); });
+}
+INSTANTIATE_TEST_SUITE_P(Backends, AttentionOp,
+                         testing::Combine(testing::ValuesIn(targets()), testing::ValuesIn(cases())),
+                         case_name<AttentionCase>);
+
+struct RotaryCase {
+  std::string name = {};
+  std::int64_t batch = 1, tokens = 1, heads = 1, width = 2;
+  bool strided = false, inverse = false;
+};
+void PrintTo(const RotaryCase& shape, std::ostream* out) { *out << shape.name; }
+
+class RotaryOp : public testing::TestWithParam<std::tuple<Target, RotaryCase>> {};
+
+TEST_P(RotaryOp, MatchesReference) {
+  const auto& [target, one] = GetParam();
+  expect_matches_reference(target, [&one = one](Bench& bench) {
+    const std::int64_t cols = one.heads * one.width, around = one.strided ? cols : 0;
+    const Tensor x = bench.in_place("x", Shape{one.batch * one.tokens, cols + 2 * around}, kRoundedOnce);
+    bench.backend().attention().rotary(
+        bench.stream(), {one.tokens, one.heads, one.width, 10000, one.inverse, x.columns(around, cols)});
+  });
+}
+INSTANTIATE_TEST_SUITE_P(
+    Backends, RotaryOp,
+    testing::Combine(testing::ValuesIn(targets()),
+                     testing::Values(RotaryCase{"t1_d2", 1, 1, 1, 2, false, false},
+                                     RotaryCase{"t17_h3_d16", 2, 17, 3, 16, true, false},
+                                     RotaryCase{"t65_h5_d80_inverse", 1, 65, 5, 80, true, true},
+                                     RotaryCase{"t130_h1_d34", 2, 130, 1, 34, false, false})),
+    case_name<RotaryCase>);
+
+}  // namespace
+}  // namespace plumb::test

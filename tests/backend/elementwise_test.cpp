@@ -1,0 +1,107 @@
+#include <limits>
+
+#include "backend/op_test.h"
+
+namespace plumb::test {
+namespace {
+
+struct ElementwiseCase {
+  std::string name = {};
+  std::int64_t rows = 1, groups = 1, width = 1;
+  bool in_place = false;
+};
+void PrintTo(const ElementwiseCase& shape, std::ostream* out) { *out << shape.name; }
+
+const ElementwiseCase kCases[] = {{"1x1", 1, 1, 1, false},
+                                  {"7x65", 7, 5, 13, true},
+                                  {"33x80", 33, 5, 16, false},
+                                  {"130x257", 130, 1, 257, true},
+                                  {"64x99", 64, 3, 33, false}};
+
+class ElementwiseOp : public testing::TestWithParam<std::tuple<Target, ElementwiseCase>> {};
+INSTANTIATE_TEST_SUITE_P(Backends, ElementwiseOp,
+                         testing::Combine(testing::ValuesIn(targets()), testing::ValuesIn(kCases)),
+                         case_name<ElementwiseCase>);
+
+TEST_P(ElementwiseOp, FillCopyAdd) {
+  const auto& [target, one] = GetParam();
+  expect_matches_reference(target, [&one = one](Bench& bench) {
+    const ElementwiseOps& ops = bench.backend().elementwise();
+    const std::int64_t cols = one.groups * one.width;
+    const Shape wide{one.rows, cols + 10};
+    const auto inside = [&](const Tensor& tensor) { return tensor.columns(4, cols); };
+    ops.fill(bench.stream(), inside(bench.output("filled", wide, kExact)), -2.5);
+    ops.fill(bench.stream(), inside(bench.master_output("filled_master", wide, kExact)), 0);
+    const Tensor x = inside(bench.input("x", wide)), master_x = inside(bench.parameter("master_x", wide));
+    ops.copy(bench.stream(), x, inside(bench.output("compute_to_compute", wide, kExact)));
+    ops.copy(bench.stream(), x, inside(bench.master_output("compute_to_master", wide, kExact)));
+    ops.copy(bench.stream(), master_x, inside(bench.output("master_to_compute", wide, kRoundedOnce)));
+    ops.copy(bench.stream(), master_x, inside(bench.master_output("master_to_master", wide, kExact)));
+    ops.add(bench.stream(), x, inside(bench.in_place("sum", wide, kRoundedOnce)));
+    ops.add(bench.stream(), x, inside(bench.accumulated("sum_in_master", wide, kMasterOnly)));
+    ops.add(bench.stream(), master_x, inside(bench.accumulated("master_sum", wide, kMasterOnly)));
+  });
+}
+
+TEST_P(ElementwiseOp, GroupGain) {
+  const auto& [target, one] = GetParam();
+  expect_matches_reference(target, [&one = one](Bench& bench) {
+    const ElementwiseOps& ops = bench.backend().elementwise();
+    const Shape shape{one.rows, one.groups * one.width};
+    GroupGain forward;
+    forward.groups = one.groups;
+    forward.x = one.in_place ? bench.in_place("x_y", shape, kRoundedOnce) : bench.input("x", shape);
+    forward.y = one.in_place ? forward.x : bench.output("y", shape, kRoundedOnce);
+    forward.gain = bench.parameter("gain", Shape{one.groups}, {1, 0.5});
+    ops.group_gain_forward(bench.stream(), forward);
+
+    GroupGainBackward backward;
+    backward.groups = one.groups;
+    backward.x = bench.input("x_of_backward", shape);
+    backward.gain = forward.gain;
+    backward.dy = one.in_place ? bench.in_place("dy_dx", shape, kRoundedOnce) : bench.input("dy", shape);
+    backward.dx = one.in_place ? backward.dy : bench.output("dx", shape, kRoundedOnce);
+    backward.dgain = bench.accumulated("dgain", Shape{one.groups}, {1e-12, 1e-5, 1e-5});
+    backward.workspace = bench.workspace(ops.group_gain_backward_workspace(backward));
+    ops.group_gain_backward(bench.stream(), backward);
+  });
+}
+
+TEST_P(ElementwiseOp, SumOfSquares) {
+  const auto& [target, one] = GetParam();
+  expect_matches_reference(target, [&one = one](Bench& bench) {
+    const std::int64_t cols = one.groups * one.width;
+    const Limits limits{1e-12, 1e-6, 1e-6};
+    const Tensor tensors[] = {bench.parameter("first", Shape{one.rows, cols}, {1, 1}),
+                              bench.parameter("second", Shape{cols}, {0, 1e-3}),
+                              bench.parameter("third", Shape{1})};
+    const ElementwiseOps& ops = bench.backend().elementwise();
+    ops.sum_of_squares(bench.stream(), tensors, bench.sums("squares", 3, std::nan(""), limits), false);
+    ops.sum_of_squares(bench.stream(), tensors, bench.sums("more_squares", 3, 0.5, limits), true);
+  });
+}
+
+class Rounding : public testing::TestWithParam<Target> {};
+
+// Master to compute dtype: to nearest, ties to even, NaN stays NaN; element by element.
+TEST_P(Rounding, CopyRoundsToNearestEven) {
+  Bench bench(shared_backend(GetParam().backend), GetParam().dtype, GetParam().dtype);
+  std::vector<double> values = {1,           1 + 0x1p-8, 1 + 3 * 0x1p-8, 1 + 0x1p-8 + 0x1p-20,
+                                -1 - 0x1p-8, 3.4e38,     0x1p-130,       -0.0,
+                                INFINITY,    -INFINITY};
+  const auto count = static_cast<std::int64_t>(values.size());
+  std::vector<double> with_nan = values;
+  with_nan.push_back(NAN);
+  const Tensor x = bench.constants("x", bench.master(), Shape{count + 1}, with_nan);
+  const Tensor y = bench.output("y", Shape{count + 1});
+  bench.backend().elementwise().copy(bench.stream(), x, y);
+  const std::vector<double> result = bench.read(y), exact = bench.read(x);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    EXPECT_EQ(result[i], round_to(GetParam().dtype, exact[i])) << values[i];
+  EXPECT_TRUE(std::isnan(result.back()));
+  bench.finish();
+}
+INSTANTIATE_TEST_SUITE_P(Backends, Rounding, testing::ValuesIn(targets()), testing::PrintToStringParamName());
+
+}  // namespace
+}  // namespace plumb::test

@@ -1,0 +1,73 @@
+#include "backend/op_test.h"
+#include "core/rng.h"
+
+namespace plumb::test {
+namespace {
+
+struct HeadLossCase {
+  std::string name = {};
+  std::int64_t rows = 1, width = 1, vocabulary = 2;
+  bool bias = false;
+  double z_loss = 0, soft_cap = 0;
+  int ignored = 0;  ///< every how many rows one has no target; 1 = all of them
+};
+void PrintTo(const HeadLossCase& shape, std::ostream* out) { *out << shape.name; }
+
+void run_head_loss(Bench& bench, const HeadLossCase& shape) {
+  std::vector<double> targets;
+  for (std::int64_t r = 0; r < shape.rows; ++r) {
+    const std::uint32_t word = RandomStream{4, 0, 0}.word(static_cast<std::uint64_t>(r));
+    const bool ignored = shape.ignored > 0 && r % shape.ignored == 0;
+    targets.push_back(ignored ? -1.0 : static_cast<double>(word % shape.vocabulary));
+  }
+  const HeadLossOps& ops = bench.backend().head_loss();
+  HeadLossForward forward;
+  forward.z_loss = shape.z_loss;
+  forward.soft_cap = shape.soft_cap;
+  forward.h = bench.input("h", Shape{shape.rows, shape.width});
+  forward.weight = bench.input("weight", Shape{shape.vocabulary, shape.width}, {0, 0.3});
+  if (shape.bias) forward.bias = bench.parameter("bias", Shape{shape.vocabulary});
+  forward.targets = bench.constants("targets", DType::Int32, Shape{shape.rows}, targets);
+  forward.log_z = bench.master_output("log_z", Shape{shape.rows}, {1e-12, 2e-6, 5e-3});
+  forward.sums = bench.sums("sums", kHeadLossSums, 0.25, {1e-12, 1e-5, 1e-2});
+  forward.workspace = bench.workspace(ops.head_loss_forward_workspace(forward));
+  ops.head_loss_forward(bench.stream(), forward);
+  for (std::int64_t r = 0; r < shape.rows; ++r)
+    if (targets[static_cast<std::size_t>(r)] < 0) bench.clear(forward.log_z, r);  // not in the loss
+
+  HeadLossBackward backward;
+  backward.z_loss = shape.z_loss;
+  backward.soft_cap = shape.soft_cap;
+  backward.gradient_scale = 1.0 / 48;
+  backward.h = forward.h;
+  backward.weight = forward.weight;
+  backward.bias = forward.bias;
+  backward.targets = forward.targets;
+  backward.log_z = forward.log_z;
+  backward.dh = bench.output("dh", Shape{shape.rows, shape.width});
+  backward.dweight = bench.accumulated("dweight", Shape{shape.vocabulary, shape.width});
+  if (shape.bias) backward.dbias = bench.accumulated("dbias", Shape{shape.vocabulary});
+  backward.workspace = bench.workspace(ops.head_loss_backward_workspace(backward));
+  ops.head_loss_backward(bench.stream(), backward);
+}
+
+class HeadLossOp : public testing::TestWithParam<std::tuple<Target, HeadLossCase>> {};
+
+TEST_P(HeadLossOp, MatchesReference) {
+  const auto& [target, shape] = GetParam();
+  expect_matches_reference(target, [&shape = shape](Bench& bench) { run_head_loss(bench, shape); });
+}
+INSTANTIATE_TEST_SUITE_P(
+    Backends, HeadLossOp,
+    testing::Combine(testing::ValuesIn(targets()),
+                     testing::Values(HeadLossCase{"one_row", 1, 8, 2},
+                                     HeadLossCase{"v2", 7, 65, 2, true, 1e-2},
+                                     HeadLossCase{"v257", 33, 80, 257, true, 0, 0, 3},
+                                     HeadLossCase{"v257_cap", 33, 80, 257, true, 1e-2, 3, 5},
+                                     HeadLossCase{"v1000", 130, 33, 1000, false, 1e-3},
+                                     HeadLossCase{"v1000_cap", 65, 16, 1000, true, 0, 2},
+                                     HeadLossCase{"no_target", 9, 16, 257, true, 1e-2, 0, 1})),
+    case_name<HeadLossCase>);
+
+}  // namespace
+}  // namespace plumb::test

@@ -1,0 +1,37 @@
+#include "backend/op_test.h"
+
+namespace plumb::test {
+namespace {
+
+struct MomentsCase {
+  std::string name = {};
+  std::int64_t rows = 1, cols = 1;
+  bool columns = true;
+  double mean = 0;
+};
+void PrintTo(const MomentsCase& shape, std::ostream* out) { *out << shape.name; }
+
+class MomentsOp : public testing::TestWithParam<std::tuple<Target, MomentsCase>> {};
+
+TEST_P(MomentsOp, MatchesReference) {
+  const auto& [target, one] = GetParam();
+  expect_matches_reference(target, [&one = one](Bench& bench) {
+    MomentsArguments arguments;
+    arguments.x = bench.input("x", Shape{one.rows, one.cols}, {one.mean, 1});
+    // The op only reads x, so bf16 costs nothing.
+    arguments.moments = make_moments(bench, "moments", one.columns ? one.cols : 0, {1e-12, 1e-5, 1e-5});
+    arguments.workspace = bench.workspace(bench.backend().moments().moments_workspace(arguments));
+    for (int batch = 0; batch < 2; ++batch) bench.backend().moments().moments(bench.stream(), arguments);
+  });
+}
+INSTANTIATE_TEST_SUITE_P(Backends, MomentsOp,
+                         testing::Combine(testing::ValuesIn(targets()),
+                                          testing::Values(MomentsCase{"1x8", 1, 8}, MomentsCase{"1x1", 1, 1},
+                                                          MomentsCase{"7x65", 7, 65, true, 0.5},
+                                                          MomentsCase{"33x80", 33, 80, false},
+                                                          MomentsCase{"130x257", 130, 257, true, 30},
+                                                          MomentsCase{"1000x16", 1000, 16})),
+                         case_name<MomentsCase>);
+
+}  // namespace
+}  // namespace plumb::test

@@ -1,0 +1,283 @@
+#include "backend/op_test.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <map>
+
+#include "backend/loader.h"
+#include "core/hash.h"
+#include "core/rng.h"
+
+namespace plumb::test {
+namespace {
+constexpr std::size_t kGuardBytes = 64;  // keeps the data aligned to 64 bytes
+constexpr unsigned char kGuard = 0xA5;
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+void encode(DType dtype, double value, unsigned char* place) {
+  const auto put = [&](auto typed) { std::memcpy(place, &typed, sizeof typed); };
+  switch (dtype) {
+    case DType::Float64:
+      return put(value);
+    case DType::Float32:
+      return put(static_cast<float>(value));
+    case DType::BFloat16:
+      return put(bfloat16(static_cast<float>(value)));
+    case DType::Int64:
+      return put(static_cast<std::int64_t>(value));
+    case DType::Int32:
+      return put(static_cast<std::int32_t>(value));
+  }
+}
+
+template <class T>
+T take(const unsigned char* place) {
+  T value;
+  std::memcpy(&value, place, sizeof value);
+  return value;
+}
+
+double decode(DType dtype, const unsigned char* place) {
+  switch (dtype) {
+    case DType::Float64:
+      return take<double>(place);
+    case DType::Float32:
+      return take<float>(place);
+    case DType::BFloat16:
+      return static_cast<float>(take<bfloat16>(place));
+    case DType::Int64:
+      return static_cast<double>(take<std::int64_t>(place));
+    case DType::Int32:
+      return take<std::int32_t>(place);
+  }
+  return kNaN;
+}
+
+std::vector<double> constant(const Shape& shape, double value) {
+  return std::vector<double>(static_cast<std::size_t>(shape.elements()), value);
+}
+}  // namespace
+
+std::vector<Target> targets() {
+  std::vector<Target> list;
+  for (const std::string& name : backend_names())
+    for (DType dtype : shared_backend(name).compute_dtypes())
+      if (name != "reference" || dtype != DType::Float64) list.push_back({name, dtype});
+  return list;
+}
+
+Backend& shared_backend(const std::string& name) {
+  static std::map<std::string, std::unique_ptr<Backend>> backends;
+  auto& backend = backends[name];
+  if (!backend) backend = make_backend(name);
+  return *backend;
+}
+
+double round_to(DType dtype, double value) {
+  unsigned char bytes[8];
+  encode(dtype, value, bytes);
+  return decode(dtype, bytes);
+}
+
+Bench::Bench(Backend& backend, DType dtype, DType rounding)
+    : backend_(backend), dtype_(dtype), rounding_(rounding), stream_(backend.create_stream()) {}
+
+std::vector<double> Bench::draw(const std::string& name, const Shape& shape, Values values,
+                                DType rounding) const {
+  const RandomStream random{hash_text(name), 0, 0};
+  std::vector<double> drawn = constant(shape, 0);
+  for (std::size_t i = 0; i < drawn.size(); ++i)
+    drawn[i] = round_to(rounding, values.mean + values.deviation * random.normal(i));
+  return drawn;
+}
+
+Tensor Bench::add(const std::string& name, DType dtype, Shape shape, const std::vector<double>& values,
+                  bool compared, Limits limits, bool each) {
+  const std::size_t item = size_of(dtype), count = values.size();
+  std::vector<unsigned char> bytes(2 * kGuardBytes + count * item, kGuard);
+  for (std::size_t i = 0; i < count; ++i) encode(dtype, values[i], bytes.data() + kGuardBytes + i * item);
+  Record record{
+      name, dtype, static_cast<std::int64_t>(count), backend_.allocate(bytes.size()), bytes, compared,
+      each, limits};
+  backend_.upload(*stream_, record.initial.data(), record.buffer.data(), bytes.size());
+  stream_->synchronize();
+  const Tensor tensor(static_cast<unsigned char*>(record.buffer.data()) + kGuardBytes, dtype, shape);
+  records_.push_back(std::move(record));
+  return tensor;
+}
+
+Tensor Bench::input(const std::string& name, Shape shape, Values values) {
+  return add(name, dtype_, shape, draw(name, shape, values, rounding_), false);
+}
+Tensor Bench::parameter(const std::string& name, Shape shape, Values values) {
+  return add(name, master(), shape, draw(name, shape, values, master_dtype(rounding_)), false);
+}
+Tensor Bench::float64(const std::string& name, Shape shape, Values values) {
+  return add(name, DType::Float64, shape, draw(name, shape, values, DType::Float64), false);
+}
+Tensor Bench::constants(const std::string& name, DType dtype, Shape shape,
+                        const std::vector<double>& values) {
+  return add(name, dtype, shape, values, false);
+}
+Tensor Bench::variables(const std::string& name, DType dtype, Shape shape, const std::vector<double>& values,
+                        Limits limits) {
+  return add(name, dtype, shape, values, true, limits);
+}
+Tensor Bench::output(const std::string& name, Shape shape, Limits limits) {
+  return add(name, dtype_, shape, constant(shape, kNaN), true, limits);
+}
+Tensor Bench::master_output(const std::string& name, Shape shape, Limits limits) {
+  return add(name, master(), shape, constant(shape, kNaN), true, limits);
+}
+Tensor Bench::in_place(const std::string& name, Shape shape, Limits limits) {
+  return add(name, dtype_, shape, draw(name, shape, {}, rounding_), true, limits);
+}
+Tensor Bench::accumulated(const std::string& name, Shape shape, Limits limits) {
+  return add(name, master(), shape, draw(name, shape, {}, master_dtype(rounding_)), true, limits);
+}
+Tensor Bench::sums(const std::string& name, std::int64_t elements, double start, Limits limits, bool each) {
+  return add(name, DType::Float64, Shape{elements}, constant(Shape{elements}, start), true, limits, each);
+}
+
+void Bench::clear(const Tensor& tensor, std::int64_t i) {
+  const std::size_t item = size_of(tensor.dtype);
+  const unsigned char zero[8] = {};
+  stream_->synchronize();
+  backend_.upload(*stream_, zero,
+                  static_cast<unsigned char*>(tensor.data) + static_cast<std::size_t>(i) * item, item);
+  stream_->synchronize();
+}
+
+Workspace Bench::workspace(std::size_t bytes) {
+  const auto words = static_cast<std::int64_t>((bytes + 7) / 8);
+  if (bytes == 0) return {};
+  const Tensor tensor = add("workspace", DType::Float64, Shape{words}, constant(Shape{words}, kNaN), true);
+  records_.back().compared = false;
+  records_.back().initial.clear();  // its content means nothing, only its guards are looked at
+  return {tensor.data, static_cast<std::size_t>(words) * 8};
+}
+
+std::vector<unsigned char> Bench::download(const Record& record) {
+  std::vector<unsigned char> bytes(record.buffer.bytes());
+  backend_.download(*stream_, record.buffer.data(), bytes.data(), bytes.size());
+  stream_->synchronize();
+  return bytes;
+}
+
+std::vector<Bench::Result> Bench::finish() {
+  std::vector<Result> results;
+  for (const Record& record : records_) {
+    const std::vector<unsigned char> bytes = download(record);
+    const auto is_guard = [](unsigned char byte) { return byte == kGuard; };
+    EXPECT_TRUE(std::all_of(bytes.begin(), bytes.begin() + kGuardBytes, is_guard))
+        << backend_.name() << ": bytes before " << record.name << " were overwritten";
+    EXPECT_TRUE(std::all_of(bytes.end() - kGuardBytes, bytes.end(), is_guard))
+        << backend_.name() << ": bytes behind " << record.name << " were overwritten";
+    if (!record.compared && !record.initial.empty()) {
+      EXPECT_TRUE(bytes == record.initial)
+          << backend_.name() << ": the input " << record.name << " has changed";
+    }
+    if (!record.compared) continue;
+    Result result{record.name, record.dtype, {}, record.limits, record.each};
+    for (std::int64_t i = 0; i < record.elements; ++i)
+      result.values.push_back(decode(
+          record.dtype, bytes.data() + kGuardBytes + static_cast<std::size_t>(i) * size_of(record.dtype)));
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+std::vector<double> Bench::read(const Tensor& tensor) {
+  std::vector<double> values;
+  std::vector<unsigned char> row(static_cast<std::size_t>(tensor.cols()) * size_of(tensor.dtype));
+  for (std::int64_t r = 0; r < tensor.rows(); ++r) {
+    backend_.download(*stream_, tensor.row_range(r, 1).data, row.data(), row.size());
+    stream_->synchronize();
+    for (std::size_t at = 0; at < row.size(); at += size_of(tensor.dtype))
+      values.push_back(decode(tensor.dtype, row.data() + at));
+  }
+  return values;
+}
+
+double relative_error(const std::vector<double>& a, const std::vector<double>& b) {
+  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (std::isnan(a[i]) && std::isnan(b[i])) continue;
+    if (std::isnan(a[i]) || std::isnan(b[i])) return std::numeric_limits<double>::infinity();
+    if (a[i] == b[i] && std::isinf(a[i])) continue;
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    size += b[i] * b[i];
+  }
+  return std::sqrt(difference) / std::max(std::sqrt(size), 1e-30);
+}
+
+void expect_matches_reference(const Target& target, const std::function<void(Bench&)>& run) {
+  Bench tested(shared_backend(target.backend), target.dtype, target.dtype);
+  Bench oracle(shared_backend("reference"), DType::Float64, target.dtype);
+  run(tested);
+  run(oracle);
+  const auto results = tested.finish(), expected = oracle.finish();
+  ASSERT_EQ(results.size(), expected.size());
+  for (std::size_t n = 0; n < results.size(); ++n) {
+    const Bench::Result &result = results[n], &wanted = expected[n];
+    const double limit = result.limits.of(target.dtype);
+    if (!result.each) {
+      EXPECT_LE(relative_error(result.values, wanted.values), limit) << result.name;
+      continue;
+    }
+    for (std::size_t i = 0; i < result.values.size(); ++i)
+      EXPECT_LE(relative_error({result.values[i]}, {wanted.values[i]}), limit)
+          << result.name << "[" << i << "]: " << result.values[i] << ", expected " << wanted.values[i];
+  }
+}
+
+std::ostream& operator<<(std::ostream& out, const Knob& knob) {
+  return out << (knob.scalar ? "scalar " : "") << (knob.sequence ? "sequence " : "") << "feature "
+             << knob.feature << (knob.stop_gradient ? " stop_gradient" : "");
+}
+
+std::vector<Knob> all_knobs() {
+  std::vector<Knob> knobs;
+  for (bool scalar : {false, true})
+    for (bool sequence : {false, true})
+      for (int feature : {0, 1, 2})
+        for (bool stop : {false, true}) knobs.push_back({scalar, sequence, feature, stop});
+  return knobs;
+}
+
+Coefficient make_coefficient(Bench& bench, const std::string& name, const Knob& knob, std::int64_t rows,
+                             std::int64_t cols, std::int64_t rows_per_sequence) {
+  Coefficient coefficient;
+  coefficient.stop_gradient = knob.stop_gradient;
+  if (knob.scalar) coefficient.scalar = bench.parameter(name + ".scalar", Shape{1}, {0.7, 0.2});
+  if (knob.feature > 0)
+    coefficient.feature = bench.parameter(name + ".feature", Shape{knob.feature == 1 ? 1 : cols}, {0.5, 0.3});
+  if (knob.sequence) {  // Bernoulli with keep probability 0.8
+    const std::int64_t sequences = (rows + rows_per_sequence - 1) / rows_per_sequence;
+    std::vector<double> factors;
+    for (std::int64_t i = 0; i < sequences; ++i) factors.push_back(i % 3 == 1 ? 0 : 1.25);
+    coefficient.sequence = bench.constants(name + ".sequence", bench.master(), Shape{sequences}, factors);
+  }
+  return coefficient;
+}
+
+CoefficientGradient make_gradient(Bench& bench, const std::string& name, const Knob& knob, std::int64_t cols,
+                                  Limits limits) {
+  if (knob.feature == 0) return {};
+  return {bench.accumulated(name, Shape{knob.feature == 1 ? 1 : cols}, limits)};
+}
+
+MomentsView make_moments(Bench& bench, const std::string& name, std::int64_t cols, Limits limits) {
+  MomentsView view;
+  view.scalars = bench.sums(name + ".scalars", kMomentScalars, 0.25, limits);
+  if (cols > 0) {
+    view.column_sum = bench.sums(name + ".column_sum", cols, -0.5, limits, false);
+    view.column_square = bench.sums(name + ".column_square", cols, 0.5, limits, false);
+    view.shift = bench.float64(name + ".shift", Shape{cols}, {0, 0.5});
+  }
+  return view;
+}
+
+}  // namespace plumb::test

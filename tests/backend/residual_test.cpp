@@ -1,0 +1,130 @@
+#include "backend/op_test.h"
+
+namespace plumb::test {
+namespace {
+
+struct ResidualCase {
+  std::string name = {};
+  std::int64_t rows = 1, cols = 1;
+  Knob a = {}, b = {}, e = {}, p = {};
+  bool block_skip = false;  ///< with the e term
+  bool tie_skip = false;
+  bool in_place = false;  ///< out is z, dx is dout
+  bool moments = true, frozen = false;
+};
+void PrintTo(const ResidualCase& shape, std::ostream* out) { *out << shape.name; }
+
+std::vector<ResidualCase> cases() {
+  std::vector<ResidualCase> list;
+  const Knob scalar{true, false, 0, false}, vector{false, false, 2, false}, all{true, true, 2, false};
+  list.push_back({.name = "plain_1x8", .rows = 1, .cols = 8});
+  list.push_back({.name = "plain_7x65", .rows = 7, .cols = 65, .in_place = true});
+  list.push_back({.name = "step_33x80", .rows = 33, .cols = 80, .b = scalar, .in_place = true});
+  list.push_back({.name = "step_130x257", .rows = 130, .cols = 257, .b = scalar});
+  list.push_back({.name = "no_moments_64x128", .rows = 64, .cols = 128, .b = scalar, .moments = false});
+  list.push_back({.name = "gain_17x33", .rows = 17, .cols = 33, .b = vector});
+  list.push_back(
+      {.name = "block_33x80", .rows = 33, .cols = 80, .a = all, .b = all, .e = all, .block_skip = true});
+  list.push_back({.name = "everything_7x65",
+                  .rows = 7,
+                  .cols = 65,
+                  .a = all,
+                  .b = all,
+                  .e = all,
+                  .p = all,
+                  .block_skip = true,
+                  .in_place = true});
+  list.push_back({.name = "frozen_7x65",
+                  .rows = 7,
+                  .cols = 65,
+                  .a = all,
+                  .b = all,
+                  .e = all,
+                  .p = all,
+                  .block_skip = true,
+                  .frozen = true});
+  int n = 0;
+  for (const Knob& knob : all_knobs()) {
+    const std::string index = std::to_string(n++);
+    const Knob other{n % 2 == 0, n % 3 == 0, n % 3, false};
+    const ResidualCase shape{.rows = 13, .cols = 40, .in_place = n % 2 == 0, .moments = n % 4 == 0};
+    const auto add = [&](const char* what, const Knob& a, const Knob& b, const Knob& e, const Knob& p,
+                         bool tied) {
+      ResidualCase one = shape;
+      one.name = what + index;
+      one.a = a, one.b = b, one.e = e, one.p = p;
+      one.tie_skip = tied;
+      one.block_skip = std::string(what) == "e" || (n % 2 == 0);
+      list.push_back(one);
+    };
+    add("a", knob, other, {}, other, false);
+    add("b", other, knob, other, {}, false);
+    add("e", {}, other, knob, other, false);
+    add("p", other, {}, other, knob, false);
+    if (!knob.stop_gradient) add("tied", {}, knob, other, other, true);
+  }
+  return list;
+}
+
+void run_residual(Bench& bench, const ResidualCase& shape) {
+  const Shape full{shape.rows, shape.cols};
+  const std::int64_t rows_per_sequence = 5;
+  const auto coefficient = [&](const char* name, const Knob& knob) {
+    return make_coefficient(bench, name, knob, shape.rows, shape.cols, rows_per_sequence);
+  };
+  ResidualForward forward;
+  forward.rows_per_sequence = rows_per_sequence;
+  forward.x = bench.input("x", full, {0.2, 2});
+  forward.z = shape.in_place ? bench.in_place("z_out", full, kRoundedOnce) : bench.input("z", full);
+  forward.out = shape.in_place ? forward.z : bench.output("out", full, kRoundedOnce);
+  if (shape.block_skip) forward.x_block = bench.input("x_block", full);
+  forward.a = coefficient("a", shape.a);
+  forward.b = coefficient("b", shape.b);
+  forward.e = coefficient("e", shape.block_skip ? shape.e : Knob{});
+  forward.p = coefficient("p", shape.p);
+  forward.tie_skip = shape.tie_skip;
+  if (shape.moments) {
+    forward.stream_moments = make_moments(bench, "stream", shape.cols);
+    forward.branch_moments = make_moments(bench, "branch", shape.rows % 2 == 0 ? 0 : shape.cols);
+  }
+  const ResidualOps& ops = bench.backend().residual();
+  forward.workspace = bench.workspace(ops.residual_forward_workspace(forward));
+  ops.residual_forward(bench.stream(), forward);
+
+  ResidualBackward backward;
+  backward.rows_per_sequence = rows_per_sequence;
+  backward.a = forward.a;
+  backward.b = forward.b;
+  backward.e = forward.e;
+  backward.p = forward.p;
+  backward.tie_skip = shape.tie_skip;
+  backward.dout = shape.in_place ? bench.in_place("dout_dx", full, kRoundedOnce) : bench.input("dout", full);
+  backward.dx = shape.in_place ? backward.dout : bench.output("dx", full, kRoundedOnce);
+  backward.dz = bench.output("dz", full, kRoundedOnce);
+  if (shape.block_skip) backward.dx_block = bench.in_place("dx_block", full, kRoundedOnce);
+  if (!shape.frozen) {  // frozen: no coefficient gradient is asked for, so x, z and x_block may be missing
+    backward.x = forward.x;
+    backward.z = bench.input("z_of_backward", full);
+    backward.x_block = forward.x_block;
+    const Limits sums{1e-12, 5e-6, 5e-6};
+    backward.da = make_gradient(bench, "da", shape.tie_skip ? Knob{} : shape.a, shape.cols, sums);
+    backward.db = make_gradient(bench, "db", shape.b, shape.cols, sums);
+    backward.de = make_gradient(bench, "de", shape.block_skip ? shape.e : Knob{}, shape.cols, sums);
+    backward.dp = make_gradient(bench, "dp", shape.p, shape.cols, sums);
+  }
+  backward.workspace = bench.workspace(ops.residual_backward_workspace(backward));
+  ops.residual_backward(bench.stream(), backward);
+}
+
+class ResidualOp : public testing::TestWithParam<std::tuple<Target, ResidualCase>> {};
+
+TEST_P(ResidualOp, MatchesReference) {
+  const auto& [target, shape] = GetParam();
+  expect_matches_reference(target, [&shape = shape](Bench& bench) { run_residual(bench, shape); });
+}
+INSTANTIATE_TEST_SUITE_P(Backends, ResidualOp,
+                         testing::Combine(testing::ValuesIn(targets()), testing::ValuesIn(cases())),
+                         case_name<ResidualCase>);
+
+}  // namespace
+}  // namespace plumb::test
