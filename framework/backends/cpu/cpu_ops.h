@@ -3,6 +3,7 @@
 
 #include "backend/backend.h"
 #include "backends/cpu/matmul.h"
+#include "backends/cpu/rotary_tables.h"
 
 namespace plumb::cpu {
 
@@ -49,6 +50,9 @@ class CpuAttention final : public AttentionOps {
   std::size_t attention_forward_workspace(const AttentionForward& arguments) const override;
   std::size_t attention_backward_workspace(const AttentionBackward& arguments) const override;
   void rotary(Stream& stream, const Rotary& arguments) const override;
+
+ private:
+  mutable RotaryTables rotary_tables_;  // filled on first use
 };
 
 class CpuEmbedding final : public EmbeddingOps {
