@@ -69,9 +69,9 @@ struct SublayerConfig {
 
 /// A change to a range of sublayers: [[model.override]].
 struct OverrideConfig {
-  std::vector<double>
-      blocks;  ///< [first, last], both included, counted from 0; fractions of depth when
-               ///< fractional (0.0..1.0 written with a point): [0.0, 0.25] = the first quarter
+  std::vector<double> blocks;  ///< [first, last], both included, counted from 0; empty = every block
+  bool fractions = false;  ///< blocks was written with a point: fractions of depth, [0.0, 0.25] = the first
+                           ///< quarter; covers the blocks whose middle (block + 1/2) / L is in [first, last)
   std::string sublayer = "all";  ///< all | attention | ffn | linear
   std::vector<std::pair<std::string, std::string>>
       settings;        ///< key under model (norm.in.kind), TOML value text

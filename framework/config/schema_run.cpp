@@ -1,0 +1,175 @@
+// Keys of everything but the model.
+#include "config/schema.h"
+
+namespace plumb::detail {
+namespace {
+
+constexpr double kMostSteps = 1e12;
+constexpr double kMostSequences = 1e9;
+
+std::vector<FieldSpec<Config>> top_fields() {
+  return {{"device", &Config::device, one_of({"auto", "cpu", "reference"}), "",
+           "Backend that runs the model: auto takes the fastest one there is, reference is the slow float64 "
+           "oracle."}};
+}
+
+std::vector<FieldSpec<RunConfig>> run_fields() {
+  return {
+      {"name", &RunConfig::name, anything(), "",
+       "Name of the run; its folder is `runs/<run.name>` unless run.dir is set."},
+      {"dir", &RunConfig::dir, anything(), "", "Folder of the run; empty: `runs/<run.name>`."},
+      {"overwrite", &RunConfig::overwrite, anything(), "", "Replace an earlier run that is in the folder."},
+  };
+}
+
+std::vector<FieldSpec<ComputeConfig>> compute_fields() {
+  return {
+      {"dtype", &ComputeConfig::dtype, one_of({"auto", "fp64", "fp32", "bf16"}), "",
+       "Type of activations and matrix products; auto takes what the backend does best."},
+      {"threads", &ComputeConfig::threads, between(0, 4096), "threads per rank",
+       "Threads of each rank; 0: as many as the rank has cores."},
+  };
+}
+
+std::vector<FieldSpec<TrainingConfig>> training_fields() {
+  return {
+      {"steps", &TrainingConfig::steps, between(1, kMostSteps), "optimiser steps", "Length of the training."},
+      {"sequences_per_step", &TrainingConfig::sequences_per_step, between(0, kMostSequences), "sequences",
+       "Global batch of one optimiser step, over all ranks; exactly one of this and tokens_per_step is set."},
+      {"tokens_per_step", &TrainingConfig::tokens_per_step, between(0, 1e15), "tokens",
+       "The global batch in tokens; a multiple of model.sequence_length."},
+      {"micro_batch_sequences", &TrainingConfig::micro_batch_sequences, between(0, kMostSequences),
+       "sequences per rank",
+       "Sequences that a rank runs at once, gradients being accumulated; 0: its whole share of the step."},
+      {"seed", &TrainingConfig::seed, at_least(0), "",
+       "Seed of initial values, data order, dropout and stochastic depth."},
+  };
+}
+
+std::vector<FieldSpec<OptimizerConfig>> optimizer_fields() {
+  const ReadWhen adamw{"kind", {"adamw"}};
+  return {
+      {"kind", &OptimizerConfig::kind, one_of({"adamw", "sgd"}), "", "Optimiser; sgd has momentum."},
+      {"learning_rate", &OptimizerConfig::learning_rate, at_least(0), "",
+       "Peak learning rate, reached after the warm-up."},
+      {"beta1", &OptimizerConfig::beta1, from_to_below(0, 1), "", "Decay of the first moment.", adamw},
+      {"beta2", &OptimizerConfig::beta2, from_to_below(0, 1), "", "Decay of the second moment.", adamw},
+      {"epsilon", &OptimizerConfig::epsilon, above(0), "", "Added to the square root of the second moment.",
+       adamw},
+      {"momentum", &OptimizerConfig::momentum, from_to_below(0, 1), "", "Momentum.", {"kind", {"sgd"}}},
+      {"weight_decay", &OptimizerConfig::weight_decay, at_least(0), "",
+       "Decoupled weight decay, multiplied by the learning rate; matrices and embeddings have it, gains and "
+       "biases only "
+       "where their slot says so."},
+      {"clip_norm", &OptimizerConfig::clip_norm, at_least(0), "",
+       "Limit of the global 2-norm of the reduced gradient; 0: no clipping."},
+  };
+}
+
+std::vector<FieldSpec<LearningRateConfig>> learning_rate_fields() {
+  return {
+      {"kind", &LearningRateConfig::kind, one_of({"cosine", "linear", "wsd", "constant"}), "",
+       "Shape after the linear warm-up; wsd stays at the peak and decays at the end."},
+      {"warmup_steps", &LearningRateConfig::warmup_steps, between(0, kMostSteps), "optimiser steps",
+       "Steps from 0 to the peak."},
+      {"final_ratio",
+       &LearningRateConfig::final_ratio,
+       between(0, 1),
+       "",
+       "Last learning rate / peak.",
+       {"kind", {"cosine", "linear", "wsd"}}},
+      {"decay_fraction",
+       &LearningRateConfig::decay_fraction,
+       above_up_to(0, 1),
+       "share of training.steps",
+       "Length of the decay at the end.",
+       {"kind", {"wsd"}}},
+  };
+}
+
+std::vector<FieldSpec<CommunicationConfig>> communication_fields() {
+  return {
+      {"bucket_megabytes", &CommunicationConfig::bucket_megabytes, above_up_to(0, 65536), "MiB",
+       "Size of the gradient buckets that are reduced while backward runs."},
+      {"timeout_seconds", &CommunicationConfig::timeout_seconds, above_up_to(0, 1e6), "seconds",
+       "A collective that takes longer ends the run with a line that names it."},
+  };
+}
+
+std::vector<FieldSpec<DataConfig>> data_fields() {
+  const ReadWhen files{"kind", {"tokens"}};
+  return {
+      {"kind", &DataConfig::kind, one_of({"tokens", "markov", "copy", "induction"}), "",
+       "Source: token files, a Markov language of known entropy rate, or a copy or induction task."},
+      {"train", &DataConfig::train, anything(), "",
+       "Token file to train on, relative to the working directory.", files},
+      {"validation", &DataConfig::validation, anything(), "",
+       "Token file to validate on; empty: no validation.", files},
+      {"tokenizer", &DataConfig::tokenizer, one_of({"byte"}), "", "How text becomes tokens.", files},
+      {"synthetic_vocabulary",
+       &DataConfig::synthetic_vocabulary,
+       between(2, 65536),
+       "tokens",
+       "Vocabulary of a synthetic source.",
+       {"kind", {"markov", "copy", "induction"}}},
+      {"synthetic_order",
+       &DataConfig::synthetic_order,
+       between(1, 16),
+       "tokens",
+       "How many tokens the next one depends on.",
+       {"kind", {"markov"}}},
+  };
+}
+
+std::vector<FieldSpec<ValidationConfig>> validation_fields() {
+  return {
+      {"every", &ValidationConfig::every, between(0, kMostSteps), "optimiser steps",
+       "Cadence of the validation loss; 0: only at the end."},
+      {"sequences", &ValidationConfig::sequences, between(0, kMostSequences), "sequences",
+       "Sequences of a validation, from the start of the split; 0: the whole split."},
+      {"at_end", &ValidationConfig::at_end, anything(), "", "Validate after the last step."},
+  };
+}
+
+std::vector<FieldSpec<LogConfig>> log_fields() {
+  return {
+      {"console_every", &LogConfig::console_every, between(0, kMostSteps), "optimiser steps",
+       "Cadence of the progress line; 0: never."},
+      {"stability_every", &LogConfig::stability_every, between(0, kMostSteps), "optimiser steps",
+       "Cadence of stability.jsonl; 0: never."},
+      {"ranks_every", &LogConfig::ranks_every, between(0, kMostSteps), "optimiser steps",
+       "Cadence of ranks.jsonl; 0: never."},
+  };
+}
+
+std::vector<FieldSpec<CheckpointConfig>> checkpoint_fields() {
+  return {
+      {"every", &CheckpointConfig::every, between(0, kMostSteps), "optimiser steps",
+       "Cadence of checkpoints; 0: only at the end."},
+      {"keep", &CheckpointConfig::keep, between(1, 1e6), "checkpoints", "How many of the newest ones stay."},
+      {"at_end", &CheckpointConfig::at_end, anything(), "", "Save after the last step."},
+  };
+}
+
+}  // namespace
+
+void append_run_fields(std::vector<Field>& fields) {
+  const auto append = [&](const std::string& table, const auto& specs, auto find) {
+    append_fields(fields, table, table, specs, find);
+  };
+  append("", top_fields(), [](Config& c) -> Config& { return c; });
+  append("run", run_fields(), [](Config& c) -> RunConfig& { return c.run; });
+  append("compute", compute_fields(), [](Config& c) -> ComputeConfig& { return c.compute; });
+  append("training", training_fields(), [](Config& c) -> TrainingConfig& { return c.training; });
+  append("optimizer", optimizer_fields(), [](Config& c) -> OptimizerConfig& { return c.optimizer; });
+  append("learning_rate", learning_rate_fields(),
+         [](Config& c) -> LearningRateConfig& { return c.learning_rate; });
+  append("communication", communication_fields(),
+         [](Config& c) -> CommunicationConfig& { return c.communication; });
+  append("data", data_fields(), [](Config& c) -> DataConfig& { return c.data; });
+  append("validation", validation_fields(), [](Config& c) -> ValidationConfig& { return c.validation; });
+  append("log", log_fields(), [](Config& c) -> LogConfig& { return c.log; });
+  append("checkpoint", checkpoint_fields(), [](Config& c) -> CheckpointConfig& { return c.checkpoint; });
+}
+
+}  // namespace plumb::detail

@@ -1,0 +1,172 @@
+// Keys of the block equation: norm slots, knobs and what else may differ from sublayer to sublayer.
+#include "config/schema.h"
+
+namespace plumb::detail {
+namespace {
+
+std::vector<FieldSpec<NormConfig>> norm_fields() {
+  const ReadWhen present{"kind", {"standard", "layernorm", "rmsnorm", "dyt", "derf", "l2"}};
+  const ReadWhen pointwise{"kind", {"standard", "dyt", "derf"}};
+  return {
+      {"kind", &NormConfig::kind, one_of({"none", "standard", "layernorm", "rmsnorm", "dyt", "derf", "l2"}),
+       "", "The norm in this slot; standard is model.norm_kind."},
+      {"epsilon", &NormConfig::epsilon, at_least(0), "", "Added to the variance or mean square.", present},
+      {"gain_init", &NormConfig::gain_init, anything(), "", "Initial value of the gain.", present},
+      {"gain", &NormConfig::gain, anything(), "", "The norm has a gain.", present},
+      {"bias", &NormConfig::bias, anything(), "",
+       "The norm has a bias; only layernorm, dyt and derf ever have one.", present},
+      {"trainable", &NormConfig::trainable, anything(), "",
+       "Gain, bias and alpha are trained; false: they stay as "
+       "initialised.",
+       present},
+      {"decay", &NormConfig::decay, anything(), "", "Gain and bias have weight decay.", present},
+      {"alpha_init", &NormConfig::alpha_init, above(0), "", "Initial slope of dyt and derf.", pointwise},
+  };
+}
+
+std::vector<FieldSpec<KnobConfig>> knob_fields(const std::string& knob) {
+  const ReadWhen over_depth{"depth", {"1/L", "1/sqrt(L)", "1/l", "1/sqrt(l)", "list"}};
+  const ReadWhen ramp{"time", {"linear"}};
+  std::vector<FieldSpec<KnobConfig>> fields = {
+      {"value", &KnobConfig::value, anything(), "", "The coefficient, before the factors below."},
+      {"depth", &KnobConfig::depth, one_of({"constant", "1/L", "1/sqrt(L)", "1/l", "1/sqrt(l)", "list"}), "",
+       "Factor over depth: L is the number of units, l = 1..L the unit's own number."},
+      {"counts", &KnobConfig::counts, one_of({"sublayers", "blocks"}), "", "The unit that L and l count.",
+       over_depth},
+      {"list",
+       &KnobConfig::list,
+       anything(),
+       "",
+       "One factor per counted unit, from the bottom.",
+       {"depth", {"list"}}},
+      {"time", &KnobConfig::time, one_of({"constant", "linear"}), "",
+       "Factor over time: linear goes from time_start to 1 over ramp_steps."},
+      {"ramp_steps", &KnobConfig::ramp_steps, between(0, 1e12), "optimiser steps", "Length of the ramp.",
+       ramp},
+      {"time_start", &KnobConfig::time_start, anything(), "", "Factor at step 0.", ramp},
+      {"trainable", &KnobConfig::trainable, one_of({"none", "scalar", "vector"}), "",
+       "Train the coefficient, from value * depth factor on, as one number or one per feature."},
+      {"decay",
+       &KnobConfig::decay,
+       anything(),
+       "",
+       "The trained coefficient has weight decay.",
+       {"trainable", {"scalar", "vector"}}},
+      {"keep_probability", &KnobConfig::keep_probability, above_up_to(0, 1), "probability",
+       "Below 1: times a Bernoulli draw per sequence, divided by this probability (stochastic depth)."},
+      {"keep_depth", &KnobConfig::keep_depth, one_of({"constant", "linear"}), "",
+       "linear: the keep probability falls from 1 at the bottom to keep_probability at the top."},
+  };
+  if (knob == "a") {
+    fields.push_back({"tie_to_branch", &KnobConfig::tie_to_branch, anything(), "", "a = 1 - b (nGPT)."});
+  }
+  if (knob == "p") {
+    fields.push_back({"stop_gradient", &KnobConfig::stop_gradient, anything(), "",
+                      "The gradient passes as if p were 1 (GPAS)."});
+  }
+  return fields;
+}
+
+std::vector<FieldSpec<SublayerConfig>> other_fields() {
+  return {
+      {"activation",
+       &SublayerConfig::activation,
+       one_of({"gelu", "gelu_tanh", "relu", "relu_squared", "silu", "swiglu", "geglu"}),
+       "",
+       "Of the FFN; swiglu and geglu are gated.",
+       {},
+       "ffn"},
+      {"qk_norm_extent",
+       &SublayerConfig::qk_norm_extent,
+       one_of({"head", "full"}),
+       "",
+       "The qk slot norms each head by itself (one gain for all heads) or all heads together.",
+       {},
+       "attention"},
+      {"v_norm_extent",
+       &SublayerConfig::v_norm_extent,
+       one_of({"head", "full"}),
+       "",
+       "The same for the v slot.",
+       {},
+       "attention"},
+      {"head_gains",
+       &SublayerConfig::head_gains,
+       anything(),
+       "",
+       "One trainable gain per head on the attention output, from 1 on.",
+       {},
+       "attention"},
+  };
+}
+
+template <class Struct, class Find>
+void append_sublayer_part(std::vector<Field>& fields, const std::string& table, const std::string& pattern,
+                          const std::vector<FieldSpec<Struct>>& specs, Find find,
+                          const std::string& acts_in = "") {
+  const std::size_t first = fields.size();
+  append_fields(fields, table, pattern, specs,
+                [find](Config& config) -> Struct& { return find(config.model.base); });
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    Field& field = fields[first + i];
+    field.sublayer_member = [member = specs[i].member, find](SublayerConfig& sublayer) {
+      return locate(find(sublayer), member);
+    };
+    if (!acts_in.empty()) field.acts_in = acts_in;
+  }
+}
+
+void append_norms(std::vector<Field>& fields) {
+  struct Slot {
+    const char* name;
+    NormConfig SublayerNorms::*member;
+    const char* acts_in;
+  };
+  constexpr Slot kSlots[] = {{"in", &SublayerNorms::in, ""},
+                             {"out", &SublayerNorms::out, ""},
+                             {"post", &SublayerNorms::post, ""},
+                             {"qk", &SublayerNorms::qk, "attention"},
+                             {"v", &SublayerNorms::v, "attention"},
+                             {"pre_projection", &SublayerNorms::pre_projection, "attention"},
+                             {"ffn_inner", &SublayerNorms::ffn_inner, "ffn"}};
+  for (const Slot& slot : kSlots) {
+    append_sublayer_part(
+        fields, std::string("model.norm.") + slot.name, "model.norm.<slot>", norm_fields(),
+        [member = slot.member](SublayerConfig& sublayer) -> NormConfig& { return sublayer.norm.*member; },
+        slot.acts_in);
+  }
+  append_fields(fields, "model.norm.embedding", "model.norm.<slot>", norm_fields(),
+                [](Config& c) -> NormConfig& { return c.model.embedding_norm; });
+  append_fields(fields, "model.norm.final", "model.norm.<slot>", norm_fields(),
+                [](Config& c) -> NormConfig& { return c.model.final_norm; });
+}
+
+void append_knobs(std::vector<Field>& fields) {
+  struct Knob {
+    const char* name;
+    KnobConfig SublayerKnobs::*member;
+  };
+  constexpr Knob kKnobs[] = {{"a", &SublayerKnobs::a},
+                             {"b", &SublayerKnobs::b},
+                             {"c", &SublayerKnobs::c},
+                             {"e", &SublayerKnobs::e},
+                             {"p", &SublayerKnobs::p}};
+  for (const Knob& knob : kKnobs) {
+    append_sublayer_part(fields, std::string("model.residual.") + knob.name, "model.residual.<knob>",
+                         knob_fields(knob.name),
+                         [member = knob.member](SublayerConfig& sublayer) -> KnobConfig& {
+                           return sublayer.residual.*member;
+                         });
+  }
+}
+
+}  // namespace
+
+void append_sublayer_fields(std::vector<Field>& fields) {
+  append_sublayer_part(fields, "model", "model", other_fields(),
+                       [](SublayerConfig& sublayer) -> SublayerConfig& { return sublayer; });
+  append_norms(fields);
+  append_knobs(fields);
+}
+
+}  // namespace plumb::detail
