@@ -1,0 +1,80 @@
+// Optimizer: one update of all parameters from reduced gradients, with what the statistics need of it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "nn/parameter.h"
+
+namespace plumb {
+
+enum class OptimizerKind { AdamW, SgdMomentum };
+
+/// "adamw", "sgd"; anything else is an InputError that lists them.
+OptimizerKind optimizer_kind_from_name(const std::string& name);
+
+struct OptimizerSettings {
+  OptimizerKind kind = OptimizerKind::AdamW;
+  double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;  ///< AdamW
+  double momentum = 0.9;                             ///< SGD
+  double weight_decay = 0.1;  ///< decoupled; only for parameters whose weight_decay flag is set
+  double clip_norm = 1;       ///< largest global gradient norm; 0 = no clipping
+};
+
+/// A part of the optimiser's state under the name that checkpoints use; a view into device memory.
+struct OptimizerStateTensor {
+  std::string name;  ///< "momentum/<parameter>", "variance/<parameter>"
+  Tensor tensor;     ///< the parameter's shape, master dtype
+};
+
+/// Owns momentum and variance (flat, laid out as the parameters are), the step scalars and the per-tensor
+/// sums of squares. All memory is taken by the constructor.
+class Optimizer {
+ public:
+  /// Steps whose scalars may be under way on the stream at the same time.
+  static constexpr std::size_t kStepsInFlight = 8;
+
+  /// The store must be allocated and, like the backend, outlive the optimiser. State starts at zero.
+  Optimizer(const OptimizerSettings& settings, const ParameterStore& parameters, Backend& backend);
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+
+  /// One update from the reduced gradients: sums of squares, clipping by the global norm, update. Neither
+  /// allocates nor waits: clip factor and skip factor are decided on the device, alike on all ranks because
+  /// all hold the same gradients. A gradient norm that is not finite leaves parameters and state as they are.
+  /// step_index is counted from 0; Adam's bias corrections are 1 - beta^(step_index + 1), whether or not
+  /// earlier steps were skipped, so that they depend on nothing but the step.
+  void step(Stream& stream, std::int64_t step_index, double learning_rate);
+
+  // Results of the last step(), on the device, float64. P = trainable tensors, in the order of
+  // ParameterStore::trainable().
+  Tensor step_scalars() const { return step_scalars_; }            ///< (kStepScalars), see ops/optimizer.h
+  Tensor gradient_squares() const { return gradient_squares_; }    ///< (P) of reduced gradients, not clipped
+  Tensor update_squares() const { return update_squares_; }        ///< (P) sum (new - old)^2
+  Tensor parameter_squares() const { return parameter_squares_; }  ///< (P) sum old^2
+
+  /// Everything that a checkpoint must hold of the optimiser, in flat order.
+  std::vector<OptimizerStateTensor> state_tensors() const;
+  const OptimizerSettings& settings() const { return settings_; }
+  /// Device memory taken.
+  std::size_t bytes() const { return momentum_.bytes() + variance_.bytes() + statistics_.bytes(); }
+
+ private:
+  void upload_step_scalars(Stream& stream, std::int64_t step_index, double learning_rate);
+
+  OptimizerSettings settings_;
+  Backend& backend_;
+  Buffer momentum_, variance_, statistics_;
+  Tensor step_scalars_, gradient_squares_, update_squares_, parameter_squares_;
+  std::vector<std::string> names_;
+  std::vector<Tensor> gradients_;
+  std::vector<UpdateTensor> updates_;
+  /// Host side of the uploads: learning rate and both bias corrections. A row is reused only after
+  /// kStepsInFlight steps, because an upload reads it in stream order.
+  std::array<std::array<double, 3>, kStepsInFlight> host_scalars_{};
+};
+
+}  // namespace plumb

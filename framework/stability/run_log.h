@@ -1,0 +1,56 @@
+// RunLog: the log of a run directory, written by a thread of its own; only rank 0 has one.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "stability/run_directory.h"
+#include "stability/step_record.h"
+
+namespace plumb {
+
+struct RunLogSettings {
+  StatisticsShape shape;
+  int world = 1;
+  std::vector<std::string> tensor_names;    ///< (P) in the order of ParameterStore::trainable()
+  std::vector<std::string> sublayer_names;  ///< (K)
+  std::int64_t ranks_every = 10;            ///< ranks.jsonl has the steps that this divides; 0 = none
+};
+
+/// Appends records to metrics.jsonl (every one), stability.jsonl (sampled ones), ranks.jsonl and
+/// events.jsonl. Every line is written whole by one system call. metrics_reference.h defines every field. A
+/// value that is not finite is null, and the line's `nonfinite` list names its path and kind.
+///
+/// One thread uses a RunLog. When the writer meets a fault (full disk), the next call throws it as an Error.
+class RunLog {
+ public:
+  /// Records that can wait for the disk before training does.
+  static constexpr int kQueue = 16;
+
+  /// The directory must have been opened by open_run_directory.
+  RunLog(const std::filesystem::path& directory, const RunLogSettings& settings);
+  /// Writes what is left; a fault is then only logged, so call close() where it matters.
+  ~RunLog();
+  RunLog(const RunLog&) = delete;
+  RunLog& operator=(const RunLog&) = delete;
+
+  /// Queues a copy; no allocation. Waits only when the queue is full, which it reports once.
+  void append(const StepRecord& record);
+  /// kind: "resume", "checkpoint", "skip", "spike", "nonfinite", "stop", ...; text: one line for a person.
+  void event(std::string_view kind, std::int64_t step, std::string_view text);
+  /// Returns when everything queued is in the files and on the disk. Before a checkpoint, so that the log
+  /// never ends before the newest checkpoint does.
+  void flush();
+  /// flush(), then ends the thread. No call afterwards.
+  void close();
+
+ private:
+  class Writer;
+  std::unique_ptr<Writer> writer_;
+};
+
+}  // namespace plumb

@@ -1,0 +1,99 @@
+// StepStatistics: the memory behind the probes of a step, and the one place where statistics cross ranks.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "comm/communicator.h"
+#include "nn/probes.h"
+#include "stability/statistics_layout.h"
+#include "stability/step_record.h"
+
+namespace plumb {
+
+/// What the trainer knows of the step that ends.
+struct StepInputs {
+  std::int64_t step = 0;         ///< updates done, this one included
+  std::int64_t tokens = 0;       ///< since the start, all ranks
+  std::int64_t step_tokens = 0;  ///< of this step, all ranks
+  std::int64_t data_cursor = 0;
+  double step_seconds = 0;  ///< of this rank
+  double wait_seconds = 0;  ///< of it, waiting for the gradients of other ranks
+  // Optimizer's results of this step, device, float64.
+  Tensor step_scalars;                                                 ///< (kStepScalars)
+  Tensor reduced_gradient_squares, update_squares, parameter_squares;  ///< (P) each
+};
+
+/// A part of the state that checkpoints hold, in host memory.
+struct StatisticsStateTensor {
+  std::string name;
+  Tensor tensor;
+};
+
+/// Per step: begin_step; forward and backward with probes(); gradient_squares_local filled before reduction;
+/// finish_step. No allocation after construction.
+///
+/// Collectives: a sampled step takes one all-reduce (sum, float64) of what is exact as a sum and one
+/// all-gather of one row per rank; any other step one all-gather of a short row (statistics_layout.h).
+/// Everything else is computed from these by every rank in rank order, so all ranks hold the same record.
+///
+/// Column sums are taken about the global column mean of the sampled step before (0 until there is one),
+/// which all ranks hold alike, so that the data-wise variance of features with a large mean does not cancel.
+class StepStatistics {
+ public:
+  /// Backend and communicator must outlive it.
+  StepStatistics(const StatisticsShape& shape, Backend& backend, Communicator& communicator);
+  StepStatistics(const StepStatistics&) = delete;
+  StepStatistics& operator=(const StepStatistics&) = delete;
+
+  /// Zeroes the accumulators. Column moments are taken only in sampled steps.
+  void begin_step(Stream& stream, bool sampled);
+  /// Views for the step that begin_step opened; max_attention_logit stays empty.
+  const Probes& probes() const { return sampled_ ? probes_ : scalar_probes_; }
+  /// (P) float64: sum of squares of each of this rank's gradient tensors before reduction (scaled by
+  /// 1 / targets of the global batch, as the buffer is). The trainer fills all of it in every step.
+  Tensor gradient_squares_local() const;
+
+  /// Reads the device (waits for the stream), meets the other ranks and fills the record, which lives until
+  /// the next call. The caller may add to it (validation).
+  StepRecord& finish_step(Stream& stream, const StepInputs& inputs);
+
+  /// Collective, before a checkpoint: makes the state the same on all ranks.
+  void unify_state();
+  /// What a resumed run needs to log the same bits. Views stay valid; write them, then state_restored().
+  std::vector<StatisticsStateTensor> state_tensors();
+  void state_restored(Stream& stream);
+
+ private:
+  Probes make_probes(bool columns) const;
+  Tensor device(std::int64_t offset, Shape shape) const;
+  void download_step(Stream& stream, const StepInputs& inputs);
+  void track_extremes();
+  void pack_row(const StepInputs& inputs);
+  void pack_sums();
+  void fill_scalars(const StepInputs& inputs);
+  void fill_profile(std::int64_t first_probe, std::int64_t first_gradient, ProfileStatistics& profile) const;
+  void fill_tensors();
+  void advance_shift(Stream& stream);
+  const double* row_of(int rank) const;
+
+  StatisticsShape shape_;
+  StatisticsLayout layout_;
+  Backend& backend_;
+  Communicator& communicator_;
+  Buffer accumulators_, shift_buffer_;
+  Probes probes_, scalar_probes_;
+  bool sampled_ = false;
+  std::vector<double> host_;               ///< download of the accumulators
+  std::vector<double> optimizer_scalars_;  ///< (kStepScalars)
+  std::vector<double> optimizer_squares_;  ///< (3, P): reduced gradients, update, parameters
+  std::vector<double> sums_;               ///< all-reduced
+  std::vector<double> row_, rows_;         ///< (row), (world, row): all-gathered
+  std::vector<double> shift_;              ///< (2K+1, C)
+  std::vector<double> minima_, maxima_;    ///< (2K+1, kTrackedValues), since the last sampled step
+  StepRecord record_;
+};
+
+}  // namespace plumb
