@@ -1,0 +1,74 @@
+#include "comm/communicator.h"
+
+#include <algorithm>
+
+namespace plumb {
+namespace {
+void check_tensor(std::string_view collective, const Tensor& tensor) {
+  PLUMB_CHECK(tensor.dtype != DType::BFloat16,
+              "collective '{}': bf16 is not reduced or moved; convert to fp32 first", collective);
+  PLUMB_CHECK(tensor.contiguous(), "collective '{}': the tensor {} is a strided view, but must be contiguous",
+              collective, to_string(tensor.shape));
+  PLUMB_CHECK(tensor.elements() == 0 || tensor.data != nullptr,
+              "collective '{}': the tensor {} has no memory", collective, to_string(tensor.shape));
+}
+
+/// One side holds world times the elements of the other.
+void check_pair(std::string_view collective, const Tensor& part, const Tensor& whole, int world) {
+  check_tensor(collective, part);
+  check_tensor(collective, whole);
+  PLUMB_CHECK(part.dtype == whole.dtype, "collective '{}': dtypes differ: {} and {}", collective,
+              name_of(part.dtype), name_of(whole.dtype));
+  PLUMB_CHECK(whole.elements() == part.elements() * world,
+              "collective '{}': {} ranks with {} elements each do not make {}", collective, world,
+              part.elements(), to_string(whole.shape));
+}
+}  // namespace
+
+int Communicator::local_rank() const {
+  const auto self = hosts_.begin() + rank_;
+  return static_cast<int>(std::count(hosts_.begin(), self, *self));
+}
+
+int Communicator::local_size() const {
+  return static_cast<int>(std::count(hosts_.begin(), hosts_.end(), hosts_[static_cast<std::size_t>(rank_)]));
+}
+
+void Communicator::set_deadline(double seconds) {
+  PLUMB_CHECK(seconds > 0, "a deadline must be positive, got {} s", seconds);
+  deadline_ = seconds;
+}
+
+void Communicator::set_ranks(int rank, std::vector<std::string> hosts) {
+  PLUMB_CHECK(rank >= 0 && rank < static_cast<int>(hosts.size()), "rank {} of {}", rank, hosts.size());
+  rank_ = rank;
+  hosts_ = std::move(hosts);
+}
+
+void Communicator::all_reduce(std::string_view name, Tensor tensor, ReduceOp op) {
+  check_tensor(name, tensor);
+  if (tensor.elements() > 0) do_all_reduce(name, tensor, op);
+}
+
+void Communicator::all_gather(std::string_view name, Tensor send, Tensor receive) {
+  check_pair(name, send, receive, world());
+  if (send.elements() > 0) do_all_gather(name, send, receive);
+}
+
+void Communicator::reduce_scatter(std::string_view name, Tensor send, Tensor receive) {
+  check_pair(name, receive, send, world());
+  if (receive.elements() > 0) do_reduce_scatter(name, send, receive);
+}
+
+void Communicator::broadcast(std::string_view name, Tensor tensor, int root) {
+  check_tensor(name, tensor);
+  PLUMB_CHECK(root >= 0 && root < world(), "collective '{}': root {} of {} ranks", name, root, world());
+  if (tensor.elements() > 0) do_broadcast(name, tensor, root);
+}
+
+Communicator::Request Communicator::start_all_reduce(std::string_view name, Tensor tensor) {
+  check_tensor(name, tensor);
+  return tensor.elements() > 0 ? do_start_all_reduce(name, tensor) : Request{};
+}
+
+}  // namespace plumb

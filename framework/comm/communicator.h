@@ -1,0 +1,96 @@
+// Communicator: collectives between ranks over host memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace plumb {
+
+/// Max and Min return NaN when any rank's value is NaN, so that a non-finite value is never lost on the way.
+enum class ReduceOp { Sum, Max, Min };
+
+/// What every rank knows of the world: where each rank runs.
+class Communicator {
+ public:
+  /// Handle of an asynchronous operation; a default one is finished. Copies name the same operation.
+  struct Request {
+    std::uint64_t ticket = 0;
+  };
+
+  /// Seconds that a collective may take unless set_deadline says otherwise.
+  static constexpr double kDefaultDeadline = 300;
+
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return rank_; }
+  int world() const { return static_cast<int>(hosts_.size()); }
+  /// Host name of every rank.
+  const std::vector<std::string>& hosts() const { return hosts_; }
+  /// Position of this rank among the ranks of its host, and their number.
+  int local_rank() const;
+  int local_size() const;
+
+  /// A blocking call, or a wait for an asynchronous one, that is not through after so many seconds throws an
+  /// Error that names the collective, this rank, its host and the ranks that did not come. The communicator
+  /// is of no use afterwards unless the missing ranks do come after all.
+  void set_deadline(double seconds);
+  double deadline() const { return deadline_; }
+
+  // Collectives: every rank makes the same calls, in the same order, with the same shapes and dtypes.
+  // Tensors are contiguous, of dtype fp64, fp32, int64 or int32 (bf16 is refused: its sums must be taken in
+  // fp32), and may be empty. The result has the same bits on all ranks (of a NaN, only that it is one), and
+  // in every run with the same world. `name` is for messages; it is copied (47 characters of it) and nothing
+  // is allocated.
+
+  /// In place: every rank ends with the reduction over ranks, element by element.
+  void all_reduce(std::string_view name, Tensor tensor, ReduceOp op);
+  /// send (n) of every rank, received by all ranks as (world, n). The two do not overlap.
+  void all_gather(std::string_view name, Tensor send, Tensor receive);
+  /// send (world, n): rank r receives the sum over ranks of row r, as (n). The two do not overlap.
+  void reduce_scatter(std::string_view name, Tensor send, Tensor receive);
+  /// In place: every rank ends with the root's elements.
+  void broadcast(std::string_view name, Tensor tensor, int root);
+  /// Returns when every rank has called it.
+  virtual void barrier(std::string_view name) = 0;
+
+  /// Room for at least so many asynchronous operations at a time (1 or more). The only call that allocates;
+  /// not while operations are outstanding.
+  virtual void reserve(int requests) = 0;
+  /// Starts an all-reduce (sum) in place. The tensor must stay alive and untouched until it has finished.
+  /// Operations finish in the order in which they were started. When every reserved request is in use this
+  /// waits for the oldest.
+  Request start_all_reduce(std::string_view name, Tensor tensor);
+  /// Advances everything outstanding; true when this operation has finished. Its deadline counts from the
+  /// first poll() or wait() of it.
+  virtual bool poll(Request& request) = 0;
+  /// Returns when the operation has finished.
+  virtual void wait(Request& request) = 0;
+  /// Advances everything outstanding; cheap, to be called between the ops of a backward pass, because an
+  /// operation moves only while the library is called.
+  virtual void progress() = 0;
+
+ protected:
+  Communicator() = default;
+  /// Sets who we are; called once by the constructor of an implementation.
+  void set_ranks(int rank, std::vector<std::string> hosts);
+
+ private:
+  // The public calls check the tensors; these are only reached with at least one element.
+  virtual void do_all_reduce(std::string_view name, const Tensor& tensor, ReduceOp op) = 0;
+  virtual void do_all_gather(std::string_view name, const Tensor& send, const Tensor& receive) = 0;
+  virtual void do_reduce_scatter(std::string_view name, const Tensor& send, const Tensor& receive) = 0;
+  virtual void do_broadcast(std::string_view name, const Tensor& tensor, int root) = 0;
+  virtual Request do_start_all_reduce(std::string_view name, const Tensor& tensor) = 0;
+
+  int rank_ = 0;
+  std::vector<std::string> hosts_ = {""};
+  double deadline_ = kDefaultDeadline;
+};
+
+}  // namespace plumb

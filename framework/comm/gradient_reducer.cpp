@@ -1,0 +1,129 @@
+#include "comm/gradient_reducer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace plumb {
+
+GradientLayout make_buckets(std::vector<TensorSpan> tensors, std::int64_t bucket_bytes, DType dtype) {
+  PLUMB_CHECK(bucket_bytes > 0, "a bucket must hold at least a byte, got {}", bucket_bytes);
+  const std::int64_t limit = bucket_bytes / static_cast<std::int64_t>(size_of(dtype));
+  GradientLayout layout;
+  std::int64_t previous_end = 0;
+  for (int i = 0; i < static_cast<int>(tensors.size()); ++i) {
+    const TensorSpan& span = tensors[static_cast<std::size_t>(i)];
+    PLUMB_CHECK(span.offset >= previous_end && span.count > 0,
+                "tensor {} at [{}, {}+{}) overlaps the one before it, or is empty", span.name, span.offset,
+                span.offset, span.count);
+    previous_end = span.offset + span.count;
+    if (layout.buckets.empty() || previous_end - layout.buckets.back().offset > limit) {
+      layout.buckets.push_back({i, 0, span.offset, 0});
+    }
+    Bucket& bucket = layout.buckets.back();
+    ++bucket.tensors;
+    bucket.count = previous_end - bucket.offset;
+  }
+  layout.tensors = std::move(tensors);
+  return layout;
+}
+
+GradientReducer::GradientReducer(Communicator& communicator, GradientLayout layout, Tensor flat_gradients,
+                                 BeforeReduce before_reduce)
+    : communicator_(communicator),
+      layout_(std::move(layout)),
+      before_reduce_(std::move(before_reduce)),
+      requests_(layout_.buckets.size()),
+      bucket_of_(layout_.tensors.size()),
+      missing_(layout_.buckets.size()),
+      marked_(layout_.tensors.size()) {
+  check_layout(flat_gradients);
+  auto* base = static_cast<char*>(flat_gradients.data);
+  const auto element_bytes = static_cast<std::int64_t>(size_of(flat_gradients.dtype));
+  for (std::size_t b = 0; b < layout_.buckets.size(); ++b) {
+    const Bucket& bucket = layout_.buckets[b];
+    slices_.emplace_back(base + bucket.offset * element_bytes, flat_gradients.dtype, Shape{bucket.count});
+    names_.push_back(fmt::format("gradient bucket {}", b));
+    std::fill_n(bucket_of_.begin() + bucket.first_tensor, bucket.tensors, static_cast<int>(b));
+  }
+  communicator_.reserve(std::max(1, static_cast<int>(layout_.buckets.size())));
+}
+
+void GradientReducer::check_layout(const Tensor& flat_gradients) const {
+  PLUMB_CHECK(flat_gradients.dtype == DType::Float32 || flat_gradients.dtype == DType::Float64,
+              "gradients are reduced in fp32 or fp64, not in {}", name_of(flat_gradients.dtype));
+  PLUMB_CHECK(flat_gradients.contiguous(), "the flat gradient buffer must be contiguous");
+  int next_tensor = 0;
+  for (const Bucket& bucket : layout_.buckets) {
+    PLUMB_CHECK(
+        bucket.first_tensor == next_tensor && bucket.tensors > 0,
+        "buckets must hold every tensor once and in order: a bucket of {} starts with tensor {}, not {}",
+        bucket.tensors, bucket.first_tensor, next_tensor);
+    next_tensor += bucket.tensors;
+    PLUMB_CHECK(next_tensor <= static_cast<int>(layout_.tensors.size()),
+                "a bucket holds tensors up to {} of {}", next_tensor, layout_.tensors.size());
+    PLUMB_CHECK(bucket.offset >= 0 && bucket.offset + bucket.count <= flat_gradients.elements(),
+                "a bucket at [{}, {}+{}) leaves the gradient buffer of {} elements", bucket.offset,
+                bucket.offset, bucket.count, flat_gradients.elements());
+    for (int i = bucket.first_tensor; i < next_tensor; ++i) {
+      const TensorSpan& span = layout_.tensors[static_cast<std::size_t>(i)];
+      PLUMB_CHECK(span.offset >= bucket.offset && span.offset + span.count <= bucket.offset + bucket.count,
+                  "tensor {} does not lie within its bucket", span.name);
+    }
+  }
+  PLUMB_CHECK(next_tensor == static_cast<int>(layout_.tensors.size()), "{} of {} tensors are in no bucket",
+              static_cast<int>(layout_.tensors.size()) - next_tensor, layout_.tensors.size());
+}
+
+void GradientReducer::begin_step() {
+  PLUMB_CHECK(!in_step_, "the gradients of the step before were not finished");
+  in_step_ = true;
+  started_buckets_ = 0;
+  std::fill(marked_.begin(), marked_.end(), std::uint8_t{0});
+  for (std::size_t b = 0; b < missing_.size(); ++b) missing_[b] = layout_.buckets[b].tensors;
+}
+
+void GradientReducer::mark_ready(int tensor) {
+  PLUMB_CHECK(in_step_, "a gradient was marked ready outside a step");
+  PLUMB_CHECK(tensor >= 0 && tensor < static_cast<int>(marked_.size()), "tensor {} of {}", tensor,
+              marked_.size());
+  const auto index = static_cast<std::size_t>(tensor);
+  PLUMB_CHECK(!marked_[index], "the gradient of {} was marked ready twice in one step",
+              layout_.tensors[index].name);
+  marked_[index] = 1;
+  const int bucket = bucket_of_[index];
+  if (--missing_[static_cast<std::size_t>(bucket)] > 0) return;
+  if (before_reduce_) before_reduce_(bucket);
+  start_complete_buckets();
+}
+
+void GradientReducer::start_complete_buckets() {
+  for (; started_buckets_ < static_cast<int>(missing_.size()); ++started_buckets_) {
+    const auto next = static_cast<std::size_t>(started_buckets_);
+    if (missing_[next] > 0) return;
+    requests_[next] = communicator_.start_all_reduce(names_[next], slices_[next]);
+  }
+}
+
+std::string GradientReducer::unmarked_tensors() const {
+  constexpr int kShown = 8;
+  std::string names;
+  int count = 0;
+  for (std::size_t i = 0; i < marked_.size(); ++i) {
+    if (!marked_[i] && ++count <= kShown) names += (count > 1 ? ", " : "") + layout_.tensors[i].name;
+  }
+  return count > kShown ? fmt::format("{} and {} more", names, count - kShown) : names;
+}
+
+void GradientReducer::finish() {
+  PLUMB_CHECK(in_step_, "finish() outside a step");
+  PLUMB_CHECK(started_buckets_ == static_cast<int>(missing_.size()),
+              "backward never marked these gradients ready, and {} of {} buckets would stay unreduced: {}",
+              static_cast<int>(missing_.size()) - started_buckets_, missing_.size(), unmarked_tensors());
+  const auto begin = std::chrono::steady_clock::now();
+  for (Communicator::Request& request : requests_) communicator_.wait(request);
+  wait_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  in_step_ = false;
+}
+
+}  // namespace plumb

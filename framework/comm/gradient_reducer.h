@@ -1,0 +1,90 @@
+// GradientReducer: sums gradients over ranks while the backward pass goes on.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+
+namespace plumb {
+
+/// One tensor of the flat gradient buffer; offset and count in elements.
+struct TensorSpan {
+  std::string name;
+  std::int64_t offset = 0;
+  std::int64_t count = 0;
+};
+
+/// Neighbouring tensors that are reduced together: [offset, offset + count) of the flat buffer, padding
+/// between its tensors included.
+struct Bucket {
+  int first_tensor = 0;
+  int tensors = 0;
+  std::int64_t offset = 0;
+  std::int64_t count = 0;
+};
+
+/// The flat buffer's order is the order in which backward finishes tensors: bucket 0 is complete first.
+struct GradientLayout {
+  std::vector<TensorSpan> tensors;
+  std::vector<Bucket> buckets;
+};
+
+/// Fills buckets in order, each with as many tensors as fit into bucket_bytes and at least one. The tensors
+/// must ascend without overlap.
+GradientLayout make_buckets(std::vector<TensorSpan> tensors, std::int64_t bucket_bytes, DType dtype);
+
+/// Per step: begin_step(); during the last backward pass mark_ready() for every tensor, progress() between
+/// ops; finish(). Afterwards every tensor holds its sum over ranks (padding between buckets is left as it
+/// is).
+///
+/// Buckets are started strictly in bucket order, whatever the order of the marks, so that ranks can never
+/// pair different buckets; a complete bucket waits for those before it. No allocation after construction.
+class GradientReducer {
+ public:
+  /// Called with a bucket's index when its gradients are final on this rank and not yet reduced.
+  using BeforeReduce = std::function<void(int bucket)>;
+
+  /// The communicator and the buffer (fp32 or fp64, contiguous) must outlive the reducer. Throws when the
+  /// layout does not put every tensor into one bucket or does not lie within the buffer.
+  GradientReducer(Communicator& communicator, GradientLayout layout, Tensor flat_gradients,
+                  BeforeReduce before_reduce = {});
+
+  /// Throws when the step before was not finished.
+  void begin_step();
+  /// The tensor's gradient, all micro-batches included, is final. Throws when it was marked before.
+  void mark_ready(int tensor);
+  /// Moves what is under way; cheap.
+  void progress() { communicator_.progress(); }
+  /// Waits for all buckets. Throws, naming the tensors, when some were never marked ready: their buckets
+  /// would stay unreduced.
+  void finish();
+
+  const GradientLayout& layout() const { return layout_; }
+  /// Seconds that the last finish() waited: long on fast ranks, short on the slowest one.
+  double wait_seconds() const { return wait_seconds_; }
+  /// Buckets whose reduction has been started in this step.
+  int started_buckets() const { return started_buckets_; }
+
+ private:
+  void check_layout(const Tensor& flat_gradients) const;
+  void start_complete_buckets();
+  std::string unmarked_tensors() const;
+
+  Communicator& communicator_;
+  GradientLayout layout_;
+  BeforeReduce before_reduce_;
+  std::vector<Tensor> slices_;                   ///< of each bucket
+  std::vector<std::string> names_;               ///< of each bucket's collective
+  std::vector<Communicator::Request> requests_;  ///< of each bucket
+  std::vector<int> bucket_of_;                   ///< of each tensor
+  std::vector<int> missing_;                     ///< tensors of each bucket not yet marked
+  std::vector<std::uint8_t> marked_;             ///< each tensor
+  int started_buckets_ = 0;
+  bool in_step_ = false;
+  double wait_seconds_ = 0;
+};
+
+}  // namespace plumb

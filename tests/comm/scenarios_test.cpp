@@ -1,0 +1,161 @@
+// Failures between ranks, seen from outside: what is printed, what mpirun returns, and that nobody stays.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+namespace plumb {
+namespace {
+using testing::AllOf;
+using testing::ContainsRegex;
+using testing::HasSubstr;
+using testing::Not;
+
+struct Outcome {
+  int status = -1;
+  double seconds = 0;
+  std::string output;  ///< stdout and stderr
+};
+
+Outcome shell(const std::string& command) {
+  const auto begin = std::chrono::steady_clock::now();
+  Outcome outcome;
+  FILE* pipe = popen(("{ " + command + "\n} 2>&1").c_str(), "r");
+  if (pipe == nullptr) return outcome;
+  std::array<char, 4096> part{};
+  while (const std::size_t got = std::fread(part.data(), 1, part.size(), pipe))
+    outcome.output.append(part.data(), got);
+  const int status = pclose(pipe);
+  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return outcome;
+}
+
+std::string mpirun(int ranks, const std::string& scenario, const std::string& options = "") {
+  return std::string(PLUMB_MPIEXEC) + " -np " + std::to_string(ranks) + " --oversubscribe --bind-to none " +
+         options + " " + PLUMB_COMM_SCENARIOS + " " + scenario;
+}
+
+std::string this_host() {
+  std::array<char, 256> name{};
+  gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+int count(const std::string& text, const std::string& what) {
+  int found = 0;
+  for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++found;
+  return found;
+}
+
+TEST(Scenarios, BadInputOnAllRanksGivesOneLineAndStatusTwo) {
+  const Outcome outcome = shell(mpirun(4, "bad-input"));
+  EXPECT_EQ(outcome.status, 2) << outcome.output;
+  EXPECT_EQ(count(outcome.output, "scenario: "), 1) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("scenario: quickstart.toml:3: no such key: trainning\n"));
+}
+
+TEST(Scenarios, BadInputOnOneRankEndsAllWithStatusTwo) {
+  const Outcome outcome = shell(mpirun(3, "bad-input-on-rank-1"));
+  EXPECT_EQ(outcome.status, 2) << outcome.output;
+  EXPECT_EQ(count(outcome.output, "scenario: "), 1) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("no such key: trainning (rank 1 of 3, host " + this_host() + ")"));
+}
+
+TEST(Scenarios, AnErrorOnOneRankEndsTheOthers) {
+  const Outcome outcome = shell(mpirun(3, "throw"));
+  EXPECT_EQ(outcome.status, 1) << outcome.output;
+  EXPECT_LT(outcome.seconds, 30);
+  EXPECT_THAT(outcome.output, HasSubstr("scenario: rank 1 cannot go on"));
+}
+
+TEST(Scenarios, ASkippedCollectiveMeetsItsDeadline) {
+  const Outcome outcome = shell(mpirun(3, "skip"));
+  EXPECT_EQ(outcome.status, 1) << outcome.output;
+  EXPECT_LT(outcome.seconds, 30);
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("collective 'gradient bucket 3' (all_reduce"),
+                                    HasSubstr("did not finish within 2 s"),
+                                    HasSubstr("nothing was heard of rank 1 (host " + this_host() + ")"),
+                                    HasSubstr("waits in it too")));
+}
+
+TEST(Scenarios, RanksThatLostTheOrderAreToldApart) {
+  const Outcome outcome = shell(mpirun(2, "order"));
+  EXPECT_EQ(outcome.status, 1) << outcome.output;
+  EXPECT_LT(outcome.seconds, 30);
+  EXPECT_THAT(outcome.output, ContainsRegex("collective '(loss|save)'"));
+  EXPECT_THAT(outcome.output, ContainsRegex("waits in '(loss|save)' instead"));
+}
+
+TEST(Scenarios, RanksThatDisagreeOnAShapeAreTold) {
+  const Outcome outcome = shell(mpirun(2, "shape"));
+  EXPECT_EQ(outcome.status, 1) << outcome.output;
+  EXPECT_THAT(outcome.output,
+              AllOf(HasSubstr("MPI: collective 'profile': MPI_ERR_TRUNCATE"),
+                    HasSubstr("host " + this_host()), HasSubstr("do not agree on a collective")));
+}
+
+TEST(Scenarios, AKilledRankIsNamedAndTheOthersEnd) {
+  const Outcome outcome = shell(mpirun(4, "kill"));
+  EXPECT_NE(outcome.status, 0);
+  EXPECT_LT(outcome.seconds, 30);
+  // mpirun's own words, on one line.
+  EXPECT_THAT(outcome.output,
+              ContainsRegex("process rank 1 with PID [0-9]+ on node " + this_host() + " exited on signal 9"));
+}
+
+/// Starts three ranks, sends mpirun a signal when they are ready, and waits for it.
+Outcome signal_mpirun(const std::string& signal) {
+  // After SIGTERM Open MPI 4.1 waits for this time twice: before it passes the signal on, and before SIGKILL.
+  return shell("out=$(mktemp); " + mpirun(3, "signal", "--mca odls_base_sigkill_timeout 3") +
+               " >$out 2>&1 & pid=$!; i=0; "
+               "while [ $i -lt 100 ] && ! grep -q ready $out; do sleep 0.1; i=$((i+1)); done; "
+               "kill -" +
+               signal + " $pid; wait $pid; status=$?; cat $out; rm -f $out; exit $status");
+}
+
+TEST(Scenarios, SigtermToMpirunReachesEveryRank) {
+  const Outcome outcome = signal_mpirun("TERM");
+  EXPECT_LT(outcome.seconds, 20);
+  EXPECT_EQ(count(outcome.output, "was told to stop"), 3) << outcome.output;
+}
+
+TEST(Scenarios, Sigusr1ToMpirunReachesEveryRankAtOnce) {
+  const Outcome outcome = signal_mpirun("USR1");
+  EXPECT_EQ(outcome.status, 0) << outcome.output;
+  EXPECT_LT(outcome.seconds, 10);
+  EXPECT_EQ(count(outcome.output, "was told to stop"), 3) << outcome.output;
+}
+
+TEST(Scenarios, TwoRunsGiveTheSameBits) {
+  for (const int ranks : {2, 3, 4}) {
+    const Outcome once = shell(mpirun(ranks, "hash")), again = shell(mpirun(ranks, "hash"));
+    EXPECT_EQ(once.status, 0) << once.output;
+    EXPECT_THAT(once.output, HasSubstr("hash "));
+    EXPECT_EQ(once.output, again.output);
+  }
+}
+
+TEST(Scenarios, JobsOfOneRankAreCaught) {
+  const std::string program = PLUMB_COMM_SCENARIOS;
+  const Outcome first = shell("OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_RANK=0 " + program);
+  EXPECT_EQ(first.status, 2) << first.output;
+  EXPECT_THAT(first.output, AllOf(HasSubstr("announces 4 ranks (OMPI_COMM_WORLD_SIZE=4)"),
+                                  HasSubstr("4 one-rank jobs"), HasSubstr("mpirun"), Not(HasSubstr("\n\n"))));
+  const Outcome other = shell("OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_RANK=3 " + program);
+  EXPECT_EQ(other.status, 2) << other.output;
+  EXPECT_EQ(other.output, "");
+}
+
+TEST(Scenarios, ASingleProcessNeedsNoLauncher) {
+  const Outcome outcome = shell("env -u OMPI_COMM_WORLD_SIZE " + std::string(PLUMB_COMM_SCENARIOS) + " hash");
+  EXPECT_EQ(outcome.status, 0) << outcome.output;
+}
+
+}  // namespace
+}  // namespace plumb
