@@ -89,6 +89,9 @@ TEST_F(ClosedForm, GroupsAreNormedOneByOne) {
   forward.gain = tensors_.of(Shape{2}, {1, 10});
   backend_.norm().norm_forward(*stream_, forward);
   expect_values(forward.y, {0.6, 8, 0.6, 8});
+  forward.gain = tensors_.of(Shape{4}, {1, 10, 100, 1000});  // each group has its own
+  backend_.norm().norm_forward(*stream_, forward);
+  expect_values(forward.y, {0.6, 8, 60, 800});
   expect_values(forward.rstd, {0.2, 0.1});
 }
 
@@ -317,6 +320,20 @@ TEST_F(ClosedForm, AdamWByHand) {
   expect_values(tensor.compute_copy, values_of(tensor.parameter));
   expect_values(adam.statistics.update_square, {0.012 * 0.012 + 0.011 * 0.011});
   expect_values(adam.statistics.parameter_square, {5});
+
+  // The second step, with an eps of 0.5 * 2: m = 0.9 * 0.0125, v = 0.99 * 0.00015625 for a gradient of 0.
+  tensor = {.parameter = tensors_.of(Shape{1}, {2}),
+            .gradient = tensors_.zeros(Shape{1}),
+            .momentum = tensors_.of(Shape{1}, {0.0125}),
+            .variance = tensors_.of(Shape{1}, {0.00015625}),
+            .compute_copy = {},
+            .epsilon_scale = 2};
+  adam.epsilon = 0.5;
+  adam.step_scalars = tensors_.of(Shape{kStepScalars}, {0.02, 0.19, 0.0199, 0, 1, 1});
+  const UpdateTensor second[] = {tensor};
+  backend_.optimizer().adamw(*stream_, adam, second);
+  const double direction = (0.01125 / 0.19) / (std::sqrt(0.0001546875 / 0.0199) + 1);
+  expect_values(tensor.parameter, {2 - 0.02 * direction});
 }
 
 TEST_F(ClosedForm, SgdAndClipByHand) {
