@@ -1,0 +1,100 @@
+#include "optim/optimizer.h"
+
+#include <cmath>
+
+namespace plumb {
+namespace {
+
+// The step scalars take the first 64 bytes, so that the squares behind them start on a cache line.
+constexpr std::int64_t kScalarsPadded = 8;
+static_assert(kStepScalars <= kScalarsPadded);
+static_assert(kStepLearningRate == 0 && kStepBiasCorrection1 == 1 && kStepBiasCorrection2 == 2);
+
+Tensor slice(const Buffer& buffer, std::int64_t offset, DType dtype, Shape shape) {
+  return Tensor(static_cast<char*>(buffer.data()) + offset * static_cast<std::int64_t>(size_of(dtype)), dtype,
+                shape);
+}
+
+}  // namespace
+
+OptimizerKind optimizer_kind_from_name(const std::string& name) {
+  if (name == "adamw") return OptimizerKind::AdamW;
+  if (name == "sgd") return OptimizerKind::SgdMomentum;
+  fail_input("optimizer kind '{}' is unknown; known: adamw, sgd", name);
+}
+
+Optimizer::Optimizer(const OptimizerSettings& settings, const ParameterStore& parameters, Backend& backend)
+    : settings_(settings), backend_(backend) {
+  const auto& trainable = parameters.trainable();
+  PLUMB_CHECK(!trainable.empty(), "an optimiser needs allocated parameters, some of them trainable");
+  const DType master = trainable.front()->value.dtype;
+  const std::size_t flat_bytes =
+      static_cast<std::size_t>(parameters.padded_trainable_elements()) * size_of(master);
+  const bool has_variance = settings.kind == OptimizerKind::AdamW;
+  momentum_ = backend.allocate(flat_bytes);
+  if (has_variance) variance_ = backend.allocate(flat_bytes);
+
+  const auto count = static_cast<std::int64_t>(trainable.size());
+  statistics_ = backend.allocate(static_cast<std::size_t>(kScalarsPadded + 3 * count) * sizeof(double));
+  step_scalars_ = slice(statistics_, 0, DType::Float64, {kStepScalars});
+  gradient_squares_ = slice(statistics_, kScalarsPadded, DType::Float64, {count});
+  update_squares_ = slice(statistics_, kScalarsPadded + count, DType::Float64, {count});
+  parameter_squares_ = slice(statistics_, kScalarsPadded + 2 * count, DType::Float64, {count});
+
+  for (const Parameter* parameter : trainable) {
+    const bool has_copy = parameter->compute.data != parameter->value.data;
+    names_.push_back(parameter->name);
+    gradients_.push_back(parameter->gradient);
+    updates_.push_back({
+        .parameter = parameter->value,
+        .gradient = parameter->gradient,
+        .momentum = slice(momentum_, parameter->offset, master, parameter->shape),
+        .variance = has_variance ? slice(variance_, parameter->offset, master, parameter->shape) : Tensor(),
+        .compute_copy = has_copy ? parameter->compute : Tensor(),
+        .learning_rate_scale = parameter->learning_rate_scale,
+        .weight_decay = parameter->weight_decay ? settings.weight_decay : 0,
+    });
+  }
+}
+
+void Optimizer::upload_step_scalars(Stream& stream, std::int64_t step_index, double learning_rate) {
+  const auto count = static_cast<double>(step_index + 1);
+  auto& row = host_scalars_[static_cast<std::size_t>(step_index) % kStepsInFlight];
+  row = {learning_rate, 1 - std::pow(settings_.beta1, count), 1 - std::pow(settings_.beta2, count)};
+  backend_.upload(stream, row.data(), step_scalars_.data, sizeof(row));
+}
+
+void Optimizer::step(Stream& stream, std::int64_t step_index, double learning_rate) {
+  PLUMB_CHECK(step_index >= 0, "optimiser step {}", step_index);
+  upload_step_scalars(stream, step_index, learning_rate);
+  backend_.elementwise().sum_of_squares(stream, gradients_, gradient_squares_, false);
+  backend_.optimizer().clip(
+      stream, {.squares = gradient_squares_, .max_norm = settings_.clip_norm, .step_scalars = step_scalars_});
+  const UpdateStatistics statistics{update_squares_, parameter_squares_};
+  if (settings_.kind == OptimizerKind::AdamW) {
+    backend_.optimizer().adamw(stream,
+                               {.beta1 = settings_.beta1,
+                                .beta2 = settings_.beta2,
+                                .epsilon = settings_.epsilon,
+                                .step_scalars = step_scalars_,
+                                .statistics = statistics},
+                               updates_);
+  } else {
+    backend_.optimizer().sgd_momentum(
+        stream, {.momentum = settings_.momentum, .step_scalars = step_scalars_, .statistics = statistics},
+        updates_);
+  }
+}
+
+std::vector<OptimizerStateTensor> Optimizer::state_tensors() const {
+  std::vector<OptimizerStateTensor> list;
+  for (std::size_t i = 0; i < updates_.size(); ++i) {
+    list.push_back({"momentum/" + names_[i], updates_[i].momentum});
+  }
+  for (std::size_t i = 0; i < updates_.size(); ++i) {
+    if (updates_[i].variance.defined()) list.push_back({"variance/" + names_[i], updates_[i].variance});
+  }
+  return list;
+}
+
+}  // namespace plumb
