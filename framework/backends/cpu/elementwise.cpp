@@ -1,0 +1,238 @@
+#include <cstring>
+
+#include "backends/cpu/arguments.h"
+#include "backends/cpu/cpu_ops.h"
+#include "backends/cpu/tensor_pieces.h"
+#include "backends/cpu/thread_columns.h"
+
+namespace plumb::cpu {
+namespace {
+
+/// Calls body(element) with an element of any dtype.
+template <class Body>
+void with_any(DType dtype, Body&& body) {
+  switch (dtype) {
+    case DType::Float64:
+      return body(double{});
+    case DType::Float32:
+      return body(float{});
+    case DType::BFloat16:
+      return body(bfloat16{});
+    case DType::Int64:
+      return body(std::int64_t{});
+    case DType::Int32:
+      return body(std::int32_t{});
+  }
+  fail("unknown dtype {}", static_cast<int>(dtype));
+}
+
+/// A double becomes bf16 by way of float.
+template <class To, class From>
+To converted(From value) {
+  if constexpr (std::is_same_v<From, bfloat16> || std::is_same_v<To, bfloat16>) {
+    return static_cast<To>(static_cast<float>(value));
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+/// A sum is taken in the wider of the two types, bf16 counting as float, and rounded once.
+template <class T>
+using Arithmetic = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
+
+template <class From, class To>
+To added(From x, To y) {
+  using Wide = std::common_type_t<Arithmetic<From>, Arithmetic<To>>;
+  return converted<To>(static_cast<Wide>(converted<Arithmetic<To>>(y)) +
+                       static_cast<Wide>(converted<Arithmetic<From>>(x)));
+}
+
+/// Calls body(x row, y row, elements) for pieces of equal-shaped tensors: rows, or all of them as one long
+/// row cut into pieces where both are contiguous.
+template <class From, class To, class Body>
+void for_pieces(const Tensor& x, const Tensor& y, Body&& body) {
+  auto* from = static_cast<From*>(x.data);
+  auto* to = static_cast<To*>(y.data);
+  if (x.contiguous() && y.contiguous()) {
+    parallel_chunks(x.elements(), kCheapElements, [&](int, std::int64_t begin, std::int64_t end) {
+      body(from + begin, to + begin, end - begin);
+    });
+    return;
+  }
+  const std::int64_t cols = x.cols();
+  parallel_for(x.rows(), row_grain(cols, kCheapElements),
+               [&](std::int64_t r) { body(from + r * x.row_stride, to + r * y.row_stride, cols); });
+}
+
+void check_pair(const char* op, const Tensor& x, const Tensor& y) {
+  require_rows(op, "x", x, x.dtype, x.rows(), x.cols());
+  require_rows(op, "y", y, y.dtype, x.rows(), x.cols());
+}
+
+template <class T>
+double sum_of_squares_of(const T* x, std::int64_t begin, std::int64_t end) {
+  double sum = 0;  // float64 throughout: squares of vanishing gradients would underflow in fp32
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t i = begin; i < end; ++i) {
+    const auto value = converted<double>(x[i]);
+    sum += value * value;
+  }
+  return sum;
+}
+
+void check_groups(const char* op, std::int64_t groups, std::int64_t cols) {
+  PLUMB_CHECK(groups >= 1 && cols % groups == 0, "{}: {} columns do not split into {} groups", op, cols,
+              groups);
+}
+
+template <class T>
+void gain_forward(const GroupGain& arguments) {
+  const char* op = "group_gain_forward";
+  const std::int64_t rows = arguments.x.rows(), cols = arguments.x.cols();
+  const std::int64_t groups = arguments.groups, width = cols / groups;
+  const Rows<T> x(op, "x", arguments.x, rows, cols), y(op, "y", arguments.y, rows, cols);
+  const float* gain = vector_of<float>(op, "gain", arguments.gain, groups);
+  parallel_for(rows, row_grain(cols, kCheapElements), [&](std::int64_t r) {
+    for (std::int64_t group = 0; group < groups; ++group) {
+      const T* from = x[r] + group * width;
+      T* to = y[r] + group * width;
+#pragma omp simd
+      for (std::int64_t i = 0; i < width; ++i)
+        to[i] = static_cast<T>(gain[group] * static_cast<float>(from[i]));
+    }
+  });
+}
+
+ThreadColumns gain_sums(const GroupGainBackward& arguments, WorkspaceCarver& carver) {
+  return ThreadColumns(carver, arguments.dgain.defined() ? 1 : 0, arguments.dy.cols());
+}
+
+template <class T>
+void gain_backward(const GroupGainBackward& arguments) {
+  const char* op = "group_gain_backward";
+  const std::int64_t rows = arguments.dy.rows(), cols = arguments.dy.cols();
+  const std::int64_t groups = arguments.groups, width = cols / groups;
+  const Rows<T> x(op, "x", arguments.x, rows, cols), dy(op, "dy", arguments.dy, rows, cols);
+  const Rows<T> dx(op, "dx", arguments.dx, rows, cols);
+  const float* gain = vector_of<float>(op, "gain", arguments.gain, groups);
+  float* dgain = optional_vector<float>(op, "dgain", arguments.dgain, groups);
+  WorkspaceCarver carver(arguments.workspace);
+  const ThreadColumns sums = gain_sums(arguments, carver);
+  parallel_chunks(
+      rows, row_grain(cols, kCheapElements), [&](int thread, std::int64_t begin, std::int64_t end) {
+        ThreadColumns::Partial partial = sums.begin(thread);
+        for (std::int64_t r = begin; r < end; ++r) {
+          const T *upstream = dy[r], *data = x[r];  // dy is read before dx, which may be the same view
+          if (dgain != nullptr) {
+            float* products = partial.array(0);
+#pragma omp simd
+            for (std::int64_t i = 0; i < cols; ++i)
+              products[i] += static_cast<float>(upstream[i]) * static_cast<float>(data[i]);
+          }
+          for (std::int64_t group = 0; group < groups; ++group) {
+            const T* from = upstream + group * width;
+            T* to = dx[r] + group * width;
+#pragma omp simd
+            for (std::int64_t i = 0; i < width; ++i)
+              to[i] = static_cast<T>(gain[group] * static_cast<float>(from[i]));
+          }
+          partial.end_row();
+        }
+        partial.flush();
+      });
+  sums.combine();
+  if (dgain == nullptr) return;
+  for (std::int64_t group = 0; group < groups; ++group) {
+    double sum = 0;
+    for (std::int64_t i = group * width; i < (group + 1) * width; ++i) sum += sums.total(0)[i];
+    dgain[group] = static_cast<float>(dgain[group] + sum);
+  }
+}
+
+}  // namespace
+
+void CpuElementwise::fill(Stream&, const Tensor& x, double value) const {
+  require_rows("fill", "x", x, x.dtype, x.rows(), x.cols());
+  with_any(x.dtype, [&](auto element) {
+    using T = decltype(element);
+    const T filling = converted<T>(value);
+    for_pieces<T, T>(x, x, [&](T*, T* to, std::int64_t n) { std::fill(to, to + n, filling); });
+  });
+}
+
+void CpuElementwise::copy(Stream&, const Tensor& x, const Tensor& y) const {
+  check_pair("copy", x, y);
+  with_any(x.dtype, [&](auto source) {
+    with_any(y.dtype, [&](auto target) {
+      using From = decltype(source);
+      using To = decltype(target);
+      for_pieces<const From, To>(x, y, [](const From* from, To* to, std::int64_t n) {
+        if constexpr (std::is_same_v<From, To>) {
+          std::memmove(to, from, static_cast<std::size_t>(n) * sizeof(To));
+        } else {
+#pragma omp simd
+          for (std::int64_t i = 0; i < n; ++i) to[i] = converted<To>(from[i]);
+        }
+      });
+    });
+  });
+}
+
+void CpuElementwise::add(Stream&, const Tensor& x, const Tensor& y) const {
+  check_pair("add", x, y);
+  with_any(x.dtype, [&](auto source) {
+    with_any(y.dtype, [&](auto target) {
+      using From = decltype(source);
+      using To = decltype(target);
+      for_pieces<const From, To>(x, y, [](const From* from, To* to, std::int64_t n) {
+#pragma omp simd
+        for (std::int64_t i = 0; i < n; ++i) to[i] = added(from[i], to[i]);
+      });
+    });
+  });
+}
+
+void CpuElementwise::sum_of_squares(Stream&, std::span<const Tensor> tensors, const Tensor& squares,
+                                    bool accumulate) const {
+  const char* op = "sum_of_squares";
+  const auto count = static_cast<std::int64_t>(tensors.size());
+  double* results = vector_of<double>(op, "squares", squares, count);
+  for (const Tensor& tensor : tensors) {
+    require_vector(op, "tensor", tensor, tensor.dtype, tensor.elements());
+    PLUMB_CHECK(tensor.dtype != DType::Int64 && tensor.dtype != DType::Int32, "{}: a tensor is {}", op,
+                name_of(tensor.dtype));
+  }
+  for_tensor_pieces<1>(
+      count, [&](std::int64_t n) { return tensors[static_cast<std::size_t>(n)].elements(); },
+      [&](std::int64_t n, std::int64_t begin, std::int64_t end) -> PieceSums<1> {
+        const Tensor& tensor = tensors[static_cast<std::size_t>(n)];
+        if (tensor.dtype == DType::Float32)
+          return {sum_of_squares_of(static_cast<const float*>(tensor.data), begin, end)};
+        if (tensor.dtype == DType::BFloat16)
+          return {sum_of_squares_of(static_cast<const bfloat16*>(tensor.data), begin, end)};
+        return {sum_of_squares_of(static_cast<const double*>(tensor.data), begin, end)};
+      },
+      [&](std::int64_t n, const PieceSums<1>& sums) {
+        results[n] = (accumulate ? results[n] : 0.0) + sums[0];
+      });
+}
+
+void CpuElementwise::group_gain_forward(Stream&, const GroupGain& arguments) const {
+  check_groups("group_gain_forward", arguments.groups, arguments.x.cols());
+  with_compute("group_gain_forward", arguments.x.dtype,
+               [&](auto element) { gain_forward<decltype(element)>(arguments); });
+}
+
+void CpuElementwise::group_gain_backward(Stream&, const GroupGainBackward& arguments) const {
+  check_groups("group_gain_backward", arguments.groups, arguments.dy.cols());
+  with_compute("group_gain_backward", arguments.dy.dtype,
+               [&](auto element) { gain_backward<decltype(element)>(arguments); });
+}
+
+std::size_t CpuElementwise::group_gain_backward_workspace(const GroupGainBackward& arguments) const {
+  WorkspaceCarver carver;
+  gain_sums(arguments, carver);
+  return carver.bytes();
+}
+
+}  // namespace plumb::cpu

@@ -1,0 +1,126 @@
+#include <cmath>
+
+#include "backends/cpu/coefficient_view.h"
+#include "backends/cpu/cpu_ops.h"
+#include "backends/cpu/moment_sums.h"
+#include "backends/cpu/norm_parameters.h"
+
+namespace plumb::cpu {
+namespace {
+
+/// Gain and bias of each column with the scale's factor of that column; null when there is none of them.
+struct AffineColumns {
+  float *gain = nullptr, *bias = nullptr;
+
+  AffineColumns(const NormForward& arguments, WorkspaceCarver& carver) {
+    if (!arguments.gain.defined() && !arguments.bias.defined() && arguments.scale.feature.elements() <= 1)
+      return;
+    gain = carver.take<float>(arguments.x.cols());
+    bias = carver.take<float>(arguments.x.cols());
+  }
+};
+
+struct Scratch {
+  AffineColumns affine;
+  MomentSums moments;
+  Scratch(const NormForward& arguments, WorkspaceCarver& carver)
+      : affine(arguments, carver), moments("norm_forward", arguments.moments, arguments.x.cols(), carver) {}
+};
+
+template <NormKind kKind, class T>
+NormTransform statistics_of(const T* v, std::int64_t width, float epsilon) {
+  NormTransform transform;
+  const float inverse_width = 1.0F / static_cast<float>(width);
+  if constexpr (kKind == NormKind::LayerNorm) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = 0; i < width; ++i) sum += static_cast<float>(v[i]);
+    transform.mean = sum * inverse_width;
+  }
+  float squares = 0;  // about the mean, in a second pass: sum v^2 - n mean^2 would cancel
+#pragma omp simd reduction(+ : squares)
+  for (std::int64_t i = 0; i < width; ++i) {
+    const float deviation = static_cast<float>(v[i]) - transform.mean;
+    squares += deviation * deviation;
+  }
+  if constexpr (kKind != NormKind::L2) squares *= inverse_width;
+  transform.rstd = 1.0F / std::sqrt(squares + epsilon);
+  return transform;
+}
+
+/// y = factor * (normalised * gain + bias).
+template <NormKind kKind, class T, bool kAffine>
+void write_group(const T* x, const NormTransform& transform, float factor, const float* gain,
+                 const float* bias, std::int64_t width, T* y) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < width; ++i) {
+    float value = transform.normalised<kKind>(static_cast<float>(x[i]));
+    if constexpr (kAffine) value = value * gain[i] + bias[i];
+    y[i] = static_cast<T>(factor * value);
+  }
+}
+
+template <NormKind kKind, class T>
+void forward(const NormForward& arguments) {
+  const char* op = "norm_forward";
+  constexpr bool kDeviation = divides_by_deviation(kKind);
+  const std::int64_t rows = arguments.x.rows(), cols = arguments.x.cols(), groups = arguments.groups;
+  const NormParameters parameters(op, arguments);
+  const std::int64_t width = parameters.width;
+  const Rows<T> x(op, "x", arguments.x, rows, cols), y(op, "y", arguments.y, rows, cols);
+  const CoefficientView scale(op, "scale", arguments.scale, rows, cols, arguments.rows_per_sequence);
+  const auto mean = Rows<float>::optional(
+      op, "mean", kKind == NormKind::LayerNorm ? arguments.mean : Tensor(), rows, groups);
+  const auto rstd = Rows<float>::optional(op, "rstd", kDeviation ? arguments.rstd : Tensor(), rows, groups);
+  const auto epsilon = static_cast<float>(arguments.epsilon);
+  WorkspaceCarver carver(arguments.workspace);
+  const Scratch scratch(arguments, carver);
+  const AffineColumns& affine = scratch.affine;
+  if (affine.gain != nullptr) {
+    parameters.expand(parameters.gain, 1.0F, scale.features(), cols, affine.gain);
+    parameters.expand(parameters.bias, 0.0F, scale.features(), cols, affine.bias);
+  }
+
+  const auto norm_row = [&](std::int64_t r) {
+    const float factor = scale.row(r);
+    for (std::int64_t group = 0; group < groups; ++group) {
+      const std::int64_t first = group * width;
+      NormTransform transform{0, 1, parameters.alpha, parameters.offset};
+      if constexpr (kDeviation) transform = statistics_of<kKind>(x[r] + first, width, epsilon);
+      if (mean) mean[r][group] = transform.mean;
+      if (rstd) rstd[r][group] = transform.rstd;
+      if (affine.gain != nullptr) {
+        write_group<kKind, T, true>(x[r] + first, transform, factor, affine.gain + first, affine.bias + first,
+                                    width, y[r] + first);
+      } else {
+        write_group<kKind, T, false>(x[r] + first, transform, factor, nullptr, nullptr, width, y[r] + first);
+      }
+    }
+  };
+  const std::int64_t grain = row_grain(cols, takes_alpha(kKind) ? kExpensiveElements : kCheapElements);
+  parallel_chunks(rows, grain, [&](int thread, std::int64_t begin, std::int64_t end) {
+    MomentSums::Partial moments = scratch.moments.begin(thread);
+    for (std::int64_t r = begin; r < end; ++r) {
+      norm_row(r);
+      moments.add_row(y[r]);
+    }
+    moments.finish();
+  });
+  scratch.moments.store();
+}
+
+}  // namespace
+
+void CpuNorm::norm_forward(Stream&, const NormForward& arguments) const {
+  with_compute("norm_forward", arguments.x.dtype, [&](auto element) {
+    with_norm_kind(arguments.kind, [&](auto kind) { forward<kind(), decltype(element)>(arguments); });
+  });
+}
+
+std::size_t CpuNorm::norm_forward_workspace(const NormForward& arguments) const {
+  WorkspaceCarver carver;
+  Scratch(arguments, carver);
+  return carver.bytes();
+}
+
+}  // namespace plumb::cpu
