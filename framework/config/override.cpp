@@ -32,14 +32,14 @@ void read_range(const TomlEntry& entry, const std::string& origin, OverrideConfi
 void read_setting(const std::string& key, const TomlValue& value, const std::string& origin,
                   OverrideConfig& change) {
   const Field* field = find_field("model." + key);
-  if (field != nullptr && !field->sublayer_member) {
-    fail_input("{}: '{}' holds for the whole model and cannot be in [[model.override]]", origin, key);
-  }
-  if (field == nullptr) {
+  if (field == nullptr || !field->sublayer_member) {
     std::vector<std::string> known = override_keys();
     known.insert(known.end(), {"blocks", "sublayer"});
-    fail_input("{}: unknown key '{}' in [[model.override]]; did you mean '{}'?", origin, key,
-               nearest_word(key, known));
+    const std::string nearest = nearest_word(key, known);
+    if (field == nullptr || edit_distance(key, nearest) == 1) {
+      fail_input("{}: unknown key '{}' in [[model.override]]; did you mean '{}'?", origin, key, nearest);
+    }
+    fail_input("{}: '{}' holds for the whole model and cannot be in [[model.override]]", origin, key);
   }
   SublayerConfig scratch;
   assign(*field, field->sublayer_member(scratch), value, origin);

@@ -1,0 +1,153 @@
+// The schema against the structs: no member without a key, no two keys for one member.
+#include "config/schema.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "config/dump.h"
+#include "config/fixture.h"
+
+namespace plumb {
+namespace {
+
+struct AnyValue {
+  template <class T>
+  operator T() const;
+};
+
+/// Number of members of an aggregate: the largest number of initialisers it takes.
+template <class Struct, class... Values>
+constexpr std::size_t member_count() {
+  if constexpr (requires { Struct{Values{}..., AnyValue{}}; }) {
+    return member_count<Struct, Values..., AnyValue>();
+  } else {
+    return sizeof...(Values);
+  }
+}
+
+std::size_t keys_in(const std::string& table) {
+  std::size_t count = 0;
+  for (const Field& field : config_fields()) {
+    const std::size_t point = field.key.rfind('.');
+    count += point != std::string::npos && field.key.substr(0, point) == table ? 1 : 0;
+  }
+  return count;
+}
+
+TEST(ConfigSchema, EveryMemberHasAKey) {
+  EXPECT_EQ(keys_in("run"), member_count<RunConfig>());
+  EXPECT_EQ(keys_in("compute"), member_count<ComputeConfig>());
+  EXPECT_EQ(keys_in("training"), member_count<TrainingConfig>());
+  EXPECT_EQ(keys_in("optimizer"), member_count<OptimizerConfig>());
+  EXPECT_EQ(keys_in("learning_rate"), member_count<LearningRateConfig>());
+  EXPECT_EQ(keys_in("communication"), member_count<CommunicationConfig>());
+  EXPECT_EQ(keys_in("data"), member_count<DataConfig>());
+  EXPECT_EQ(keys_in("validation"), member_count<ValidationConfig>());
+  EXPECT_EQ(keys_in("log"), member_count<LogConfig>());
+  EXPECT_EQ(keys_in("checkpoint"), member_count<CheckpointConfig>());
+  EXPECT_EQ(keys_in("model.init"), member_count<InitConfig>());
+  for (const char* slot :
+       {"in", "out", "post", "qk", "v", "pre_projection", "ffn_inner", "embedding", "final"}) {
+    EXPECT_EQ(keys_in(std::string("model.norm.") + slot), member_count<NormConfig>()) << slot;
+  }
+  // tie_to_branch is a's alone, stop_gradient p's alone.
+  for (const char* knob : {"a", "p"}) {
+    EXPECT_EQ(keys_in(std::string("model.residual.") + knob), member_count<KnobConfig>() - 1) << knob;
+  }
+  for (const char* knob : {"b", "c", "e"}) {
+    EXPECT_EQ(keys_in(std::string("model.residual.") + knob), member_count<KnobConfig>() - 2) << knob;
+  }
+  // ModelConfig: two norms, base, init and overrides have tables of their own; SublayerConfig: norm and
+  // residual.
+  EXPECT_EQ(keys_in("model") + keys_in("model.dropout"),
+            member_count<ModelConfig>() - 5 + member_count<SublayerConfig>() - 2);
+}
+
+TEST(ConfigSchema, NoTwoKeysShareAMember) {
+  Config config;
+  std::set<const void*> members;
+  for (const Field& field : config_fields()) {
+    const void* member =
+        std::visit([](auto* pointer) -> const void* { return pointer; }, field.member(config));
+    EXPECT_TRUE(members.insert(member).second) << field.key;
+  }
+}
+
+/// Another valid value of the key, as --set takes it.
+std::string another_value(const Field& field) {
+  const std::string now = toml_text(field_default(field));
+  const std::string type = type_text(field);
+  if (type == "true or false") return now == "true" ? "false" : "true";
+  if (type == "a list of numbers") return "[0.5]";
+  if (type == "a list of strings") return "[\"" + field.allowed.names.back() + "\"]";
+  if (type == "a string") {
+    if (field.key == "model.placement") return "none";
+    for (const std::string& name : field.allowed.names) {
+      if ("\"" + name + "\"" != now) return name;
+    }
+    return "something";
+  }
+  for (const char* value : {"2", "3"}) {
+    if (value != now && field.allowed.high >= 2) return value;
+  }
+  return "0.625";
+}
+
+/// The line of a key in a dump, without the comment.
+std::string line_of(const std::string& dump, const std::string& key) {
+  const std::size_t point = key.rfind('.');
+  const std::string table = point == std::string::npos ? "" : "\n[" + key.substr(0, point) + "]\n";
+  const std::size_t table_start = dump.find(table);
+  const std::string name = "\n" + key.substr(point == std::string::npos ? 0 : point + 1) + " = ";
+  const std::size_t start = dump.find(name, table.empty() ? 0 : table_start + table.size() - 1);
+  return dump.substr(start + 1, dump.find("  # ", start) - start - 1);
+}
+
+TEST(ConfigSchema, EveryKeyIsSetByNameAndShowsInTheDump) {
+  for (const Field& field : config_fields()) {
+    if (field.allowed.names.size() == 1) continue;
+    // Loading may refuse the single change for what it conflicts with; the schema is what is tested here.
+    LoadedConfig loaded, unchanged;
+    const std::string value = another_value(field);
+    TomlValue parsed = parse_toml_value(value).value_or(TomlValue{value, 0});
+    assign(field, field.member(loaded.config), parsed, "here");
+    const std::string before = line_of(dump_config(unchanged), field.key);
+    const std::string after = line_of(dump_config(loaded), field.key);
+    EXPECT_NE(before, after) << field.key;
+    EXPECT_EQ(before.substr(0, before.find(" = ")), after.substr(0, after.find(" = ")));
+    EXPECT_NE(settings_text(loaded.config), settings_text(unchanged.config)) << field.key;
+  }
+}
+
+TEST(ConfigSchema, SetReachesEveryIndependentKey) {
+  std::size_t reached = 0;
+  for (const Field& field : config_fields()) {
+    std::vector<std::string> changes = {field.key + "=" + another_value(field)};
+    // What a key needs in order to be read.
+    if (!field.read_when.key.empty()) {
+      changes.insert(changes.begin(), field.read_when.key + "=" + field.read_when.values.front());
+    }
+    try {
+      const LoadedConfig loaded = load_text(minimal(), changes);
+      EXPECT_EQ(loaded.origin(field.key), "--set") << field.key;
+      EXPECT_NE(toml_text(field_value(field, loaded.config)), toml_text(field_default(field))) << field.key;
+      ++reached;
+    } catch (const InputError&) {
+      // Needs more neighbours than this test gives it.
+    }
+  }
+  EXPECT_GE(reached * 10, config_fields().size() * 8);
+}
+
+TEST(ConfigSchema, OverridesReachTheSublayerMember) {
+  for (const Field& field : config_fields()) {
+    if (!field.sublayer_member) continue;
+    Config config;
+    // The member through the sublayer is the member through the configuration.
+    EXPECT_EQ(field.sublayer_member(config.model.base), field.member(config)) << field.key;
+  }
+}
+
+}  // namespace
+}  // namespace plumb
