@@ -83,18 +83,13 @@ TEST(ConfigOverride, Errors) {
   EXPECT_EQ(
       error_of(head + "norm.otu.kind = 'l2'"),
       "configs/x.toml:5: unknown key 'norm.otu.kind' in [[model.override]]; did you mean 'norm.out.kind'?");
+  EXPECT_EQ(error_of(head + "block = [0, 1]"),
+            "configs/x.toml:5: unknown key 'block' in [[model.override]]; did you mean 'blocks'?");
+  EXPECT_EQ(error_of(head + "width = 3"),
+            "configs/x.toml:5: 'width' holds for the whole model and cannot be in [[model.override]]");
   EXPECT_EQ(
-      error_of(head + "block = [0, 1]"),
-      "configs/x.toml:5: 'block' holds for the whole model and cannot be in [[model.override]]; did you mean "
-      "'blocks'?");
-  EXPECT_EQ(
-      error_of(head + "width = 3"),
-      "configs/x.toml:5: 'width' holds for the whole model and cannot be in [[model.override]]; did you mean "
-      "'blocks'?");
-  EXPECT_EQ(error_of(head + "norm.final.kind = 'l2'"),
-            "configs/x.toml:5: 'norm.final.kind' holds for the whole model and cannot be in "
-            "[[model.override]]; did you "
-            "mean 'norm.in.kind'?");
+      error_of(head + "norm.final.kind = 'l2'"),
+      "configs/x.toml:5: 'norm.final.kind' holds for the whole model and cannot be in [[model.override]]");
   EXPECT_EQ(error_of(head + "residual.b.value = 'x'"),
             "configs/x.toml:5: model.residual.b.value wants a number, found the string \"x\"");
   EXPECT_EQ(error_of(head + "norm.in.kind = 'batchnorm'"),
