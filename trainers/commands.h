@@ -39,7 +39,7 @@ struct DataPrepareOptions {
   std::string output;
   std::string tokenizer = "byte";
   double validation_fraction = 0.05;
-  std::string layout = "llmc";  ///< llmc (with header) | nanogpt (without)
+  std::string layout = "llm.c";  ///< raw | llm.c (with a header)
 };
 int run_data_prepare(const DataPrepareOptions& options);
 

@@ -69,8 +69,8 @@ void add_data(CLI::App& app, DataOptions& options, Action& action) {
   prepare->add_option("--tokenizer", options.prepare.tokenizer, "byte");
   prepare->add_option("--validation-fraction", options.prepare.validation_fraction,
                       "Share at the end of the text that becomes the validation split");
-  prepare->add_option("--layout", options.prepare.layout, "llmc (with header) or nanogpt (without)")
-      ->check(CLI::IsMember({"llmc", "nanogpt"}));
+  prepare->add_option("--layout", options.prepare.layout, "raw (as nanoGPT) or llm.c (with a header)")
+      ->check(CLI::IsMember({"raw", "llm.c"}));
   prepare->callback(
       [&options, &action] { action = [&options] { return run_data_prepare(options.prepare); }; });
 

@@ -39,7 +39,9 @@ class Engine {
   Backend& backend() { return backend_; }
   Stream& stream() { return *stream_; }
   ParameterStore& parameters() { return parameters_; }
+  const ParameterStore& parameters() const { return parameters_; }
   Transformer& model() { return *model_; }
+  const Transformer& model() const { return *model_; }
   const ArenaPlan& plan() const { return plan_; }
   /// For reading activations of the last pass (Transformer::stream and others).
   Context context(const Probes* probes, bool training, GradientListener* listener = nullptr);

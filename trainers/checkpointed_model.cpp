@@ -1,0 +1,69 @@
+#include "checkpointed_model.h"
+
+#include <algorithm>
+
+#include "backend/loader.h"
+#include "config/load.h"
+#include "core/parallel_for.h"
+#include "lm_task.h"
+#include "model_state.h"
+#include "session.h"
+
+namespace plumb {
+
+std::filesystem::path resolve_checkpoint(const std::filesystem::path& place) {
+  if (std::filesystem::exists(place / "manifest.json") &&
+      std::filesystem::exists(place / "model.safetensors")) {
+    return place;
+  }
+  for (const std::filesystem::path& folder : {place / "checkpoints", place}) {
+    if (!std::filesystem::is_directory(folder)) continue;
+    if (const auto latest = find_latest_checkpoint(folder)) return *latest;
+  }
+  fail_input(
+      "{}: no checkpoint here; expected a folder with manifest.json and model.safetensors, or a run folder",
+      place.string());
+}
+
+DType resolve_compute_dtype(const std::string& dtype, const Backend& backend) {
+  const std::vector<DType> available = backend.compute_dtypes();
+  if (dtype == "auto") return available.front();
+  const auto found = std::find_if(available.begin(), available.end(),
+                                  [&](DType candidate) { return name_of(candidate) == dtype; });
+  if (found != available.end()) return *found;
+  std::string list;
+  for (DType candidate : available)
+    list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", name_of(candidate));
+  fail_input("compute.dtype = \"{}\": the {} backend has {}", dtype, backend.name(), list);
+}
+
+CheckpointedModel load_checkpointed_model(const std::string& place, const std::string& device,
+                                          std::int64_t batch, int threads) {
+  CheckpointedModel model;
+  model.path = resolve_checkpoint(place);
+  const Checkpoint checkpoint = load_checkpoint(model.path);
+  model.manifest = checkpoint.manifest;
+  model.config = load_config(std::vector<ConfigSource>{{model.path.string() + "/manifest.json",
+                                                        checkpoint.manifest.config_text}},
+                             {}, placement_presets())
+                     .config;
+  set_thread_count(threads);
+  model.backend = make_backend(device);
+  const auto& available = model.backend->compute_dtypes();
+  DType compute = available.front();
+  for (DType candidate : available) {
+    if (name_of(candidate) == model.config.compute.dtype) compute = candidate;
+  }
+  const std::int64_t vocabulary = checkpoint.model.tensor("embedding.token").shape[0];
+  model.engine = std::make_unique<Engine>(
+      model.config.model, vocabulary,
+      ModelShape{.batch = batch, .tokens = model.config.model.sequence_length, .compute = compute},
+      model.config.training.seed, *model.backend);
+  upload_tensors(*model.backend, model.engine->stream(), checkpoint.model,
+                 parameter_tensors(model.engine->parameters()));
+  model.engine->parameters().refresh_compute(model.engine->stream());
+  model.engine->begin_step(model.manifest.step);
+  return model;
+}
+
+}  // namespace plumb

@@ -1,0 +1,135 @@
+// plumb doctor: what this machine and this launch offer, what is missing, how to get it.
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backend/loader.h"
+#include "commands.h"
+#include "core/parallel_for.h"
+#include "session.h"
+#include "version.h"
+
+namespace plumb {
+namespace {
+
+enum class Verdict { Good, Note, Problem };
+
+void report(Verdict verdict, const std::string& subject, const std::string& finding,
+            const std::string& fix = "") {
+  const char* mark = verdict == Verdict::Good ? "ok  " : verdict == Verdict::Note ? "note" : "FIX ";
+  fmt::print("{}  {:<14} {}\n", mark, subject, finding);
+  if (!fix.empty()) fmt::print("      {:<14} -> {}\n", "", fix);
+}
+
+/// "MemAvailable:" and the like from /proc/meminfo, in GiB; 0 when unknown.
+double memory_gib(const std::string& key) {
+  std::ifstream file("/proc/meminfo");
+  std::string word;
+  while (file >> word) {
+    double value = 0;
+    if (word == key + ":" && file >> value) return value / (1024 * 1024);
+  }
+  return 0;
+}
+
+bool on_path(const std::string& program) {
+  const char* path = std::getenv("PATH");
+  std::string rest = path != nullptr ? path : "";
+  while (!rest.empty()) {
+    const std::size_t end = rest.find(':');
+    if (access((rest.substr(0, end) + "/" + program).c_str(), X_OK) == 0) return true;
+    rest = end == std::string::npos ? "" : rest.substr(end + 1);
+  }
+  return false;
+}
+
+void report_backends() {
+  for (const std::string& name : backend_names()) {
+    const auto backend = make_backend(name);
+    const DeviceFacts facts = backend->facts();
+    std::string dtypes;
+    for (DType dtype : backend->compute_dtypes())
+      dtypes += std::string(dtypes.empty() ? "" : ", ") + std::string(name_of(dtype));
+    report(Verdict::Good, "backend " + name, fmt::format("{}; compute.dtype {}", facts.name, dtypes));
+    if (!facts.features.empty()) fmt::print("      {:<14} {}\n", "", fmt::join(facts.features, ", "));
+  }
+  report(Verdict::Note, "GPU", "this version has no CUDA backend", "device = \"cpu\" is what \"auto\" takes");
+}
+
+void report_machine(const Launch& launch) {
+  const int cores = available_cores();
+  const auto machine = static_cast<int>(std::thread::hardware_concurrency());
+  report(Verdict::Good, "cores",
+         fmt::format("{} of {} usable by this process; {} threads per rank by default", cores, machine,
+                     default_thread_count(launch)));
+  report(memory_gib("MemAvailable") < 2 ? Verdict::Problem : Verdict::Good, "memory",
+         fmt::format("{:.1f} of {:.1f} GiB available", memory_gib("MemAvailable"), memory_gib("MemTotal")),
+         memory_gib("MemAvailable") < 2 ? "end other programs, or train a smaller model" : "");
+  struct statvfs shared_memory = {};
+  if (statvfs("/dev/shm", &shared_memory) == 0) {
+    const double gib =
+        static_cast<double>(shared_memory.f_bavail) * static_cast<double>(shared_memory.f_frsize) / (1 << 30);
+    report(gib < 0.25 ? Verdict::Problem : Verdict::Good, "/dev/shm", fmt::format("{:.2f} GiB free", gib),
+           gib < 0.25 ? "ranks of one host talk through it: start the container with --shm-size=1g" : "");
+  } else {
+    report(Verdict::Problem, "/dev/shm", "is not there", "mount a tmpfs: ranks of one host talk through it");
+  }
+  struct rlimit files = {};
+  getrlimit(RLIMIT_NOFILE, &files);
+  report(files.rlim_cur < 1024 ? Verdict::Problem : Verdict::Good, "open files",
+         fmt::format("limit {}", files.rlim_cur), files.rlim_cur < 1024 ? "ulimit -n 4096" : "");
+}
+
+void report_launch(Session& session) {
+  const Launch& launch = session.launch();
+  std::string hosts;
+  for (const std::string& host : session.communicator().hosts()) {
+    if (hosts.find(host) == std::string::npos) hosts += (hosts.empty() ? "" : ", ") + host;
+  }
+  report(Verdict::Good, "launch",
+         fmt::format("{} rank(s) by {}{}{}", session.world(), launch.launcher_name(),
+                     hosts.empty() ? "" : ", hosts ", hosts));
+  if (!on_path("mpirun")) {
+    report(Verdict::Problem, "mpirun", "not on PATH", "apt install openmpi-bin (launch/setup.sh does)");
+  } else if (geteuid() == 0 && std::getenv("OMPI_ALLOW_RUN_AS_ROOT") == nullptr) {
+    report(Verdict::Note, "mpirun", "refuses to run as root",
+           "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 (our scripts do), or use "
+           "another user");
+  } else {
+    report(Verdict::Good, "mpirun", "found");
+  }
+  report(Verdict::Note, "stopping",
+         "mpirun kills its ranks 1 s after it passes SIGTERM on, too soon to save a checkpoint",
+         "mpirun --mca odls_base_sigkill_timeout 30 (launch/quickstart.sh does)");
+}
+
+void report_data() {
+  const bool text = std::filesystem::exists("data/king-james.txt");
+  report(text ? Verdict::Good : Verdict::Note, "sample text", text ? "data/king-james.txt" : "not here",
+         text ? "" : "launch/setup.sh fetches it; the quick start goes on without");
+}
+
+}  // namespace
+
+int run_doctor() {
+  Session session;
+  if (session.is_first()) {
+    fmt::print("{}\n", version_text());
+    report_machine(session.launch());
+    report_backends();
+    report_launch(session);
+    report_data();
+  }
+  session.communicator().barrier("doctor");
+  return 0;
+}
+
+}  // namespace plumb

@@ -1,0 +1,58 @@
+#include "model_state.h"
+
+namespace plumb {
+namespace {
+
+std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/// The file's elements in the dtype of the device tensor; `converted` is the storage if they differ.
+const void* in_dtype(const Tensor& source, DType dtype, const std::string& name, std::vector<double>& wide,
+                     std::vector<float>& narrow) {
+  if (source.dtype == dtype) return source.data;
+  const auto count = static_cast<std::size_t>(source.elements());
+  if (source.dtype == DType::Float32 && dtype == DType::Float64) {
+    wide.assign(source.as<float>(), source.as<float>() + count);
+    return wide.data();
+  }
+  if (source.dtype == DType::Float64 && dtype == DType::Float32) {
+    narrow.assign(source.as<double>(), source.as<double>() + count);
+    return narrow.data();
+  }
+  fail_input("tensor '{}' is {}, expected {}", name, name_of(source.dtype), name_of(dtype));
+}
+
+}  // namespace
+
+HostTensors::HostTensors(Backend& backend, Stream& stream, const std::vector<NamedTensor>& device_tensors) {
+  std::size_t bytes = 64;
+  for (const NamedTensor& named : device_tensors) bytes += aligned(named.tensor.bytes());
+  memory_.resize(bytes);
+  char* place = memory_.data();
+  place += aligned(reinterpret_cast<std::uintptr_t>(place)) - reinterpret_cast<std::uintptr_t>(place);
+  for (const NamedTensor& named : device_tensors) {
+    backend.download(stream, named.tensor.data, place, named.tensor.bytes());
+    list_.push_back({named.name, Tensor(place, named.tensor.dtype, named.tensor.shape)});
+    place += aligned(named.tensor.bytes());
+  }
+  stream.synchronize();
+}
+
+std::vector<NamedTensor> parameter_tensors(const ParameterStore& store) {
+  std::vector<NamedTensor> list;
+  for (const Parameter& parameter : store.all()) list.push_back({parameter.name, parameter.value});
+  return list;
+}
+
+void upload_tensors(Backend& backend, Stream& stream, const SafetensorsFile& file,
+                    const std::vector<NamedTensor>& device_tensors) {
+  std::vector<double> wide;
+  std::vector<float> narrow;
+  for (const NamedTensor& named : device_tensors) {
+    const Tensor source = file.tensor(named.name, named.tensor.shape);
+    const void* data = in_dtype(source, named.tensor.dtype, named.name, wide, narrow);
+    backend.upload(stream, data, named.tensor.data, named.tensor.bytes());
+    stream.synchronize();
+  }
+}
+
+}  // namespace plumb

@@ -1,0 +1,77 @@
+#include "session.h"
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+
+#include "core/log.h"
+#include "core/parallel_for.h"
+#include "nn/placement.h"
+
+namespace plumb {
+
+Session::Session(double deadline_seconds) : launch_(detect_launch()) {
+  configure_logging(LogLevel::Info, launch_.rank, launch_.world);
+  communicator_ = make_communicator(launch_, {.deadline = deadline_seconds});
+}
+
+bool Session::all_succeed(const std::function<void()>& body) {
+  std::string failure;
+  try {
+    body();
+  } catch (const std::exception& error) {
+    failure = error.what();
+    if (failure.empty()) failure = "unknown error";
+  }
+  const std::vector<RankFailure> failures = agree_on_failure(*communicator_, failure);
+  if (failures.empty()) return true;
+  if (is_first()) log_error("{}", failure_line(failures, *communicator_));
+  return false;
+}
+
+std::vector<ConfigSource> Session::read_config(const std::vector<std::string>& files) {
+  std::vector<ConfigSource> sources;
+  std::string failure;
+  if (is_first()) {
+    try {
+      sources = read_sources({files.begin(), files.end()});
+    } catch (const Error& error) {
+      failure = error.what();
+    }
+  }
+  failure = broadcast_text(*communicator_, failure);
+  if (!failure.empty()) throw InputError(failure);
+  sources.resize(files.size());
+  for (ConfigSource& source : sources) {
+    source.name = broadcast_text(*communicator_, source.name);
+    source.text = broadcast_text(*communicator_, source.text);
+  }
+  return sources;
+}
+
+std::string broadcast_text(Communicator& communicator, const std::string& text) {
+  std::int64_t bytes = static_cast<std::int64_t>(text.size());
+  communicator.broadcast("text length", Tensor(&bytes, DType::Int64, {1}), 0);
+  if (bytes == 0) return "";
+  std::vector<std::int64_t> words(static_cast<std::size_t>(bytes + 7) / 8);
+  if (communicator.rank() == 0) std::memcpy(words.data(), text.data(), text.size());
+  communicator.broadcast("text",
+                         Tensor(words.data(), DType::Int64, {static_cast<std::int64_t>(words.size())}), 0);
+  return std::string(reinterpret_cast<const char*>(words.data()), static_cast<std::size_t>(bytes));
+}
+
+int leave_after_error(int status) {
+  abort_all_ranks(status);
+  return status;
+}
+
+int default_thread_count(const Launch& launch) {
+  const int cores = available_cores();
+  const int machine = static_cast<int>(std::thread::hardware_concurrency());
+  const bool bound = cores < machine;
+  return bound ? cores : std::max(1, cores / std::max(1, launch.local_size));
+}
+
+PresetProvider placement_presets() { return {placement_settings, placement_names}; }
+
+}  // namespace plumb

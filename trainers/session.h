@@ -1,0 +1,50 @@
+// Session: this process among the ranks of a job, and how all ranks start and fail together.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/bootstrap.h"
+#include "config/load.h"
+
+namespace plumb {
+
+class Session {
+ public:
+  /// Joins the launch that the environment describes and sets up logging: rank 0 speaks.
+  explicit Session(double deadline_seconds = Communicator::kDefaultDeadline);
+
+  const Launch& launch() const { return launch_; }
+  Communicator& communicator() { return *communicator_; }
+  int rank() const { return communicator_->rank(); }
+  int world() const { return communicator_->world(); }
+  bool is_first() const { return rank() == 0; }
+
+  /// Runs the body on every rank; true when it succeeded on all. When it failed (InputError or Error) on any,
+  /// rank 0 prints one line, and every rank gets false and is to leave with status 2.
+  bool all_succeed(const std::function<void()>& body);
+  /// Rank 0 reads the files; every rank gets their texts. A file that cannot be read is an InputError on
+  /// every rank alike. A collective.
+  std::vector<ConfigSource> read_config(const std::vector<std::string>& files);
+
+ private:
+  Launch launch_;
+  std::unique_ptr<Communicator> communicator_;
+};
+
+/// Every rank ends with rank 0's text.
+std::string broadcast_text(Communicator& communicator, const std::string& text);
+
+/// For main() after an error that other ranks may not know of: ends them too; returns the status.
+int leave_after_error(int status);
+
+/// Threads for this rank when the configuration leaves it open: the cores that the rank is bound to; unbound,
+/// an equal share of the host's cores.
+int default_thread_count(const Launch& launch);
+
+/// The rows of nn/placement.h as load_config asks for them.
+PresetProvider placement_presets();
+
+}  // namespace plumb

@@ -1,0 +1,160 @@
+// plumb train: from the command line to a TrainingLoop, and the summary at the end.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "backend/loader.h"
+#include "checkpointed_model.h"
+#include "commands.h"
+#include "config/batch.h"
+#include "config/dump.h"
+#include "core/log.h"
+#include "core/parallel_for.h"
+#include "session.h"
+#include "signals.h"
+#include "training_loop.h"
+#include "version.h"
+
+namespace plumb {
+namespace {
+
+/// Everything that is made before the first step; each rank makes its own.
+struct Setup {
+  LoadedConfig loaded;
+  BatchShare share;
+  std::filesystem::path folder;
+  LanguageModelTask task;
+  std::unique_ptr<Backend> backend;
+  DType compute = DType::Float32;
+  int threads = 1;
+  std::optional<Checkpoint> checkpoint;
+  std::unique_ptr<TrainingLoop> loop;
+  std::unique_ptr<RunLog> log;  ///< rank 0 only
+};
+
+std::filesystem::path run_folder(const RunConfig& run) {
+  return run.dir.empty() ? std::filesystem::path("runs") / run.name : std::filesystem::path(run.dir);
+}
+
+/// The checkpoint to go on from, if any. "auto" with no checkpoint starts from the beginning.
+std::optional<Checkpoint> open_checkpoint(const std::string& resume, const std::filesystem::path& folder) {
+  if (resume.empty()) return std::nullopt;
+  if (resume != "auto") return load_checkpoint(resolve_checkpoint(resume));
+  const auto latest = find_latest_checkpoint(folder / "checkpoints");
+  if (!latest) return std::nullopt;
+  return load_checkpoint(*latest);
+}
+
+std::string run_manifest(const Setup& setup, Session& session) {
+  const DeviceFacts facts = setup.backend->facts();
+  nlohmann::ordered_json json;
+  json["plumb_version"] = version_number();
+  json["git_revision"] = git_revision();
+  json["build"] = build_description();
+  json["world"] = session.world();
+  json["hosts"] = session.communicator().hosts();
+  json["launcher"] = session.launch().launcher_name();
+  json["threads_per_rank"] = setup.threads;
+  json["backend"] = setup.backend->name();
+  json["device"] = facts.name;
+  json["device_features"] = facts.features;
+  json["compute_dtype"] = name_of(setup.compute);
+  json["seed"] = setup.loaded.config.training.seed;
+  json["parameters"] = setup.loop->engine().parameters().trainable_elements();
+  return json.dump(2) + "\n";
+}
+
+void prepare(Setup& setup, Session& session, const TrainOptions& options,
+             const std::vector<ConfigSource>& sources) {
+  setup.loaded = load_config(sources, options.overrides, placement_presets());
+  const Config& config = setup.loaded.config;
+  setup.share = check_batch(setup.loaded, session.world());
+  setup.folder = run_folder(config.run);
+  setup.task = make_language_model_task(config);
+  setup.threads =
+      config.compute.threads > 0 ? config.compute.threads : default_thread_count(session.launch());
+  set_thread_count(setup.threads);
+  setup.backend = make_backend(config.device);
+  setup.compute = resolve_compute_dtype(config.compute.dtype, *setup.backend);
+  setup.checkpoint = open_checkpoint(options.resume, setup.folder);
+}
+
+void build(Setup& setup, Session& session) {
+  session.communicator().set_deadline(setup.loaded.config.communication.timeout_seconds);
+  setup.loop = std::make_unique<TrainingLoop>(session, setup.loaded, setup.share, setup.task, *setup.backend,
+                                              setup.compute);
+  if (setup.checkpoint) {
+    setup.loop->resume(*setup.checkpoint);
+  } else {
+    setup.loop->start();
+  }
+  if (!session.is_first()) return;
+  RunDirectoryOptions directory;
+  directory.overwrite = setup.loaded.config.run.overwrite && !setup.checkpoint;
+  if (setup.checkpoint) directory.resume_step = setup.loop->step();
+  open_run_directory(setup.folder, directory, dump_config(setup.loaded), run_manifest(setup, session));
+  RunLogSettings settings;
+  settings.shape = setup.loop->statistics_shape();
+  settings.world = session.world();
+  settings.tensor_names = setup.loop->tensor_names();
+  settings.sublayer_names = setup.loop->sublayer_names();
+  settings.ranks_every = setup.loaded.config.log.ranks_every;
+  setup.log = std::make_unique<RunLog>(setup.folder, settings);
+  if (setup.checkpoint) {
+    setup.log->event("resume", setup.loop->step(), setup.checkpoint->path.string());
+  }
+}
+
+void announce(Setup& setup, Session& session) {
+  if (!session.is_first()) return;
+  for (const std::string& warning : setup.loaded.warnings) log_warning("{}", warning);
+  const Config& config = setup.loaded.config;
+  const ModelConfig& model = config.model;
+  fmt::print("plumb {}: {} blocks, width {}, {} heads, placement {}, {:.2f} M parameters, {} on {}\n",
+             version_number(), model.blocks, model.width, model.heads, model.placement,
+             static_cast<double>(setup.loop->engine().parameters().trainable_elements()) / 1e6,
+             name_of(setup.compute), setup.backend->name());
+  fmt::print(
+      "{} rank(s) x {} thread(s); {} sequences of {} tokens a step = {} rank(s) x {} micro-batch(es) x {}\n",
+      session.world(), setup.threads, setup.share.global_sequences, model.sequence_length, session.world(),
+      setup.share.accumulation, setup.share.micro_batch);
+  if (const auto optimum = setup.task.train->optimal_loss()) {
+    fmt::print("this task's optimal loss is {:.4f} nats per target\n", *optimum);
+  }
+  fmt::print("run folder {}{}\n", setup.folder.string(),
+             setup.checkpoint ? fmt::format(", going on after step {} of {}", setup.loop->step(),
+                                            setup.checkpoint->path.string())
+                              : "");
+  std::fflush(stdout);
+}
+
+void summarize(const Setup& setup, const TrainingOutcome& outcome) {
+  const Config& config = setup.loaded.config;
+  fmt::print("{} {} steps in {}\n", outcome.signal != 0 ? "stopped after" : "done:", outcome.steps,
+             format_duration(outcome.seconds));
+  if (outcome.validation) {
+    const double bits = bits_per_byte(outcome.validation->loss, setup.task.bytes_per_target);
+    const bool whole = config.validation.at_end && outcome.signal == 0;
+    fmt::print("validation loss {:.4f} nats per target over {} targets ({})\n", outcome.validation->loss,
+               outcome.validation->targets, whole ? "the whole split" : "a part of the split");
+    if (bits == bits) fmt::print("validation bits per byte {:.4f}\n", bits);
+  }
+}
+
+}  // namespace
+
+int run_train(const TrainOptions& options) {
+  install_stop_signals();
+  Session session;
+  Setup setup;
+  std::vector<ConfigSource> sources;
+  if (!session.all_succeed([&] { sources = session.read_config(options.configs); })) return 2;
+  if (!session.all_succeed([&] { prepare(setup, session, options, sources); })) return 2;
+  if (!session.all_succeed([&] { build(setup, session); })) return 2;
+  announce(setup, session);
+  const TrainingOutcome outcome = setup.loop->run(setup.log.get(), setup.folder);
+  if (session.is_first()) summarize(setup, outcome);
+  return 0;
+}
+
+}  // namespace plumb

@@ -1,0 +1,274 @@
+#include "training_loop.h"
+
+#include <cmath>
+#include <cstring>
+#include <span>
+
+#include "checkpoint/checkpoint.h"
+#include "config/dump.h"
+#include "core/log.h"
+#include "model_state.h"
+#include "signals.h"
+#include "version.h"
+
+namespace plumb {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+ModelShape model_shape(const Config& config, const BatchShare& share, DType compute) {
+  return {.batch = share.micro_batch, .tokens = config.model.sequence_length, .compute = compute};
+}
+
+OptimizerSettings optimizer_settings(const OptimizerConfig& config) {
+  return {.kind = optimizer_kind_from_name(config.kind),
+          .beta1 = config.beta1,
+          .beta2 = config.beta2,
+          .epsilon = config.epsilon,
+          .momentum = config.momentum,
+          .weight_decay = config.weight_decay,
+          .clip_norm = config.clip_norm};
+}
+
+LearningRate learning_rate_schedule(const Config& config) {
+  return {.kind = learning_rate_kind_from_name(config.learning_rate.kind),
+          .peak = config.optimizer.learning_rate,
+          .warmup_steps = config.learning_rate.warmup_steps,
+          .total_steps = config.training.steps,
+          .final_ratio = config.learning_rate.final_ratio,
+          .decay_fraction = config.learning_rate.decay_fraction};
+}
+
+std::vector<Tensor> gradient_tensors(const ParameterStore& store) {
+  std::vector<Tensor> list;
+  for (const Parameter* parameter : store.trainable()) list.push_back(parameter->gradient);
+  return list;
+}
+
+}  // namespace
+
+TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const BatchShare& batch_share,
+                           const LanguageModelTask& task, Backend& backend, DType compute)
+    : session_(session),
+      loaded_(loaded),
+      config_(loaded.config),
+      task_(task),
+      engine_(config_.model, task.vocabulary, model_shape(config_, batch_share, compute),
+              config_.training.seed, backend),
+      sampler_(*task.train, {.rank = session.rank(),
+                             .world = session.world(),
+                             .micro_steps = batch_share.accumulation,
+                             .micro_batch_rows = batch_share.micro_batch}),
+      batch_(sampler_.make_batch()),
+      optimizer_(optimizer_settings(config_.optimizer), engine_.parameters(), backend),
+      statistics_(statistics_shape(), backend, session.communicator()),
+      gradients_(gradient_tensors(engine_.parameters())),
+      reducer_(session.communicator(), gradient_layout(), engine_.parameters().flat_gradient(),
+               [this](int bucket) {
+                 take_local_gradient_squares(reducer_.layout().buckets[static_cast<std::size_t>(bucket)]);
+               }),
+      listener_(reducer_),
+      learning_rate_(learning_rate_schedule(config_)) {
+  if (task.validation)
+    evaluator_ = std::make_unique<Evaluator>(engine_, task.validation, session.communicator());
+}
+
+StatisticsShape TrainingLoop::statistics_shape() const {
+  return {.sublayers = engine_.model().sublayers(),
+          .width = config_.model.width,
+          .tensors = static_cast<std::int64_t>(engine_.parameters().trainable().size())};
+}
+
+std::vector<std::string> TrainingLoop::tensor_names() const {
+  std::vector<std::string> names;
+  for (const Parameter* parameter : engine_.parameters().trainable()) names.push_back(parameter->name);
+  return names;
+}
+
+std::vector<std::string> TrainingLoop::sublayer_names() const {
+  std::vector<std::string> names;
+  for (std::int64_t k = 0; k < engine_.model().sublayers(); ++k)
+    names.push_back(engine_.model().sublayer(k).name());
+  return names;
+}
+
+GradientLayout TrainingLoop::gradient_layout() const {
+  std::vector<TensorSpan> spans;
+  for (const Parameter* parameter : engine_.parameters().trainable()) {
+    spans.push_back({parameter->name, parameter->offset, parameter->shape.elements()});
+  }
+  const auto bytes = static_cast<std::int64_t>(config_.communication.bucket_megabytes * 1024 * 1024);
+  return make_buckets(std::move(spans), bytes, engine_.parameters().flat_gradient().dtype);
+}
+
+void TrainingLoop::take_local_gradient_squares(const Bucket& bucket) {
+  const auto first = static_cast<std::size_t>(bucket.first_tensor),
+             count = static_cast<std::size_t>(bucket.tensors);
+  const Tensor squares = statistics_.gradient_squares_local();
+  engine_.backend().elementwise().sum_of_squares(engine_.stream(),
+                                                 std::span<const Tensor>(gradients_).subspan(first, count),
+                                                 squares.reshaped({squares.elements(), 1})
+                                                     .row_range(bucket.first_tensor, bucket.tensors)
+                                                     .reshaped({bucket.tensors}),
+                                                 /*accumulate=*/false);
+}
+
+void TrainingLoop::accumulate_gradients() {
+  const std::int64_t micro_steps = sampler_.partition().micro_steps;
+  const double gradient_scale = 1 / static_cast<double>(sampler_.targets_per_step());
+  engine_.zero_gradients();
+  reducer_.begin_step();
+  for (std::int64_t micro_step = 0; micro_step < micro_steps; ++micro_step) {
+    sampler_.fill(data_cursor_, micro_step, batch_);
+    engine_.upload_batch(batch_.inputs, batch_.targets, batch_.first_sequence);
+    engine_.forward(statistics_.probes(), /*training=*/true);
+    const bool last = micro_step + 1 == micro_steps;
+    engine_.backward(statistics_.probes(), gradient_scale, last ? &listener_ : nullptr, /*training=*/true);
+  }
+  reducer_.finish();
+}
+
+StepRecord& TrainingLoop::train_step() {
+  const Clock::time_point started = Clock::now();
+  Stream& stream = engine_.stream();
+  const double rate = learning_rate_at(learning_rate_, step_);
+  const bool sampled =
+      config_.log.stability_every > 0 && ((step_ + 1) % config_.log.stability_every == 0 || step_ == 0);
+  statistics_.begin_step(stream, sampled);
+  engine_.begin_step(step_);
+  accumulate_gradients();
+  optimizer_.step(stream, step_, rate);
+  stream.synchronize();
+
+  step_ += 1;
+  data_cursor_ += static_cast<std::uint64_t>(sampler_.sequences_per_step());
+  const std::int64_t tokens_per_step = sampler_.sequences_per_step() * config_.model.sequence_length;
+  return statistics_.finish_step(stream, {.step = step_,
+                                          .tokens = step_ * tokens_per_step,
+                                          .step_tokens = tokens_per_step,
+                                          .data_cursor = static_cast<std::int64_t>(data_cursor_),
+                                          .step_seconds = seconds_since(started),
+                                          .wait_seconds = reducer_.wait_seconds(),
+                                          .stop_requested = stop_signal() != 0,
+                                          .step_scalars = optimizer_.step_scalars(),
+                                          .reduced_gradient_squares = optimizer_.gradient_squares(),
+                                          .update_squares = optimizer_.update_squares(),
+                                          .parameter_squares = optimizer_.parameter_squares()});
+}
+
+TrainingOutcome TrainingLoop::run(RunLog* log, const std::filesystem::path& folder) {
+  const Clock::time_point started = Clock::now();
+  folder_ = folder;
+  bool stop = false;
+  while (step_ < config_.training.steps && !stop) {
+    StepRecord& record = train_step();
+    const bool end = step_ == config_.training.steps;
+    if (evaluator_ && (due(config_.validation.every) || (end && config_.validation.at_end)))
+      validate(&record);
+    report(record, log);
+    stop = record.stop_requested;
+    if (due(config_.checkpoint.every) || (end && config_.checkpoint.at_end) || stop) save(log);
+  }
+  if (stop) {
+    outcome_.signal = stop_signal() != 0 ? stop_signal() : -1;
+    if (log != nullptr) log->event("stop", step_, fmt::format("stopped by a signal after step {}", step_));
+  }
+  console_.finish();
+  if (log != nullptr) log->close();
+  outcome_.steps = step_;
+  outcome_.seconds = seconds_since(started);
+  return outcome_;
+}
+
+void TrainingLoop::validate(StepRecord* record) {
+  const Evaluator::Result result = evaluator_->evaluate(
+      step_ == config_.training.steps && config_.validation.at_end ? 0 : config_.validation.sequences);
+  outcome_.validation = result;
+  record->validation_loss = result.loss;
+  const double bits = bits_per_byte(result.loss, task_.bytes_per_target);
+  if (std::isfinite(bits)) record->validation_bits_per_byte = bits;
+  if (session_.is_first()) {
+    console_.line(std::isfinite(bits) ? fmt::format("step {}  validation loss {:.4f}  bits per byte {:.4f}",
+                                                    step_, result.loss, bits)
+                                      : fmt::format("step {}  validation loss {:.4f}", step_, result.loss));
+  }
+}
+
+void TrainingLoop::report(const StepRecord& record, RunLog* log) {
+  if (!session_.is_first()) return;
+  if (log != nullptr) {
+    log->append(record);
+    if (record.skipped) {
+      log->event("skip", step_, "the gradient norm is not finite: this step updated nothing");
+    }
+  }
+  if (record.skipped)
+    console_.line(fmt::format("step {}  gradient norm is not finite: update skipped", step_));
+  const double smoothing = smoothed_step_seconds_ == 0 ? 0 : 0.95;
+  smoothed_step_seconds_ = smoothing * smoothed_step_seconds_ + (1 - smoothing) * record.step_seconds;
+  console_.progress(
+      {.step = step_,
+       .steps = config_.training.steps,
+       .loss = record.loss,
+       .gradient_norm = record.gradient_norm,
+       .learning_rate = record.learning_rate,
+       .tokens_per_second = record.tokens_per_second,
+       .seconds_left = smoothed_step_seconds_ * static_cast<double>(config_.training.steps - step_)},
+      config_.log.console_every);
+}
+
+void TrainingLoop::save(RunLog* log) {
+  if (saved_step_ == step_) return;
+  saved_step_ = step_;
+  statistics_.unify_state();
+  if (log != nullptr) log->flush();
+  if (session_.is_first()) {
+    std::vector<NamedTensor> state;
+    for (const OptimizerStateTensor& tensor : optimizer_.state_tensors())
+      state.push_back({tensor.name, tensor.tensor});
+    const HostTensors model(engine_.backend(), engine_.stream(), parameter_tensors(engine_.parameters()));
+    const HostTensors optimizer(engine_.backend(), engine_.stream(), state);
+    std::vector<NamedTensor> optimizer_and_statistics = optimizer.list();
+    for (const StatisticsStateTensor& tensor : statistics_.state_tensors()) {
+      optimizer_and_statistics.push_back({"statistics/" + tensor.name, tensor.tensor});
+    }
+    CheckpointManifest manifest;
+    manifest.step = step_;
+    manifest.data_cursor = data_cursor_;
+    manifest.seed = config_.training.seed;
+    manifest.world = session_.world();
+    manifest.config_text = dump_config(loaded_);
+    manifest.plumb_version = version_number();
+    manifest.extra["git_revision"] = git_revision();
+    const auto path =
+        save_checkpoint(folder_ / "checkpoints", manifest, model.list(), optimizer_and_statistics);
+    prune_checkpoints(folder_ / "checkpoints", config_.checkpoint.keep);
+    if (log != nullptr) log->event("checkpoint", step_, path.filename().string());
+  }
+  session_.communicator().barrier("checkpoint saved");
+}
+
+void TrainingLoop::resume(const Checkpoint& checkpoint) {
+  Backend& backend = engine_.backend();
+  Stream& stream = engine_.stream();
+  upload_tensors(backend, stream, checkpoint.model, parameter_tensors(engine_.parameters()));
+  engine_.parameters().refresh_compute(stream);
+  std::vector<NamedTensor> state;
+  for (const OptimizerStateTensor& tensor : optimizer_.state_tensors())
+    state.push_back({tensor.name, tensor.tensor});
+  upload_tensors(backend, stream, checkpoint.optimizer, state);
+  for (const StatisticsStateTensor& tensor : statistics_.state_tensors()) {
+    const Tensor source = checkpoint.optimizer.tensor("statistics/" + tensor.name, tensor.tensor.shape);
+    std::memcpy(tensor.tensor.data, source.data, source.bytes());
+  }
+  statistics_.state_restored(stream);
+  step_ = checkpoint.manifest.step;
+  data_cursor_ = checkpoint.manifest.data_cursor;
+  saved_step_ = step_;
+}
+
+}  // namespace plumb

@@ -1,0 +1,104 @@
+// TrainingLoop: the one loop of Plumb. docs/design/step.md walks through it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "comm/gradient_reducer.h"
+#include "config/batch.h"
+#include "config/load.h"
+#include "console.h"
+#include "data/sampler.h"
+#include "evaluator.h"
+#include "lm_task.h"
+#include "nn/engine.h"
+#include "optim/learning_rate.h"
+#include "optim/optimizer.h"
+#include "session.h"
+#include "stability/run_log.h"
+#include "stability/step_statistics.h"
+
+namespace plumb {
+
+/// How a run ended.
+struct TrainingOutcome {
+  std::int64_t steps = 0;                       ///< optimiser steps done in all
+  std::optional<Evaluator::Result> validation;  ///< of the last validation
+  double seconds = 0;                           ///< of this process, validation and checkpoints included
+  int signal = 0;                               ///< the signal that ended it early, or 0
+};
+
+class TrainingLoop {
+ public:
+  /// Allocates everything; the references must outlive the loop.
+  TrainingLoop(Session& session, const LoadedConfig& loaded, const BatchShare& batch_share,
+               const LanguageModelTask& task, Backend& backend, DType compute);
+
+  /// Draws the initial parameters; or takes parameters, optimiser state, statistics' state, step and data
+  /// cursor from a checkpoint.
+  void start() { engine_.initialize(); }
+  void resume(const Checkpoint& checkpoint);
+
+  /// Optimiser steps done so far.
+  std::int64_t step() const { return step_; }
+  Engine& engine() { return engine_; }
+  const GradientReducer& reducer() const { return reducer_; }
+  StatisticsShape statistics_shape() const;
+  std::vector<std::string> tensor_names() const;
+  std::vector<std::string> sublayer_names() const;
+
+  /// Trains to config.training.steps, or until a signal asks to stop. `log` is null on ranks other than 0;
+  /// `folder` is the run's. A collective.
+  TrainingOutcome run(RunLog* log, const std::filesystem::path& folder);
+
+ private:
+  /// Hands finished gradients of the last micro-batch to the reducer.
+  class ReducerListener final : public GradientListener {
+   public:
+    explicit ReducerListener(GradientReducer& reducer) : reducer_(reducer) {}
+    void gradient_ready(const Parameter& parameter) override { reducer_.mark_ready(parameter.index); }
+    void progress() override { reducer_.progress(); }
+
+   private:
+    GradientReducer& reducer_;
+  };
+
+  GradientLayout gradient_layout() const;
+  void take_local_gradient_squares(const Bucket& bucket);
+  void accumulate_gradients();
+  StepRecord& train_step();
+  void validate(StepRecord* record);
+  void save(RunLog* log);
+  void report(const StepRecord& record, RunLog* log);
+  bool due(std::int64_t every) const { return every > 0 && step_ % every == 0; }
+
+  Session& session_;
+  const LoadedConfig& loaded_;
+  const Config& config_;
+  const LanguageModelTask& task_;
+  Engine engine_;
+  Sampler sampler_;
+  Batch batch_;
+  Optimizer optimizer_;
+  StepStatistics statistics_;
+  std::vector<Tensor> gradients_;  ///< (P) of every trainable tensor, flat order
+  GradientReducer reducer_;
+  ReducerListener listener_;
+  LearningRate learning_rate_;
+  std::unique_ptr<Evaluator> evaluator_;
+  Console console_;
+  std::filesystem::path folder_;
+
+  std::int64_t step_ = 0;          ///< optimiser steps done
+  std::uint64_t data_cursor_ = 0;  ///< sequences used
+  double smoothed_step_seconds_ = 0;
+  std::optional<std::int64_t> saved_step_;
+  TrainingOutcome outcome_;
+};
+
+}  // namespace plumb
