@@ -53,6 +53,7 @@ struct StepRecord {
   double max_abs = 0;       ///< largest |x| of all streams and branches
   double step_seconds = 0;  ///< of the slowest rank
   double tokens_per_second = 0;
+  bool stop_requested = false;  ///< some rank was asked to save and end; not logged
   /// Set by the trainer at validation steps, before the record is logged.
   std::optional<double> validation_loss, validation_bits_per_byte;
 

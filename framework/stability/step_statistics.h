@@ -19,8 +19,9 @@ struct StepInputs {
   std::int64_t tokens = 0;       ///< since the start, all ranks
   std::int64_t step_tokens = 0;  ///< of this step, all ranks
   std::int64_t data_cursor = 0;
-  double step_seconds = 0;  ///< of this rank
-  double wait_seconds = 0;  ///< of it, waiting for the gradients of other ranks
+  double step_seconds = 0;      ///< of this rank
+  double wait_seconds = 0;      ///< of it, waiting for the gradients of other ranks
+  bool stop_requested = false;  ///< this rank was asked to save and end
   // Optimizer's results of this step, device, float64.
   Tensor step_scalars;                                                 ///< (kStepScalars)
   Tensor reduced_gradient_squares, update_squares, parameter_squares;  ///< (P) each
