@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "backend/ops/attention.h"
+#include "backends/cpu/random_words.h"
 #include "backends/cpu/tile_product.h"
 #include "backends/cpu/widen.h"
 #include "backends/cpu/workspace_carver.h"
@@ -145,15 +146,17 @@ class AttentionDropout {
         (first_sequence_ + static_cast<std::uint64_t>(sequence)) * heads_ + static_cast<std::uint64_t>(head);
     const std::uint64_t first =
         (plane * tokens_ + static_cast<std::uint64_t>(row)) * tokens_ + static_cast<std::uint64_t>(key);
-    const std::uint64_t end = first + static_cast<std::uint64_t>(count);
-    for (std::uint64_t index = first; index < end;) {
-      // One block of the generator gives four neighbouring draws.
-      const auto words = stream_.block(index / 4);
-      const std::uint64_t stop = std::min(end, (index / 4 + 1) * 4);
-      for (; index < stop; ++index) {
-        const float uniform = static_cast<float>(words[index % 4] >> 8) * 0x1p-24F;
-        *out++ = uniform < probability_ ? 0.0F : kept_;
+    std::array<std::uint32_t, kRandomWords> words;
+    std::uint64_t block = first / 4;
+    auto skip = static_cast<std::int64_t>(first % 4);  // words of the first block that belong to other keys
+    for (std::int64_t done = 0; done < count; block += kRandomBlocks, skip = 0) {
+      random_words(stream_, block, words);
+      const std::int64_t taken = std::min(kRandomWords - skip, count - done);
+      for (std::int64_t j = 0; j < taken; ++j) {
+        const float uniform = static_cast<float>(words[static_cast<std::size_t>(skip + j)] >> 8) * 0x1p-24F;
+        out[done + j] = uniform < probability_ ? 0.0F : kept_;
       }
+      done += taken;
     }
   }
 

@@ -13,24 +13,33 @@ namespace plumb::cpu {
 
 inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-/// Rows below are whole vectors: width is a multiple of kLanes.
+/// Combines the lanes by halves: log2(kLanes) dependent steps instead of kLanes.
+template <class Combine>
+inline float across_lanes(const Lanes& lanes, Combine combine) {
+  alignas(Lanes) float values[kLanes];
+  lanes_at(values) = lanes;
+#pragma GCC unroll 8
+  for (std::int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (std::int64_t lane = 0; lane < half; ++lane)
+      values[lane] = combine(values[lane], values[lane + half]);
+  }
+  return values[0];
+}
+
+/// The rows below are whole vectors: width is a multiple of kLanes.
 inline float largest_of(const float* values, std::int64_t width) {
   Lanes largest = lanes_at(values);
   for (std::int64_t j = kLanes; j < width; j += kLanes) {
-    const Lanes next = lanes_at(values + j);
+    const Lanes& next = lanes_at(values + j);
     largest = next > largest ? next : largest;
   }
-  float result = largest[0];
-  for (std::int64_t lane = 1; lane < kLanes; ++lane) result = std::max(result, largest[lane]);
-  return result;
+  return across_lanes(largest, [](float a, float b) { return a > b ? a : b; });
 }
 
 inline float sum_of(const float* values, std::int64_t width) {
   Lanes sums = lanes_at(values);
   for (std::int64_t j = kLanes; j < width; j += kLanes) sums += lanes_at(values + j);
-  float result = 0;
-  for (std::int64_t lane = 0; lane < kLanes; ++lane) result += sums[lane];
-  return result;
+  return across_lanes(sums, [](float a, float b) { return a + b; });
 }
 
 /// logits = cap * tanh(logits / cap).
