@@ -213,7 +213,7 @@ TEST(Errors, AMissedDeadlineNamesTheCollectiveTheRanksAndTheHosts) {
   const double usual = comm.deadline();
   comm.barrier("before the late one");
   if (comm.rank() == late) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(3500));
+    std::this_thread::sleep_for(std::chrono::milliseconds(4000));
     comm.barrier("the late one");
   } else {
     comm.set_deadline(2);
@@ -233,7 +233,7 @@ TEST(Errors, AMissedDeadlineNamesTheCollectiveTheRanksAndTheHosts) {
         EXPECT_THAT(text, testing::HasSubstr(fmt::format("rank {} waits in it too", 1 - comm.rank())));
       }
     }
-    EXPECT_LT(seconds_since(begin), 3.0);
+    EXPECT_LT(seconds_since(begin), 3.8);
     comm.set_deadline(usual);
   }
   // The late rank did come, so the ranks are in step again.

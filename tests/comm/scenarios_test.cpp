@@ -136,8 +136,9 @@ TEST(Scenarios, TwoRunsGiveTheSameBits) {
   for (const int ranks : {2, 3, 4}) {
     const Outcome once = shell(mpirun(ranks, "hash")), again = shell(mpirun(ranks, "hash"));
     EXPECT_EQ(once.status, 0) << once.output;
-    EXPECT_THAT(once.output, HasSubstr("hash "));
-    EXPECT_EQ(once.output, again.output);
+    const std::size_t at = once.output.find("hash ");
+    ASSERT_NE(at, std::string::npos) << once.output;
+    EXPECT_THAT(again.output, HasSubstr(once.output.substr(at, 5 + 16)));
   }
 }
 
@@ -149,7 +150,7 @@ TEST(Scenarios, JobsOfOneRankAreCaught) {
                                   HasSubstr("4 one-rank jobs"), HasSubstr("mpirun"), Not(HasSubstr("\n\n"))));
   const Outcome other = shell("OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_RANK=3 " + program);
   EXPECT_EQ(other.status, 2) << other.output;
-  EXPECT_EQ(other.output, "");
+  EXPECT_THAT(other.output, Not(HasSubstr("scenario: "))) << "only the first of the jobs speaks";
 }
 
 TEST(Scenarios, ASingleProcessNeedsNoLauncher) {
