@@ -9,7 +9,7 @@ namespace plumb {
 
 struct MetricField {
   std::string_view file;        ///< "metrics.jsonl", ...
-  std::string_view name;        ///< path in the record, levels joined by dots
+  std::string_view name;        ///< path in the record, levels joined by dots; {a,b} = two fields
   std::string_view definition;  ///< in words, with the formula
   std::string_view unit;
   std::string_view shape;   ///< "scalar", "(K+1)", ...

@@ -32,8 +32,8 @@ inline constexpr int kSummedMoments = kMomentMaxAbs;
 
 /// Offsets in float64 elements. K sublayers, M = 2K+1 probes: stream 0..K, then branch 0..K-1.
 ///
-/// Device buffer, all zeroed at the start of a step; [0, columns) is read in every step, the rest in sampled
-/// ones:
+/// Device buffer; [0, columns) is zeroed and read in every step (but max logit starts at -infinity), the rest
+/// in sampled ones:
 ///   loss (kHeadLossSums) | moments (M, kMomentScalars) | gradient (M): squares of dL/dx of the probes
 ///   | tensors (P): local gradient squares | columns: column_sum (M, C), column_square (M, C)
 /// All-reduce (sum) of a sampled step:

@@ -70,15 +70,21 @@ class StepStatistics {
  private:
   Probes make_probes(bool columns) const;
   Tensor device(std::int64_t offset, Shape shape) const;
+  const double* moments_of(std::int64_t probe) const;
+  const double* row_of(int rank) const;
   void download_step(Stream& stream, const StepInputs& inputs);
   void track_extremes();
   void pack_row(const StepInputs& inputs);
   void pack_sums();
+  void exchange();
   void fill_scalars(const StepInputs& inputs);
-  void fill_profile(std::int64_t first_probe, std::int64_t first_gradient, ProfileStatistics& profile) const;
+  void fill_ranks();
+  void fill_profile(std::int64_t first_probe, ProfileStatistics& profile) const;
+  double data_variance(std::int64_t probe, double rows) const;
   void fill_tensors();
+  void fill_local_norms(std::int64_t tensor);
   void advance_shift(Stream& stream);
-  const double* row_of(int rank) const;
+  void reset_extremes();
 
   StatisticsShape shape_;
   StatisticsLayout layout_;
@@ -87,13 +93,14 @@ class StepStatistics {
   Buffer accumulators_, shift_buffer_;
   Probes probes_, scalar_probes_;
   bool sampled_ = false;
-  std::vector<double> host_;               ///< download of the accumulators
-  std::vector<double> optimizer_scalars_;  ///< (kStepScalars)
-  std::vector<double> optimizer_squares_;  ///< (3, P): reduced gradients, update, parameters
-  std::vector<double> sums_;               ///< all-reduced
-  std::vector<double> row_, rows_;         ///< (row), (world, row): all-gathered
-  std::vector<double> shift_;              ///< (2K+1, C)
-  std::vector<double> minima_, maxima_;    ///< (2K+1, kTrackedValues), since the last sampled step
+  std::vector<double> host_;                   ///< download of the accumulators
+  std::vector<double> optimizer_scalars_;      ///< (kStepScalars)
+  std::vector<double> optimizer_squares_;      ///< (3, P): reduced gradients, update, parameters
+  std::vector<double> sums_;                   ///< all-reduced
+  std::vector<double> row_, rows_;             ///< (row), (world, row): all-gathered
+  std::vector<double> shift_;                  ///< (2K+1, C)
+  std::vector<double> mean_gradient_factors_;  ///< (world) targets of all ranks / those of the rank
+  std::vector<double> minima_, maxima_;        ///< (2K+1, kTrackedValues), since the last sampled step
   StepRecord record_;
 };
 
