@@ -35,7 +35,7 @@ void run_activation(Bench& bench, const ActivationCase& shape) {
   // Wide values, so that both tails of every function are met.
   const Tensor pre = bench.input("pre", Shape{shape.rows, inputs}, {0, 3});
   const Tensor bias = shape.bias ? bench.parameter("bias", Shape{inputs}) : Tensor();
-  const Limits once{1e-12, 2e-6, 2.5e-3};
+  const Limits once{1e-12, 2e-6, 4e-3};
   const Tensor h = bench.output("h", Shape{shape.rows, shape.width}, once);
   ops.activation_forward(bench.stream(), {shape.kind, pre, bias, h});
 

@@ -130,8 +130,8 @@ Tensor Bench::output(const std::string& name, Shape shape, Limits limits) {
 Tensor Bench::master_output(const std::string& name, Shape shape, Limits limits) {
   return add(name, master(), shape, constant(shape, kNaN), true, limits);
 }
-Tensor Bench::in_place(const std::string& name, Shape shape, Limits limits) {
-  return add(name, dtype_, shape, draw(name, shape, {}, rounding_), true, limits);
+Tensor Bench::in_place(const std::string& name, Shape shape, Limits limits, Values values) {
+  return add(name, dtype_, shape, draw(name, shape, values, rounding_), true, limits);
 }
 Tensor Bench::accumulated(const std::string& name, Shape shape, Limits limits) {
   return add(name, master(), shape, draw(name, shape, {}, master_dtype(rounding_)), true, limits);

@@ -34,8 +34,11 @@ struct Limits {
     return dtype == DType::Float64 ? fp64 : dtype == DType::Float32 ? fp32 : bf16;
   }
 };
-/// Results rounded once to the compute dtype from an fp32 computation: half a unit in the last place.
-inline constexpr Limits kRoundedOnce{1e-12, 1e-6, 2.5e-3};
+/// Results rounded once to the compute dtype from an fp32 computation: half a unit in the last place, which
+/// is at most 2^-8 of a bf16 value.
+inline constexpr Limits kRoundedOnce{1e-12, 1e-6, 4e-3};
+/// One number summed over a whole tensor of changing signs: its terms cancel.
+inline constexpr Limits kCancellingSum{1e-12, 1e-4, 2e-2};
 /// Results in the master dtype that see no bf16 but their inputs.
 inline constexpr Limits kMasterOnly{1e-12, 2e-6, 2e-6};
 /// Copies, masks and the like.
@@ -73,8 +76,9 @@ class Bench {
   // Written by the op and compared.
   Tensor output(const std::string& name, Shape shape, Limits limits = {});  ///< compute dtype, NaN before
   Tensor master_output(const std::string& name, Shape shape, Limits limits = {});  ///< NaN before
-  Tensor in_place(const std::string& name, Shape shape, Limits limits = {});       ///< compute, values before
-  Tensor accumulated(const std::string& name, Shape shape, Limits limits = {});    ///< master, values before
+  /// Compute dtype, with values before: what may alias, and what is added to.
+  Tensor in_place(const std::string& name, Shape shape, Limits limits = {}, Values values = {});
+  Tensor accumulated(const std::string& name, Shape shape, Limits limits = {});  ///< master, values before
   /// float64, `start` in every entry before; each: compared entry by entry.
   Tensor sums(const std::string& name, std::int64_t elements, double start = 0, Limits limits = {},
               bool each = true);

@@ -75,9 +75,9 @@ void run_residual(Bench& bench, const ResidualCase& shape) {
   ResidualForward forward;
   forward.rows_per_sequence = rows_per_sequence;
   forward.x = bench.input("x", full, {0.2, 2});
-  forward.z = shape.in_place ? bench.in_place("z_out", full, kRoundedOnce) : bench.input("z", full);
+  forward.z = shape.in_place ? bench.in_place("z_out", full, kRoundedOnce) : bench.input("z", full, {0.5, 1});
   forward.out = shape.in_place ? forward.z : bench.output("out", full, kRoundedOnce);
-  if (shape.block_skip) forward.x_block = bench.input("x_block", full);
+  if (shape.block_skip) forward.x_block = bench.input("x_block", full, {0.5, 1});
   forward.a = coefficient("a", shape.a);
   forward.b = coefficient("b", shape.b);
   forward.e = coefficient("e", shape.block_skip ? shape.e : Knob{});
@@ -98,13 +98,14 @@ void run_residual(Bench& bench, const ResidualCase& shape) {
   backward.e = forward.e;
   backward.p = forward.p;
   backward.tie_skip = shape.tie_skip;
-  backward.dout = shape.in_place ? bench.in_place("dout_dx", full, kRoundedOnce) : bench.input("dout", full);
+  backward.dout = shape.in_place ? bench.in_place("dout_dx", full, kRoundedOnce, {0.5, 1})
+                                 : bench.input("dout", full, {0.5, 1});
   backward.dx = shape.in_place ? backward.dout : bench.output("dx", full, kRoundedOnce);
   backward.dz = bench.output("dz", full, kRoundedOnce);
   if (shape.block_skip) backward.dx_block = bench.in_place("dx_block", full, kRoundedOnce);
   if (!shape.frozen) {  // frozen: no coefficient gradient is asked for, so x, z and x_block may be missing
     backward.x = forward.x;
-    backward.z = bench.input("z_of_backward", full);
+    backward.z = bench.input("z_of_backward", full, {0.5, 1});
     backward.x_block = forward.x_block;
     const Limits sums{1e-12, 5e-6, 5e-6};
     backward.da = make_gradient(bench, "da", shape.tie_skip ? Knob{} : shape.a, shape.cols, sums);
