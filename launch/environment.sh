@@ -15,5 +15,5 @@ plumb_mpirun() {
   cores=$(nproc)
   local placement=(--map-by "slot:PE=$((cores / ranks))")
   if [ "$cores" -lt "$ranks" ]; then placement=(--oversubscribe --bind-to none); fi
-  mpirun -np "$ranks" "${placement[@]}" --mca odls_base_sigkill_timeout 30 "$@"
+  mpirun -np "$ranks" "${placement[@]}" --mca odls_base_sigkill_timeout 10 "$@"
 }
