@@ -14,7 +14,7 @@ struct RunDirectoryOptions {
   bool overwrite = false;
   /// Steps that the checkpoint holds. What the logs have beyond it, and a torn last line, is cut off, so that
   /// the log of an interrupted run becomes that of an uninterrupted one.
-  std::optional<std::int64_t> resume_step;
+  std::optional<std::int64_t> resume_step{};
 };
 
 /// Makes the directory ready and writes config.toml and manifest.json; called by rank 0 only. InputError of

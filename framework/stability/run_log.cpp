@@ -90,8 +90,7 @@ class RunLog::Writer {
   void wait_for_room(std::unique_lock<std::mutex>& lock) {
     if (!waited_) {
       waited_ = true;
-      log_warning("the run log's disk is slower than training, which now waits for it ({} records queued)",
-                  kQueue);
+      log_line(LogLevel::Warning, "the run log's disk is slower than training, which now waits for it");
     }
     written_.wait(lock, [&] { return count_ < kQueue; });
     throw_fault();

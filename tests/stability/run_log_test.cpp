@@ -1,0 +1,197 @@
+#include "stability/run_log.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "allocation_counter.h"
+#include "checkpoint/temporary_folder.h"
+#include "sample_record.h"
+
+namespace plumb {
+namespace {
+
+using nlohmann::json;
+using plumb::testing::input_error_of;
+using plumb::testing::read_bytes;
+using plumb::testing::TemporaryFolder;
+using plumb::testing::write_bytes;
+using test::allocations_of_this_thread;
+using test::kSampleShape;
+using test::sample_record;
+
+RunLogSettings settings(int world) {
+  return {.shape = kSampleShape,
+          .world = world,
+          .tensor_names = {"head", "middle", "tail"},
+          .sublayer_names = {"first", "second"},
+          .ranks_every = 2};
+}
+
+std::vector<json> records_of(const std::filesystem::path& file) {
+  std::vector<json> records;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) records.push_back(json::parse(line));
+  return records;
+}
+
+TEST(RunLog, EveryValueReadsBackToTheSameBits) {
+  const TemporaryFolder folder;
+  RunLog log(folder.path(), settings(2));
+  for (std::int64_t step = 1; step <= 4; ++step) {
+    StepRecord record = sample_record(step, 2);
+    record.sampled = step % 4 == 0;
+    if (step == 3) record.validation_loss = 0.1 + 0.2;
+    log.append(record);
+  }
+  log.event("checkpoint", 4, "saved \"step_00000004\"");
+  log.close();
+
+  const auto metrics = records_of(folder.path() / "metrics.jsonl");
+  ASSERT_EQ(metrics.size(), 4U);
+  EXPECT_EQ(metrics[1]["step"], 2);
+  EXPECT_EQ(metrics[1]["loss"].get<double>(), 2.0 / 3.0 + 2);
+  EXPECT_EQ(metrics[1]["lr"].get<double>(), 1e-3 / 3);
+  EXPECT_EQ(metrics[1]["skipped"], false);
+  EXPECT_FALSE(metrics[1].contains("val_loss"));
+  EXPECT_EQ(metrics[2]["val_loss"].get<double>(), 0.1 + 0.2);
+
+  const auto stability = records_of(folder.path() / "stability.jsonl");
+  ASSERT_EQ(stability.size(), 2U);
+  EXPECT_EQ(stability[0]["tensors"], (json{"head", "middle", "tail"}));
+  EXPECT_EQ(stability[0]["sublayers"], (json{"first", "second"}));
+  const StepRecord last = sample_record(4, 2);
+  EXPECT_EQ(stability[1]["profiles"]["stream"]["data_variance"].get<std::vector<double>>(),
+            last.stream.data_variance);
+  EXPECT_EQ(stability[1]["profiles"]["branch"]["interval_max"]["max_abs"].get<std::vector<double>>(),
+            last.branch.interval_max.max_abs);
+  EXPECT_EQ(stability[1]["tensors"]["grad_norm_local"]["std"].get<std::vector<double>>(),
+            last.tensors.local_std);
+  EXPECT_EQ(stability[1]["tensors"]["update_ratio"].get<std::vector<double>>(), last.tensors.update_ratio);
+
+  const auto ranks = records_of(folder.path() / "ranks.jsonl");
+  ASSERT_EQ(ranks.size(), 2U) << "every second step";
+  EXPECT_EQ(ranks[0]["step"], 2);
+  EXPECT_EQ(ranks[0]["grad_norm"].get<std::vector<double>>(), last.rank_gradient_norm);
+
+  const auto events = records_of(folder.path() / "events.jsonl");
+  ASSERT_EQ(events.size(), 1U);
+  EXPECT_EQ(events[0]["kind"], "checkpoint");
+  EXPECT_EQ(events[0]["text"], "saved \"step_00000004\"");
+}
+
+TEST(RunLog, WhatIsNotFiniteIsNullAndNamed) {
+  const TemporaryFolder folder;
+  StepRecord record = sample_record(2, 2);
+  record.loss = std::nan("");
+  record.max_logit = -std::numeric_limits<double>::infinity();
+  record.stream.mean_abs[1] = std::numeric_limits<double>::infinity();
+  record.tensors.local_max[2] = std::nan("");
+  record.tensors.parameter_norm[0] = 0;
+  record.tensors.update_ratio[0] = std::nan("");  // no ratio to 0: null, but no report
+  record.rank_loss[1] = std::nan("");
+  {
+    RunLog log(folder.path(), settings(2));
+    log.append(record);
+    log.close();
+  }
+  const json metrics = records_of(folder.path() / "metrics.jsonl").at(0);
+  EXPECT_TRUE(metrics["loss"].is_null());
+  EXPECT_EQ(metrics["nonfinite"],
+            (json{{{"path", "loss"}, {"kind", "nan"}}, {{"path", "max_logit"}, {"kind", "-inf"}}}));
+  const json stability = records_of(folder.path() / "stability.jsonl").at(1);
+  EXPECT_TRUE(stability["profiles"]["stream"]["mean_abs"][1].is_null());
+  EXPECT_TRUE(stability["tensors"]["update_ratio"][0].is_null());
+  EXPECT_EQ(stability["nonfinite"], (json{{{"path", "profiles.stream.mean_abs[1]"}, {"kind", "inf"}},
+                                          {{"path", "tensors.grad_norm_local.max[2]"}, {"kind", "nan"}}}));
+  const json ranks = records_of(folder.path() / "ranks.jsonl").at(0);
+  EXPECT_EQ(ranks["nonfinite"], (json::array({{{"path", "loss[1]"}, {"kind", "nan"}}})));
+}
+
+TEST(RunLog, OneRankHasNoSpread) {
+  const TemporaryFolder folder;
+  RunLog log(folder.path(), settings(1));
+  log.append(sample_record(2, 1));
+  log.close();
+  const json record = records_of(folder.path() / "stability.jsonl").at(1);
+  EXPECT_TRUE(record["tensors"].contains("grad_norm"));
+  EXPECT_FALSE(record["tensors"].contains("grad_norm_local"));
+}
+
+TEST(RunLog, AnInterruptedLogEqualsAnUninterruptedOne) {
+  const TemporaryFolder folder;
+  const auto whole = folder.path() / "whole", broken = folder.path() / "broken";
+  const auto write = [](const std::filesystem::path& run, std::int64_t first, std::int64_t last) {
+    RunLog log(run, settings(3));
+    for (std::int64_t step = first; step <= last; ++step) {
+      StepRecord record = sample_record(step, 3);
+      record.sampled = step % 3 == 0;
+      log.append(record);
+    }
+    log.close();
+  };
+  open_run_directory(whole, {}, "config", "manifest");
+  write(whole, 1, 12);
+  open_run_directory(broken, {}, "config", "manifest");
+  write(broken, 1, 9);
+  // Killed in the middle of a line, 3 steps after the checkpoint of step 6.
+  const std::string metrics = read_bytes(broken / "metrics.jsonl");
+  write_bytes(broken / "metrics.jsonl", metrics.substr(0, metrics.size() - 20));
+  open_run_directory(broken, {.resume_step = 6}, "config", "manifest");
+  write(broken, 7, 12);
+  for (const char* name : {"metrics.jsonl", "stability.jsonl", "ranks.jsonl"}) {
+    EXPECT_EQ(read_bytes(broken / name), read_bytes(whole / name)) << name;
+  }
+}
+
+TEST(RunLog, FlushMakesEverythingVisible) {
+  const TemporaryFolder folder;
+  RunLog log(folder.path(), settings(2));
+  for (std::int64_t step = 1; step <= 100; ++step)
+    log.append(sample_record(step, 2));  // more than the queue holds
+  log.flush();
+  const auto records = records_of(folder.path() / "metrics.jsonl");
+  ASSERT_EQ(records.size(), 100U);
+  for (std::size_t i = 0; i < records.size(); ++i) EXPECT_EQ(records[i]["step"], i + 1);
+}
+
+TEST(RunLog, AppendTakesNoMemory) {
+  const TemporaryFolder folder;
+  RunLog log(folder.path(), settings(2));
+  const StepRecord record = sample_record(2, 2);
+  const std::string text(100, 'x');
+  const std::int64_t before = allocations_of_this_thread();
+  static_assert(RunLog::kQueue >= 2 * 6);  // a full queue would say so, which is not counted here
+  for (int i = 0; i < 6; ++i) {
+    log.append(record);
+    log.event("checkpoint", 2, text);
+  }
+  EXPECT_EQ(allocations_of_this_thread(), before);
+  EXPECT_GT(before, 0) << "the counter must count";
+}
+
+TEST(RunLog, AFullDiskIsReportedByTheNextCall) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "needs /dev/full";
+  const TemporaryFolder folder;
+  std::filesystem::create_symlink("/dev/full", folder.path() / "metrics.jsonl");
+  RunLog log(folder.path(), settings(2));
+  log.append(sample_record(1, 2));
+  try {
+    log.flush();
+    FAIL() << "a lost record went unnoticed";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("metrics.jsonl"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("No space left"));
+  }
+}
+
+TEST(RunLog, AFolderThatIsNotThere) {
+  const std::string message = input_error_of([] { const RunLog log("/proc/plumb_run", settings(2)); });
+  EXPECT_THAT(message, ::testing::HasSubstr("/proc/plumb_run/metrics.jsonl"));
+}
+
+}  // namespace
+}  // namespace plumb
