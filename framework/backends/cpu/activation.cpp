@@ -15,7 +15,7 @@ struct ValueAndSlope {
 
 /// The plain function, or the one that acts on the gate. What a caller does not use costs nothing.
 template <ActivationKind kKind>
-ValueAndSlope evaluate(float t) {
+PLUMB_VECTOR ValueAndSlope evaluate(float t) {
   using enum ActivationKind;
   if constexpr (kKind == Gelu || kKind == GeGlu) {
     const NormalDistribution normal = vector_normal(t);
@@ -60,7 +60,7 @@ void with_activation_kind(ActivationKind kind, Body&& body) {
 }
 
 template <bool kBias, class T>
-float biased(const T* pre, const float* bias, std::int64_t i) {
+PLUMB_VECTOR float biased(const T* pre, const float* bias, std::int64_t i) {
   const auto value = static_cast<float>(pre[i]);
   if constexpr (kBias) return value + bias[i];
   return value;
@@ -72,7 +72,7 @@ void forward_row(const T* pre, const float* bias, std::int64_t width, T* h) {
   for (std::int64_t i = 0; i < width; ++i) {
     float value = evaluate<kKind>(biased<kBias>(pre, bias, i)).value;
     if constexpr (kGated<kKind>) value *= biased<kBias>(pre, bias, width + i);
-    h[i] = static_cast<T>(value);
+    store(value, &h[i]);
   }
 }
 
@@ -87,10 +87,10 @@ void backward_row(const T* pre, const float* bias, const T* dh, std::int64_t wid
     if constexpr (kGated<kKind>) {
       const float up_gradient = upstream * value;
       gradient *= biased<kBias>(pre, bias, width + i);
-      dpre[width + i] = static_cast<T>(up_gradient);
+      store(up_gradient, &dpre[width + i]);
       if constexpr (kBiasGradient) dbias[width + i] += up_gradient;
     }
-    dpre[i] = static_cast<T>(gradient);
+    store(gradient, &dpre[i]);
     if constexpr (kBiasGradient) dbias[i] += gradient;
   }
 }

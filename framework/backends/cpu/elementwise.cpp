@@ -4,6 +4,7 @@
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/tensor_pieces.h"
 #include "backends/cpu/thread_columns.h"
+#include "backends/cpu/vector_math.h"
 
 namespace plumb::cpu {
 namespace {
@@ -26,25 +27,18 @@ void with_any(DType dtype, Body&& body) {
   fail("unknown dtype {}", static_cast<int>(dtype));
 }
 
-/// A double becomes bf16 by way of float.
-template <class To, class From>
-To converted(From value) {
-  if constexpr (std::is_same_v<From, bfloat16> || std::is_same_v<To, bfloat16>) {
-    return static_cast<To>(static_cast<float>(value));
-  } else {
-    return static_cast<To>(value);
-  }
-}
-
 /// A sum is taken in the wider of the two types, bf16 counting as float, and rounded once.
 template <class T>
 using Arithmetic = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
 
+/// *out = value; a double becomes bf16 by way of float.
 template <class From, class To>
-To added(From x, To y) {
-  using Wide = std::common_type_t<Arithmetic<From>, Arithmetic<To>>;
-  return converted<To>(static_cast<Wide>(converted<Arithmetic<To>>(y)) +
-                       static_cast<Wide>(converted<Arithmetic<From>>(x)));
+PLUMB_VECTOR void assign(From value, To* out) {
+  if constexpr (std::is_same_v<To, bfloat16>) {
+    store(static_cast<float>(value), out);
+  } else {
+    *out = static_cast<To>(value);
+  }
 }
 
 /// Calls body(x row, y row, elements) for pieces of equal-shaped tensors: rows, or all of them as one long
@@ -74,7 +68,7 @@ double sum_of_squares_of(const T* x, std::int64_t begin, std::int64_t end) {
   double sum = 0;  // float64 throughout: squares of vanishing gradients would underflow in fp32
 #pragma omp simd reduction(+ : sum)
   for (std::int64_t i = begin; i < end; ++i) {
-    const auto value = converted<double>(x[i]);
+    const auto value = static_cast<double>(static_cast<Arithmetic<T>>(x[i]));
     sum += value * value;
   }
   return sum;
@@ -97,8 +91,7 @@ void gain_forward(const GroupGain& arguments) {
       const T* from = x[r] + group * width;
       T* to = y[r] + group * width;
 #pragma omp simd
-      for (std::int64_t i = 0; i < width; ++i)
-        to[i] = static_cast<T>(gain[group] * static_cast<float>(from[i]));
+      for (std::int64_t i = 0; i < width; ++i) store(gain[group] * static_cast<float>(from[i]), &to[i]);
     }
   });
 }
@@ -133,8 +126,7 @@ void gain_backward(const GroupGainBackward& arguments) {
             const T* from = upstream + group * width;
             T* to = dx[r] + group * width;
 #pragma omp simd
-            for (std::int64_t i = 0; i < width; ++i)
-              to[i] = static_cast<T>(gain[group] * static_cast<float>(from[i]));
+            for (std::int64_t i = 0; i < width; ++i) store(gain[group] * static_cast<float>(from[i]), &to[i]);
           }
           partial.end_row();
         }
@@ -155,7 +147,8 @@ void CpuElementwise::fill(Stream&, const Tensor& x, double value) const {
   require_rows("fill", "x", x, x.dtype, x.rows(), x.cols());
   with_any(x.dtype, [&](auto element) {
     using T = decltype(element);
-    const T filling = converted<T>(value);
+    T filling;
+    assign(value, &filling);
     for_pieces<T, T>(x, x, [&](T*, T* to, std::int64_t n) { std::fill(to, to + n, filling); });
   });
 }
@@ -171,7 +164,7 @@ void CpuElementwise::copy(Stream&, const Tensor& x, const Tensor& y) const {
           std::memmove(to, from, static_cast<std::size_t>(n) * sizeof(To));
         } else {
 #pragma omp simd
-          for (std::int64_t i = 0; i < n; ++i) to[i] = converted<To>(from[i]);
+          for (std::int64_t i = 0; i < n; ++i) assign(static_cast<Arithmetic<From>>(from[i]), &to[i]);
         }
       });
     });
@@ -184,9 +177,13 @@ void CpuElementwise::add(Stream&, const Tensor& x, const Tensor& y) const {
     with_any(y.dtype, [&](auto target) {
       using From = decltype(source);
       using To = decltype(target);
+      using Wide = std::common_type_t<Arithmetic<From>, Arithmetic<To>>;
       for_pieces<const From, To>(x, y, [](const From* from, To* to, std::int64_t n) {
 #pragma omp simd
-        for (std::int64_t i = 0; i < n; ++i) to[i] = added(from[i], to[i]);
+        for (std::int64_t i = 0; i < n; ++i)
+          assign(static_cast<Wide>(static_cast<Arithmetic<To>>(to[i])) +
+                     static_cast<Wide>(static_cast<Arithmetic<From>>(from[i])),
+                 &to[i]);
       });
     });
   });

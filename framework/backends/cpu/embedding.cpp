@@ -3,6 +3,7 @@
 #include "backends/cpu/arguments.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/thread_columns.h"
+#include "backends/cpu/vector_math.h"
 
 namespace plumb::cpu {
 namespace {
@@ -45,10 +46,10 @@ void forward(const EmbeddingForward& arguments) {
     T* row = out[r];
     if (position == nullptr) {
 #pragma omp simd
-      for (std::int64_t i = 0; i < cols; ++i) row[i] = static_cast<T>(scale * token[i]);
+      for (std::int64_t i = 0; i < cols; ++i) store(scale * token[i], &row[i]);
     } else {
 #pragma omp simd
-      for (std::int64_t i = 0; i < cols; ++i) row[i] = static_cast<T>(scale * token[i] + position[i]);
+      for (std::int64_t i = 0; i < cols; ++i) store(scale * token[i] + position[i], &row[i]);
     }
   });
 }

@@ -1,10 +1,10 @@
 // The moments of a tensor, taken row by row while the row is in cache (backend/ops/moments.h).
 #pragma once
 
-#include <bit>
 #include <cstdint>
 
 #include "backend/ops/moments.h"
+#include "backends/cpu/row_sums.h"
 #include "backends/cpu/thread_columns.h"
 #include "backends/cpu/workspace_carver.h"
 
@@ -32,7 +32,11 @@ class MomentSums {
       }
     }
     /// Once, after the chunk's last row.
-    void finish() { columns_.flush(); }
+    void finish() {
+      if (scalars_ == nullptr) return;
+      flush();
+      columns_.flush();
+    }
 
    private:
     friend class MomentSums;
@@ -41,11 +45,17 @@ class MomentSums {
 
     template <class T, bool kColumns>
     void add(const T* row);
+    template <class T, bool kColumns>
+    void add_deviations(const T* row, float mean);
+    /// Lanes to float64.
+    void flush();
 
     double* scalars_;
     const float* shift_;
     std::int64_t cols_;
     ThreadColumns::Partial columns_;
+    LanesValue sum_abs_{}, sum_variance_{}, max_abs_{};  // over rows and features
+    std::int64_t additions_ = 0;                         // to each lane since the last flush
   };
 
   Partial begin(int thread) const;
@@ -63,18 +73,52 @@ class MomentSums {
 
 template <class T, bool kColumns>
 void MomentSums::Partial::add(const T* row) {
-  float* column_sum = columns_.array(0);
-  float* column_square = kColumns ? columns_.array(1) : nullptr;
-  float sum = 0, sum_abs = 0, squares = 0;
-  std::int32_t largest = 0;  // bits of |x|, which order as the numbers do; NaN counts as the largest
-#pragma omp simd reduction(+ : sum, sum_abs, squares) reduction(max : largest)
-  for (std::int64_t i = 0; i < cols_; ++i) {
-    const auto x = static_cast<float>(row[i]);
-    const auto magnitude = std::bit_cast<std::int32_t>(x) & 0x7fffffff;
-    sum += x;
-    sum_abs += std::bit_cast<float>(magnitude);
+  LanesValue sums{}, squares{};
+  std::int64_t i = 0;
+  for (; i + kLanes <= cols_; i += kLanes) {
+    const LanesValue x = LoadLanes{}(row + i);
+    const LanesValue magnitude = x < 0 ? -x : x;
+    sums += x;
     squares += x * x;
-    largest = largest < magnitude ? magnitude : largest;
+    sum_abs_ += magnitude;
+    max_abs_ = magnitude > max_abs_ ? magnitude : max_abs_;
+  }
+  float sum = sum_of_lanes(sums), row_squares = sum_of_lanes(squares);
+  for (; i < cols_; ++i) {
+    const auto x = static_cast<float>(row[i]);
+    const float magnitude = x < 0 ? -x : x;
+    sum += x;
+    row_squares += x * x;
+    sum_abs_[0] += magnitude;
+    max_abs_[0] = magnitude > max_abs_[0] ? magnitude : max_abs_[0];
+  }
+  add_deviations<T, kColumns>(row, sum / static_cast<float>(cols_));
+  scalars_[kMomentRows] += 1;
+  scalars_[kMomentSumSquares] += static_cast<double>(row_squares);
+  scalars_[kMomentMaxRowSquares] = std::max(scalars_[kMomentMaxRowSquares], static_cast<double>(row_squares));
+  constexpr std::int64_t kMaximumAdditions = 1024;  // short sums first: their rounding errors stay small
+  additions_ += cols_ / kLanes + 1;
+  if (additions_ >= kMaximumAdditions) flush();
+}
+
+/// A second pass over the row in cache: sum x^2 - n mean^2 would cancel.
+template <class T, bool kColumns>
+void MomentSums::Partial::add_deviations(const T* row, float mean) {
+  float* column_sum = kColumns ? columns_.array(0) : nullptr;
+  float* column_square = kColumns ? columns_.array(1) : nullptr;
+  std::int64_t i = 0;
+  for (; i + kLanes <= cols_; i += kLanes) {
+    const LanesValue x = LoadLanes{}(row + i);
+    sum_variance_ += (x - mean) * (x - mean);
+    if constexpr (kColumns) {
+      const LanesValue deviation = x - lanes_at(shift_ + i);
+      lanes_at(column_sum + i) += deviation;
+      lanes_at(column_square + i) += deviation * deviation;
+    }
+  }
+  for (; i < cols_; ++i) {
+    const auto x = static_cast<float>(row[i]);
+    sum_variance_[0] += (x - mean) * (x - mean);
     if constexpr (kColumns) {
       const float deviation = x - shift_[i];
       column_sum[i] += deviation;
@@ -82,22 +126,6 @@ void MomentSums::Partial::add(const T* row) {
     }
   }
   if constexpr (kColumns) columns_.end_row();
-  const float mean = sum / static_cast<float>(cols_);
-  float variance = 0;  // a second pass: sum x^2 - n mean^2 would cancel
-#pragma omp simd reduction(+ : variance)
-  for (std::int64_t i = 0; i < cols_; ++i) {
-    const float deviation = static_cast<float>(row[i]) - mean;
-    variance += deviation * deviation;
-  }
-  const auto row_squares = static_cast<double>(squares);
-  const auto row_largest = static_cast<double>(std::bit_cast<float>(largest));
-  scalars_[kMomentRows] += 1;
-  scalars_[kMomentSumAbs] += static_cast<double>(sum_abs);
-  scalars_[kMomentSumSquares] += row_squares;
-  scalars_[kMomentSumRowVariance] += static_cast<double>(variance) / static_cast<double>(cols_);
-  // Written so that NaN stays.
-  if (!(row_largest <= scalars_[kMomentMaxAbs])) scalars_[kMomentMaxAbs] = row_largest;
-  if (!(row_squares <= scalars_[kMomentMaxRowSquares])) scalars_[kMomentMaxRowSquares] = row_squares;
 }
 
 }  // namespace plumb::cpu

@@ -26,6 +26,17 @@ MomentSums::MomentSums(const char* op, const MomentsView& view, std::int64_t col
   for (std::int64_t i = 0; i < cols; ++i) shift_[i] = static_cast<float>(shift[i]);
 }
 
+void MomentSums::Partial::flush() {
+  scalars_[kMomentSumAbs] += static_cast<double>(sum_of_lanes(sum_abs_));
+  scalars_[kMomentSumRowVariance] +=
+      static_cast<double>(sum_of_lanes(sum_variance_)) / static_cast<double>(cols_);
+  for (std::int64_t lane = 0; lane < kLanes; ++lane)
+    scalars_[kMomentMaxAbs] = std::max(scalars_[kMomentMaxAbs], static_cast<double>(max_abs_[lane]));
+  sum_abs_ = LanesValue{};
+  sum_variance_ = LanesValue{};
+  additions_ = 0;
+}
+
 MomentSums::Partial MomentSums::begin(int thread) const {
   double* scalars = wanted() ? scalars_ + thread * kScalarStride : nullptr;
   return Partial(scalars, shift_, cols_, columns_.begin(thread));
@@ -41,7 +52,7 @@ void MomentSums::store() const {
     for (const int sum : {kMomentRows, kMomentSumAbs, kMomentSumSquares, kMomentSumRowVariance})
       out[sum] += partial[sum];
     for (const int maximum : {kMomentMaxAbs, kMomentMaxRowSquares})
-      if (!(partial[maximum] <= out[maximum])) out[maximum] = partial[maximum];
+      out[maximum] = std::max(out[maximum], partial[maximum]);
   }
   if (shift_ == nullptr) return;
   columns_.combine();

@@ -3,6 +3,7 @@
 #include "backends/cpu/coefficient_view.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/norm_parameters.h"
+#include "backends/cpu/row_sums.h"
 #include "backends/cpu/thread_columns.h"
 
 namespace plumb::cpu {
@@ -34,53 +35,49 @@ struct Scratch {
   }
 };
 
-/// The sums of one group of a row: of dx_hat and of dx_hat * x_hat, with dx_hat the gradient of the
-/// normalised value.
-struct GroupSums {
-  float sum = 0, projection = 0;
-};
+/// The sums over a group of dx_hat and of dx_hat * x_hat, with dx_hat the gradient of the normalised value,
+/// of the kinds that divide by a deviation. factor: the scale's factor of this row.
+template <class T>
+TwoSums sum_group(const T* x, const T* dy, const NormTransform& transform, float factor, const float* gain,
+                  std::int64_t width) {
+  return sum_two(width, [&](auto load, std::int64_t i, auto& sum, auto& projection) {
+    const auto dx_hat = factor * load(dy + i) * load(gain + i);
+    sum += dx_hat;
+    projection += dx_hat * ((load(x + i) - transform.mean) * transform.rstd);
+  });
+}
 
-/// First pass over a group: takes GroupSums and, with kParameters, adds to the sums of the parameters.
-/// factor: the scale's factor of this row.
-template <NormKind kKind, class T, bool kParameters>
-GroupSums sum_group(const T* x, const T* dy, const NormTransform& transform, float factor, const float* gain,
+/// Adds a group to the sums of the parameters.
+template <NormKind kKind, class T>
+void sum_parameters(const T* x, const T* dy, const NormTransform& transform, float factor, const float* gain,
                     std::int64_t width, float* const* arrays) {
-  float sum = 0, projection = 0;
   float* const gain_sums = arrays[kGainSums];
   float* const bias_sums = arrays[kBiasSums];
   float* const alpha_sums = arrays[kAlphaSums];
   float* const offset_sums = arrays[kOffsetSums];
-#pragma omp simd reduction(+ : sum, projection)
+#pragma omp simd
   for (std::int64_t i = 0; i < width; ++i) {
     const auto v = static_cast<float>(x[i]);
     const float x_hat = transform.normalised<kKind>(v);
     const float dnormed = factor * static_cast<float>(dy[i]);
-    const float dx_hat = dnormed * gain[i];
-    if constexpr (divides_by_deviation(kKind)) {
-      sum += dx_hat;
-      projection += dx_hat * x_hat;
-    }
-    if constexpr (kParameters) {
-      gain_sums[i] += dnormed * x_hat;
-      bias_sums[i] += dnormed;
-      if constexpr (takes_alpha(kKind)) {
-        const float dargument = dx_hat * transform.slope<kKind>(v, x_hat);
-        alpha_sums[i] += dargument * v;
-        offset_sums[i] += dargument;
-      }
+    gain_sums[i] += dnormed * x_hat;
+    bias_sums[i] += dnormed;
+    if constexpr (takes_alpha(kKind)) {
+      const float dargument = dnormed * gain[i] * transform.slope<kKind>(v, x_hat);
+      alpha_sums[i] += dargument * v;
+      offset_sums[i] += dargument;
     }
   }
-  return {sum, projection};
 }
 
 /// Second pass: dx. dy is read before dx is written, which may be the same view.
 template <NormKind kKind, class T, bool kAccumulate>
 void write_group(const T* x, const T* dy, const NormTransform& transform, float factor, const float* gain,
-                 const GroupSums& sums, std::int64_t width, T* dx) {
+                 const TwoSums& sums, std::int64_t width, T* dx) {
   // The mean over the group where the norm divides by a root mean square, the sum where by the 2-norm.
   const float share = kKind == NormKind::L2 ? 1.0F : 1.0F / static_cast<float>(width);
-  const float mean = kKind == NormKind::LayerNorm ? sums.sum * share : 0.0F;
-  const float projection = sums.projection * share;
+  const float mean = kKind == NormKind::LayerNorm ? sums.first * share : 0.0F;
+  const float projection = sums.second * share;
 #pragma omp simd
   for (std::int64_t i = 0; i < width; ++i) {
     const auto v = static_cast<float>(x[i]);
@@ -94,7 +91,7 @@ void write_group(const T* x, const T* dy, const NormTransform& transform, float 
         dv = dx_hat * transform.slope<kKind>(v, x_hat) * transform.alpha;
       }
     }
-    dx[i] = static_cast<T>(kAccumulate ? static_cast<float>(dx[i]) + dv : dv);
+    store(kAccumulate ? static_cast<float>(dx[i]) + dv : dv, &dx[i]);
   }
 }
 
@@ -169,15 +166,13 @@ class Backward {
       if (scratch_.scale)
         sum_scale<kKind>(x, dy, transform, scale_.other_factors(r), scratch_.plain_gain + first,
                          scratch_.plain_bias + first, width, scale_sums.array(0) + first);
-      GroupSums group_sums;
       if (scratch_.parameters) {
         float* const arrays[] = {sums.array(kGainSums) + first, sums.array(kBiasSums) + first,
                                  sums.array(kAlphaSums) + first, sums.array(kOffsetSums) + first};
-        group_sums = sum_group<kKind, T, true>(x, dy, transform, factor, gain, width, arrays);
-      } else if constexpr (kDeviation) {
-        float* const none[kParameterArrays] = {};
-        group_sums = sum_group<kKind, T, false>(x, dy, transform, factor, gain, width, none);
+        sum_parameters<kKind>(x, dy, transform, factor, gain, width, arrays);
       }
+      TwoSums group_sums;
+      if constexpr (kDeviation) group_sums = sum_group(x, dy, transform, factor, gain, width);
       if (arguments_.accumulate_dx) {
         write_group<kKind, T, true>(x, dy, transform, factor, gain, group_sums, width, dx_[r] + first);
       } else {

@@ -4,6 +4,7 @@
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/moment_sums.h"
 #include "backends/cpu/norm_parameters.h"
+#include "backends/cpu/row_sums.h"
 
 namespace plumb::cpu {
 namespace {
@@ -31,18 +32,15 @@ template <NormKind kKind, class T>
 NormTransform statistics_of(const T* v, std::int64_t width, float epsilon) {
   NormTransform transform;
   const float inverse_width = 1.0F / static_cast<float>(width);
-  if constexpr (kKind == NormKind::LayerNorm) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = 0; i < width; ++i) sum += static_cast<float>(v[i]);
-    transform.mean = sum * inverse_width;
-  }
-  float squares = 0;  // about the mean, in a second pass: sum v^2 - n mean^2 would cancel
-#pragma omp simd reduction(+ : squares)
-  for (std::int64_t i = 0; i < width; ++i) {
-    const float deviation = static_cast<float>(v[i]) - transform.mean;
-    squares += deviation * deviation;
-  }
+  if constexpr (kKind == NormKind::LayerNorm)
+    transform.mean = inverse_width * sum_two(width, [&](auto load, std::int64_t i, auto& sum, auto&) {
+                                       sum += load(v + i);
+                                     }).first;
+  // About the mean, in a second pass: sum v^2 - n mean^2 would cancel.
+  float squares = sum_two(width, [&](auto load, std::int64_t i, auto& sum, auto&) {
+                    const auto deviation = load(v + i) - transform.mean;
+                    sum += deviation * deviation;
+                  }).first;
   if constexpr (kKind != NormKind::L2) squares *= inverse_width;
   transform.rstd = 1.0F / std::sqrt(squares + epsilon);
   return transform;
@@ -56,7 +54,7 @@ void write_group(const T* x, const NormTransform& transform, float factor, const
   for (std::int64_t i = 0; i < width; ++i) {
     float value = transform.normalised<kKind>(static_cast<float>(x[i]));
     if constexpr (kAffine) value = value * gain[i] + bias[i];
-    y[i] = static_cast<T>(factor * value);
+    store(factor * value, &y[i]);
   }
 }
 

@@ -79,7 +79,7 @@ struct NormTransform {
   float alpha = 1, offset = 0;  // function(alpha v + offset)
 
   template <NormKind kKind>
-  float normalised(float v) const {
+  PLUMB_VECTOR float normalised(float v) const {
     if constexpr (kKind == NormKind::None) return v;
     if constexpr (kKind == NormKind::LayerNorm) return (v - mean) * rstd;
     if constexpr (kKind == NormKind::RmsNorm || kKind == NormKind::L2) return v * rstd;
@@ -88,7 +88,7 @@ struct NormTransform {
   }
   /// d normalised / d (alpha v + offset), of DyT and Derf.
   template <NormKind kKind>
-  float slope(float v, float normalised_v) const {
+  PLUMB_VECTOR float slope(float v, float normalised_v) const {
     if constexpr (kKind == NormKind::DyT) return 1.0F - normalised_v * normalised_v;
     const float u = alpha * v + offset;
     return 1.12837917F * vector_exp(-u * u);  // 2 / sqrt(pi)

@@ -3,6 +3,7 @@
 #include "backends/cpu/arguments.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/tensor_pieces.h"
+#include "backends/cpu/vector_math.h"
 
 namespace plumb::cpu {
 namespace {
@@ -55,7 +56,7 @@ struct AdamRule {
         complement1_(static_cast<float>(1 - arguments.beta1)),
         complement2_(static_cast<float>(1 - arguments.beta2)) {}
 
-  float new_value(const UpdateView& view, std::int64_t i) const {
+  PLUMB_VECTOR float new_value(const UpdateView& view, std::int64_t i) const {
     const float g = clip * view.gradient[i], old_value = view.parameter[i];
     const float m = beta1 * view.momentum[i] + complement1_ * g;
     const float v = beta2 * view.variance[i] + complement2_ * g * g;
@@ -79,7 +80,7 @@ struct SgdRule {
         rate(static_cast<float>(scalars[kStepLearningRate] * tensor.learning_rate_scale)),
         decay(static_cast<float>(tensor.weight_decay)) {}
 
-  float new_value(const UpdateView& view, std::int64_t i) const {
+  PLUMB_VECTOR float new_value(const UpdateView& view, std::int64_t i) const {
     const float old_value = view.parameter[i];
     const float velocity = mu * view.momentum[i] + clip * view.gradient[i];
     view.momentum[i] = velocity;
@@ -97,20 +98,18 @@ UpdateSums update_piece(const Rule& rule, const UpdateView& view, Copy* copy, st
   for (std::int64_t block = begin; block < end; block += kBlock) {
     const std::int64_t block_end = std::min(end, block + kBlock);
     float changes = 0, squares = 0;
-    const auto update = [&](std::int64_t i) {
+#pragma omp simd reduction(+ : changes, squares)
+    for (std::int64_t i = block; i < block_end; ++i) {
       const float old_value = view.parameter[i];
       const float new_value = rule.new_value(view, i);
       view.parameter[i] = new_value;
       squares += old_value * old_value;
       changes += (new_value - old_value) * (new_value - old_value);
-      return new_value;
-    };
+    }
+    // A loop of its own, from cache: with the sums in one loop bf16 would not be vectorised.
     if (copy != nullptr) {
-#pragma omp simd reduction(+ : changes, squares)
-      for (std::int64_t i = block; i < block_end; ++i) copy[i] = static_cast<Copy>(update(i));
-    } else {
-#pragma omp simd reduction(+ : changes, squares)
-      for (std::int64_t i = block; i < block_end; ++i) update(i);
+#pragma omp simd
+      for (std::int64_t i = block; i < block_end; ++i) store(view.parameter[i], &copy[i]);
     }
     sums[0] += static_cast<double>(changes);
     sums[1] += static_cast<double>(squares);

@@ -2,6 +2,7 @@
 
 #include "backends/cpu/arguments.h"
 #include "backends/cpu/cpu_ops.h"
+#include "backends/cpu/vector_math.h"
 #include "core/parallel_for.h"
 
 namespace plumb::cpu {
@@ -66,7 +67,7 @@ void drop_row(const RandomStream& stream, std::uint64_t index, float probability
     for (std::int64_t i = 0; i < count; ++i) {
       const float uniform = static_cast<float>(static_cast<std::int32_t>(drawn[i] >> 8)) * 0x1p-24F;
       const float value = factor * static_cast<float>(x[done + i]);
-      y[done + i] = static_cast<T>(uniform < probability ? 0.0F : value);
+      store(uniform < probability ? 0.0F : value, &y[done + i]);
     }
     done += count;
     index += static_cast<std::uint64_t>(count);

@@ -2,6 +2,7 @@
 #include "backends/cpu/coefficient_view.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/moment_sums.h"
+#include "backends/cpu/vector_math.h"
 
 namespace plumb::cpu {
 namespace {
@@ -56,7 +57,7 @@ struct RowFactors {
 };
 
 template <bool kFeatures>
-float at(const float* factors, std::int64_t i) {
+PLUMB_VECTOR float at(const float* factors, std::int64_t i) {
   if constexpr (kFeatures) return factors[i];
   return 1.0F;
 }
@@ -77,7 +78,7 @@ void combine_row(const ForwardRow<T>& row, const RowFactors& factors, const Feat
               factors.branch * at<kFeatures>(features.branch, i) * (kTied ? z - x : z);
     if constexpr (kBlock)
       s += factors.block * at<kFeatures>(features.block, i) * static_cast<float>(row.x_block[i]);
-    row.out[i] = static_cast<T>(s);
+    store(s, &row.out[i]);
   }
 }
 
@@ -97,10 +98,10 @@ void spread_row(const BackwardRow<T>& row, const RowFactors& factors, const Feat
     const float skip = factors.skip * at<kFeatures>(features.skip, i) - (kTied ? branch : 0.0F);
     if constexpr (kBlock) {
       const float block = factors.block * at<kFeatures>(features.block, i);
-      row.dx_block[i] = static_cast<T>(static_cast<float>(row.dx_block[i]) + upstream * block);
+      store(static_cast<float>(row.dx_block[i]) + upstream * block, &row.dx_block[i]);
     }
-    row.dz[i] = static_cast<T>(upstream * branch);
-    row.dx[i] = static_cast<T>(upstream * skip);
+    store(upstream * branch, &row.dz[i]);
+    store(upstream * skip, &row.dx[i]);
   }
 }
 
