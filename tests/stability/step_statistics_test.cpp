@@ -218,6 +218,18 @@ TEST_F(StepStatisticsTest, DataVarianceDoesNotCancelUnderAHugeMean) {
   }
 }
 
+TEST_F(StepStatisticsTest, RoundingNeverMakesAVarianceNegative) {
+  for (int step = 1; step <= 3; ++step) {
+    const auto constant = [&](std::vector<double>& x) {
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = 0.1 * step;
+    };
+    const auto fresh = make();
+    const StepRecord& record = run(*fresh, Data{}, step, true, constant);
+    EXPECT_GE(record.stream.data_variance[0], 0);
+    EXPECT_LE(record.stream.data_variance[0], 1e-16);
+  }
+}
+
 TEST_F(StepStatisticsTest, ScalarsOfEveryStep) {
   for (const bool sampled : {false, true}) {
     const StepRecord& record = run(*statistics_, Data{}, 4, sampled);
@@ -353,7 +365,13 @@ TEST_F(StepStatisticsTest, ARestoredRunLogsTheSameBits) {
     saved.emplace_back(tensor.as<double>(), tensor.as<double>() + tensor.elements());
     ranks().broadcast("state", Tensor(saved.back().data(), DType::Float64, {tensor.elements()}), 0);
   }
-  const StepRecord expected = run(*statistics_, data, 3, true);
+  // A run that never met a checkpoint is what both must equal.
+  const auto uninterrupted = make();
+  run(*uninterrupted, data, 1, true);
+  run(*uninterrupted, data, 2, false);
+  const StepRecord& expected = run(*uninterrupted, data, 3, true);
+  EXPECT_EQ(run(*statistics_, data, 3, true).stream.interval_min.mean_abs,
+            expected.stream.interval_min.mean_abs);
 
   const auto restored = make();
   std::size_t next = 0;
@@ -368,7 +386,7 @@ TEST_F(StepStatisticsTest, ARestoredRunLogsTheSameBits) {
   EXPECT_EQ(actual.stream.interval_min.mean_abs, expected.stream.interval_min.mean_abs);
   EXPECT_EQ(actual.branch.interval_max.entry_variance, expected.branch.interval_max.entry_variance);
   // Without the state the bits differ, so the comparison means something.
-  const StepRecord& fresh = run(*make(), data, 3, true);
+  const StepRecord fresh = run(*make(), data, 3, true);  // a copy: its owner goes away
   EXPECT_NE(fresh.stream.data_variance, expected.stream.data_variance);
 }
 
