@@ -352,9 +352,9 @@ void StepStatistics::unify_state() {
 }
 
 std::vector<StatisticsStateTensor> StepStatistics::state_tensors() {
-  return {{"statistics/column_shift", host_tensor(shift_, {layout_.probes, layout_.width})},
-          {"statistics/interval_min", host_tensor(minima_, {layout_.probes, kTrackedValues})},
-          {"statistics/interval_max", host_tensor(maxima_, {layout_.probes, kTrackedValues})}};
+  return {{"column_shift", host_tensor(shift_, {layout_.probes, layout_.width})},
+          {"interval_min", host_tensor(minima_, {layout_.probes, kTrackedValues})},
+          {"interval_max", host_tensor(maxima_, {layout_.probes, kTrackedValues})}};
 }
 
 void StepStatistics::state_restored(Stream& stream) {

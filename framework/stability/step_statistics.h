@@ -29,7 +29,7 @@ struct StepInputs {
 
 /// A part of the state that checkpoints hold, in host memory.
 struct StatisticsStateTensor {
-  std::string name;
+  std::string name;  ///< "column_shift", "interval_min", "interval_max"
   Tensor tensor;
 };
 

@@ -339,6 +339,15 @@ TEST_F(StepStatisticsTest, ExtremesCoverTheStepsSinceTheRecordBeforeAndAllRanks)
   check(run(*statistics_, data, 6, true), {6});
 }
 
+TEST_F(StepStatisticsTest, OneRanksWishToStopReachesAll) {
+  for (const bool wish : {false, true}) {
+    statistics_->begin_step(*stream_, false);
+    StepInputs step_inputs = inputs(1);
+    step_inputs.stop_requested = wish && ranks().rank() == ranks().world() - 1;
+    EXPECT_EQ(statistics_->finish_step(*stream_, step_inputs).stop_requested, wish);
+  }
+}
+
 TEST_F(StepStatisticsTest, AllRanksHoldTheSameRecord) {
   run(*statistics_, Data{.offset = 1e5}, 1, true);
   const StepRecord& record = run(*statistics_, Data{.offset = 1e5}, 2, true);
