@@ -79,7 +79,7 @@ void prepare(Setup& setup, Session& session, const TrainOptions& options,
   setup.checkpoint = open_checkpoint(options.resume, setup.folder);
 }
 
-void build(Setup& setup, Session& session) {
+void build(Setup& setup, Session& session, const TrainOptions& options) {
   session.communicator().set_deadline(setup.loaded.config.communication.timeout_seconds);
   setup.loop = std::make_unique<TrainingLoop>(session, setup.loaded, setup.share, setup.task, *setup.backend,
                                               setup.compute);
@@ -91,7 +91,8 @@ void build(Setup& setup, Session& session) {
   if (!session.is_first()) return;
   RunDirectoryOptions directory;
   directory.overwrite = setup.loaded.config.run.overwrite && !setup.checkpoint;
-  if (setup.checkpoint) directory.resume_step = setup.loop->step();
+  // Resuming a run that died before its first checkpoint starts its logs anew.
+  if (!options.resume.empty()) directory.resume_step = setup.loop->step();
   open_run_directory(setup.folder, directory, dump_config(setup.loaded), run_manifest(setup, session));
   RunLogSettings settings;
   settings.shape = setup.loop->statistics_shape();
@@ -150,7 +151,7 @@ int run_train(const TrainOptions& options) {
   std::vector<ConfigSource> sources;
   if (!session.all_succeed([&] { sources = session.read_config(options.configs); })) return 2;
   if (!session.all_succeed([&] { prepare(setup, session, options, sources); })) return 2;
-  if (!session.all_succeed([&] { build(setup, session); })) return 2;
+  if (!session.all_succeed([&] { build(setup, session, options); })) return 2;
   announce(setup, session);
   const TrainingOutcome outcome = setup.loop->run(setup.log.get(), setup.folder);
   if (session.is_first()) summarize(setup, outcome);

@@ -146,7 +146,7 @@ StepRecord& TrainingLoop::train_step() {
 
   step_ += 1;
   data_cursor_ += static_cast<std::uint64_t>(sampler_.sequences_per_step());
-  const std::int64_t tokens_per_step = sampler_.sequences_per_step() * config_.model.sequence_length;
+  const std::int64_t tokens_per_step = sampler_.targets_per_step();
   return statistics_.finish_step(stream, {.step = step_,
                                           .tokens = step_ * tokens_per_step,
                                           .step_tokens = tokens_per_step,
