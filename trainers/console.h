@@ -14,12 +14,13 @@ struct Progress {
   double seconds_left = 0;
 };
 
-/// "step  1200/7200  loss 1.8123  |g| 0.412  lr 9.8e-04  12.3k tok/s  ETA 3:21". On a terminal the line is
-/// rewritten in place, otherwise every call is a line of its own. Only rank 0 makes one.
+/// "step  1200/7200  loss 1.8123  |g| 0.412  lr 9.80e-04   12.3k tok/s  ETA 3:21". On a terminal the line is
+/// rewritten in place; otherwise (also where mpirun's output is none) every call is a plain line of its own.
+/// Only rank 0 prints.
 class Console {
  public:
   Console();
-  /// Rewrites the progress line; off a terminal it prints only every `every`-th step.
+  /// Rewrites the progress line; off a terminal it prints only every `every`-th step. No allocation.
   void progress(const Progress& progress, std::int64_t every);
   /// A line that stays, above the progress line.
   void line(const std::string& text);
@@ -31,7 +32,6 @@ class Console {
   bool open_ = false;
 };
 
-std::string format_progress(const Progress& progress);
 /// "3:21", "1:02:03".
 std::string format_duration(double seconds);
 

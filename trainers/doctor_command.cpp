@@ -25,8 +25,8 @@ enum class Verdict { Good, Note, Problem };
 void report(Verdict verdict, const std::string& subject, const std::string& finding,
             const std::string& fix = "") {
   const char* mark = verdict == Verdict::Good ? "ok  " : verdict == Verdict::Note ? "note" : "FIX ";
-  fmt::print("{}  {:<14} {}\n", mark, subject, finding);
-  if (!fix.empty()) fmt::print("      {:<14} -> {}\n", "", fix);
+  fmt::print("{}  {:<17} {}\n", mark, subject, finding);
+  if (!fix.empty()) fmt::print("      {:<17} -> {}\n", "", fix);
 }
 
 /// "MemAvailable:" and the like from /proc/meminfo, in GiB; 0 when unknown.
@@ -59,7 +59,7 @@ void report_backends() {
     for (DType dtype : backend->compute_dtypes())
       dtypes += std::string(dtypes.empty() ? "" : ", ") + std::string(name_of(dtype));
     report(Verdict::Good, "backend " + name, fmt::format("{}; compute.dtype {}", facts.name, dtypes));
-    if (!facts.features.empty()) fmt::print("      {:<14} {}\n", "", fmt::join(facts.features, ", "));
+    if (!facts.features.empty()) fmt::print("      {:<17} {}\n", "", fmt::join(facts.features, ", "));
   }
   report(Verdict::Note, "GPU", "this version has no CUDA backend", "device = \"cpu\" is what \"auto\" takes");
 }

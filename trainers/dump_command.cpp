@@ -37,7 +37,7 @@ std::vector<NamedTensor> activations(Engine& engine, const Probes& probes) {
 
 int run_dump(const DumpOptions& options) {
   Session session;
-  if (session.world() > 1) fail_input("plumb dump runs on one rank: start it without mpirun");
+  if (!session.require_one_rank("plumb dump")) return 2;
   const LoadedConfig loaded =
       load_config(session.read_config(options.configs), options.overrides, placement_presets());
   const Config& config = loaded.config;

@@ -94,8 +94,10 @@ std::size_t draw(const std::vector<double>& logits, double temperature, std::int
 }  // namespace
 
 int run_generate(const GenerateOptions& options) {
+  Session session;
+  if (!session.require_one_rank("plumb generate")) return 2;
   CheckpointedModel loaded = load_checkpointed_model(options.checkpoint, options.device, /*batch=*/1,
-                                                     default_thread_count(detect_launch()));
+                                                     default_thread_count(session.launch()));
   if (!loaded.config.model.causal)
     fail_input("{}: model.causal = false, so it cannot generate", options.checkpoint);
   if (loaded.config.data.kind != "tokens") {

@@ -1,11 +1,15 @@
 // The `plumb` program: parses the command line, runs one subcommand, turns an error into one line and a
 // status.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "commands.h"
+#include "config/nearest.h"
 #include "config/reference.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -100,6 +104,38 @@ void add_dump(CLI::App& app, DumpOptions& options, Action& action) {
   command->callback([&options, &action] { action = [&options] { return run_dump(options); }; });
 }
 
+/// One line about the first word that is no subcommand of `app`, which CLI11 would only call missing; empty
+/// when there is none.
+std::string unknown_subcommand(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return "";
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  if (std::find(names.begin(), names.end(), argv[1]) != names.end()) return "";
+  return fmt::format("unknown subcommand '{}'; did you mean '{}'? known: {}", argv[1],
+                     nearest_word(argv[1], names), fmt::join(names, ", "));
+}
+
+/// "train: config is required; see `plumb train --help`".
+std::string fault_of(const CLI::App& app, const CLI::ParseError& error) {
+  std::string command;
+  const CLI::App* innermost = &app;
+  while (!innermost->get_subcommands().empty()) {
+    innermost = innermost->get_subcommands().front();
+    command += (command.empty() ? "" : " ") + innermost->get_name();
+  }
+  std::string fault = error.what();
+  std::replace(fault.begin(), fault.end(), '\n', ' ');
+  return fmt::format("{}{}{}; see `plumb {}{}--help`", command, command.empty() ? "" : ": ", fault, command,
+                     command.empty() ? "" : " ");
+}
+
+/// A wrong command line: all ranks meet, one speaks.
+int refuse(const std::string& fault) {
+  Session session;
+  session.all_succeed([&] { throw InputError(fault); });
+  return 2;
+}
+
 int run(int argc, char** argv) {
   CLI::App app{
       "Plumb: a data-parallel training engine for deep Transformers, built to study training stability"};
@@ -123,11 +159,13 @@ int run(int argc, char** argv) {
   app.add_subcommand("doctor", "What this machine and this launch offer, what is missing, how to get it")
       ->callback([&] { action = run_doctor; });
 
+  const std::string unknown = unknown_subcommand(app, argc, argv);
+  if (!unknown.empty()) return refuse(unknown);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int status = app.exit(error);
-    return status == 0 ? 0 : 2;
+    if (error.get_exit_code() != 0) return refuse(fault_of(app, error));
+    return detect_launch().rank == 0 ? app.exit(error) : 0;
   }
   return action();
 }

@@ -29,6 +29,12 @@ bool Session::all_succeed(const std::function<void()>& body) {
   return false;
 }
 
+bool Session::require_one_rank(const char* command) {
+  return all_succeed([&] {
+    if (world() > 1) fail_input("{} runs on one rank: start it without mpirun", command);
+  });
+}
+
 std::vector<ConfigSource> Session::read_config(const std::vector<std::string>& files) {
   std::vector<ConfigSource> sources;
   std::string failure;

@@ -25,6 +25,8 @@ class Session {
   /// Runs the body on every rank; true when it succeeded on all. When it failed (InputError or Error) on any,
   /// rank 0 prints one line, and every rank gets false and is to leave with status 2.
   bool all_succeed(const std::function<void()>& body);
+  /// all_succeed() of a check that there is one rank; `command` is what the message calls the program.
+  bool require_one_rank(const char* command);
   /// Rank 0 reads the files; every rank gets their texts. A file that cannot be read is an InputError on
   /// every rank alike. A collective.
   std::vector<ConfigSource> read_config(const std::vector<std::string>& files);
