@@ -34,15 +34,14 @@ class Rounding(torch.autograd.Function):
 
 
 class Parameters:
-    """Draws a tensor when it is first asked for: centre + spread * normal, rounded to bf16. `draws` gives the number
-    of a tensor's draw where it is not 0."""
+    """Draws a tensor when it is first asked for: centre + spread * normal, rounded to bf16."""
 
-    def __init__(self, case, seed, draws):
-        self.case, self.seed, self.draws, self.tensors = case, seed, draws, {}
+    def __init__(self, case, seed):
+        self.case, self.seed, self.tensors = case, seed, {}
 
     def __call__(self, name, shape, spread, centre=0.0):
         if name not in self.tensors:
-            generator = torch.Generator().manual_seed(zlib.crc32(f"{self.case}/{self.seed}/{name}/{self.draws.get(name, 0)}".encode()))
+            generator = torch.Generator().manual_seed(zlib.crc32(f"{self.case}/{self.seed}/{name}".encode()))
             value = centre + spread * torch.randn(shape, generator=generator, dtype=torch.float64)
             self.tensors[name] = value.bfloat16().double().requires_grad_()
         assert list(self.tensors[name].shape) == list(shape), name

@@ -20,12 +20,18 @@ namespace {
 const std::filesystem::path kFolder = std::filesystem::path(PLUMB_SOURCE_DIR) / "tests" / "golden";
 /// Gradients below this share of the whole one are measured against it.
 constexpr double kGradientFloor = 1e-4;
+/// Gradients that are zero by analysis may reach this share of tolerance * |whole g*|: they are sums of
+/// rounded terms.
+constexpr double kZeroShare = 1e-2;
 
 struct Platform {
   const char* backend;
   DType compute;
   double tolerance;
 };
+void PrintTo(const Platform& platform, std::ostream* out) {
+  *out << platform.backend << ' ' << name_of(platform.compute);
+}
 const Platform kPlatforms[] = {
     {"reference", DType::Float64, 1e-10}, {"cpu", DType::Float32, 1e-5}, {"cpu", DType::BFloat16, 2e-2}};
 
@@ -122,8 +128,7 @@ TEST_P(Golden, AgreesWithPyTorch) {
   EXPECT_LE(loss_error, platform().tolerance);
   EXPECT_LE(hidden_.error, platform().tolerance) << hidden_.where;
   EXPECT_LE(gradient_.error, platform().tolerance) << gradient_.where;
-  EXPECT_LE(zero_.error, kGradientFloor * platform().tolerance)
-      << zero_.where << ", against the whole gradient";
+  EXPECT_LE(zero_.error, kZeroShare * platform().tolerance) << zero_.where << ", against the whole gradient";
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Golden,

@@ -17,17 +17,17 @@ HERE = pathlib.Path(__file__).resolve().parent
 TIME_STEP = 50  # the optimiser step whose time factors are used; ramps in the cases are half-way there
 # Draws of the parameters, chosen such that no gradient is a small difference of large sums: bf16 does not hold those
 # to the tolerance of 2e-2 (see --bf16).
-SEEDS = {"none": 33, "custom": 1622, "pre": 73, "post": 262, "peri": 34, "linear": 150, "no_biases": 39, "activation_gelu": 9,
-         "activation_gelu_tanh": 18, "activation_relu": 2, "activation_relu_squared": 13, "activation_silu": 7,
-         "activation_swiglu": 10, "activation_geglu": 13}
-REDRAWN = {}  # case: {tensor: number of its draw}
+SEEDS = {"none": 30, "pre": 53, "post": 14, "peri": 104, "custom": 26, "linear": 30, "no_biases": 36,
+         "activation_gelu": 40, "activation_gelu_tanh": 15, "activation_relu": 26, "activation_relu_squared": 36,
+         "activation_silu": 43, "activation_swiglu": 33, "activation_geglu": 10}
+# Cases with trainable scalars: hardly a draw is good for all of them, so the parameters are moved (condition()).
+CONDITIONED = {"custom", "post"}
 CASES_WITHOUT_SOME_TARGETS = {"pre", "custom"}
 
 
 def make_batch(case, config):
     """Token ids and targets (B,T) from a small linear congruential generator: no library's stream matters. Low ids
-    are frequent, as in text: the rows of a batch then pull in a common direction, and sums over rows (gradients of
-    scalars above all) are not small differences of large terms, which bf16 could not hold to 2e-2."""
+    are frequent, as in text."""
     state, words = sum(map(ord, case)), []
     batch, tokens, vocabulary = config.sequences, config["sequence_length"], config["vocabulary"]
     for _ in range(batch * (tokens + 1)):
@@ -40,8 +40,29 @@ def make_batch(case, config):
     return inputs, targets
 
 
-def draw_parameters(case):
-    return golden_model.Parameters(case, SEEDS.get(case, 0), REDRAWN.get(case, {}))
+def condition(config, inputs, targets, parameters, steps=40, share=0.03):
+    """Moves the parameters, by gradients of gradients, until every tensor's gradient is a fair share of the whole."""
+    golden_model.Model(config, TIME_STEP, parameters).loss(inputs, targets)  # declares the tensors
+    tensors = list(parameters.tensors.values())
+    optimiser = torch.optim.Adam(tensors, lr=0.02)
+    for _ in range(steps):
+        loss = golden_model.Model(config, TIME_STEP, parameters).loss(inputs, targets)
+        gradients = torch.autograd.grad(loss, tensors, create_graph=True)
+        total = sum((g**2).sum() for g in gradients).sqrt()
+        shortfall = sum((g.norm() / (share * total)).log().clamp(max=0) ** 2 for g in gradients)
+        optimiser.zero_grad()
+        shortfall.backward()
+        optimiser.step()
+    with torch.no_grad():
+        for tensor in tensors:
+            tensor.copy_(tensor.bfloat16())
+
+
+def make_parameters(case, config, inputs, targets):
+    parameters = golden_model.Parameters(case, SEEDS.get(case, 0))
+    if case in CONDITIONED:
+        condition(config, inputs, targets, parameters)
+    return parameters
 
 
 def run(config, inputs, targets, parameters, bf16=False):
@@ -71,7 +92,7 @@ def check(case, model, gradients):
 def write_case(case):
     config = golden_config.Config(HERE / f"{case}.toml")
     inputs, targets = make_batch(case, config)
-    model, loss, gradients = run(config, inputs, targets, draw_parameters(case))
+    model, loss, gradients = run(config, inputs, targets, make_parameters(case, config, inputs, targets))
     total = check(case, model, gradients)
 
     tensors = {"inputs": inputs, "targets": targets, "loss": loss}
@@ -92,7 +113,7 @@ def write_case(case):
 def compare_bf16(case):
     config = golden_config.Config(HERE / f"{case}.toml")
     inputs, targets = make_batch(case, config)
-    exact, loss, gradients = run(config, inputs, targets, draw_parameters(case))
+    exact, loss, gradients = run(config, inputs, targets, make_parameters(case, config, inputs, targets))
     rounded, rounded_loss, rounded_gradients = run(config, inputs, targets, exact.parameter, bf16=True)
     total = sum(float(g.norm()) ** 2 for g in gradients.values()) ** 0.5
     errors = {"loss": float((rounded_loss - loss).abs() / loss.abs())}
