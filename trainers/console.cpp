@@ -6,10 +6,8 @@
 
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
-#include <string_view>
 
 #include "comm/bootstrap.h"
 
@@ -58,18 +56,6 @@ std::string format_rate(double per_second) {
   if (per_second >= 1e6) return fmt::format("{:.2f}M", per_second / 1e6);
   if (per_second >= 1e3) return fmt::format("{:.1f}k", per_second / 1e3);
   return fmt::format("{:.0f}", per_second);
-}
-
-/// Whether a person watches. mpirun gives every rank a terminal of its own, so what counts under it is where
-/// mpirun itself, the parent of a rank on its host, writes to.
-bool writes_to_terminal() {
-  if (isatty(STDOUT_FILENO) == 0) return false;
-  if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr) return true;
-  char target[256] = {};
-  const std::string link = fmt::format("/proc/{}/fd/1", getppid());
-  if (readlink(link.c_str(), target, sizeof target - 1) < 0) return false;
-  const std::string_view path(target);
-  return path.starts_with("/dev/pts/") || path.starts_with("/dev/tty");
 }
 
 }  // namespace
