@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/loader.h"
+#include "checkpoint/atomic_directory.h"
 #include "checkpointed_model.h"
 #include "commands.h"
 #include "config/batch.h"
@@ -76,10 +77,15 @@ void prepare(Setup& setup, Session& session, const TrainOptions& options,
   set_thread_count(setup.threads);
   setup.backend = make_backend(config.device);
   setup.compute = resolve_compute_dtype(config.compute.dtype, *setup.backend);
-  setup.checkpoint = open_checkpoint(options.resume, setup.folder);
+  // Before any rank looks for a checkpoint: all of them meet between prepare and build.
+  if (session.is_first()) {
+    for (const std::string& action : clean_atomic_leftovers(setup.folder / "checkpoints"))
+      log_info("{}", action);
+  }
 }
 
 void build(Setup& setup, Session& session, const TrainOptions& options) {
+  setup.checkpoint = open_checkpoint(options.resume, setup.folder);
   session.communicator().set_deadline(setup.loaded.config.communication.timeout_seconds);
   setup.loop = std::make_unique<TrainingLoop>(session, setup.loaded, setup.share, setup.task, *setup.backend,
                                               setup.compute);
