@@ -6,14 +6,19 @@ if [ "$(id -u)" = 0 ]; then
   echo "launch: running as root, so OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 are set for mpirun"
 fi
 
-# plumb_mpirun RANKS COMMAND...: one core (or an equal share of cores) per rank. On SIGTERM mpirun passes the
-# signal on and kills its children 1 s later; 30 s let a run save its checkpoint first.
+# plumb_mpirun RANKS COMMAND...: every rank gets an equal share of this host's cores (not of its hardware threads)
+# and is bound to it; where mpirun cannot do that (fewer cores than ranks, restricted containers) ranks share what is
+# there. On SIGTERM mpirun waits for odls_base_sigkill_timeout before it passes the signal on, and as long again
+# before it kills (seen with Open MPI 4.1.4): 10 s let a run save its checkpoint and stay within a batch system's
+# patience. SIGUSR1 is passed on at once.
 plumb_mpirun() {
   local ranks=$1
   shift
-  local cores
-  cores=$(nproc)
-  local placement=(--map-by "slot:PE=$((cores / ranks))")
-  if [ "$cores" -lt "$ranks" ]; then placement=(--oversubscribe --bind-to none); fi
+  local cores placement
+  cores=$(lscpu -p=SOCKET,CORE 2>/dev/null | grep -v '^#' | sort -u | wc -l)
+  placement=(--map-by "slot:PE=$((cores / ranks))")
+  if [ "$cores" -lt "$ranks" ] || ! mpirun -np "$ranks" "${placement[@]}" true >/dev/null 2>&1; then
+    placement=(--oversubscribe --bind-to none)
+  fi
   mpirun -np "$ranks" "${placement[@]}" --mca odls_base_sigkill_timeout 10 "$@"
 }

@@ -34,6 +34,6 @@ The run is in $run:
   metrics.jsonl      one line per step: loss, learning rate, gradient norm, tokens/s; validation at a cadence
   stability.jsonl    depth profiles of stream, branch and gradient, and per-tensor rows, gathered across ranks
   ranks.jsonl        what each rank saw before reduction        (docs/metrics.md explains every field)
-  checkpoints/       go on from there: mpirun -np 2 $plumb train configs/quickstart.toml --resume auto
+  checkpoints/       more steps: launch/run.sh 2 configs/quickstart.toml --set training.steps=24000 --resume auto
 Text from the model: $plumb generate $run --prompt 'In the beginning '
 MESSAGE

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# A batch job of any number of nodes: sbatch --nodes=N --ntasks-per-node=M launch/slurm.sh CONFIG.toml [options ...]
+# One task is one rank. Slurm sends SIGUSR1 two minutes before the time limit: the run then saves a checkpoint and
+# ends, and the same line with --resume auto goes on from there. Needs a Slurm and an Open MPI that know each other
+# (srun --mpi=pmix) or mpirun within the allocation, which is what this script uses.
+#SBATCH --job-name=plumb
+#SBATCH --signal=B:USR1@120
+set -euo pipefail
+if [ $# -lt 1 ]; then
+  sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+fi
+here=${SLURM_SUBMIT_DIR:-$(cd "$(dirname "$0")/.." && pwd)}
+. "$here/launch/environment.sh"
+cores=$((${SLURM_CPUS_PER_TASK:-1}))
+mpirun --map-by "slot:PE=$cores" --mca odls_base_sigkill_timeout 10 \
+  "$here/build/release/trainers/plumb" train "$@" --resume auto &
+job=$!
+trap 'kill -USR1 $job' USR1
+# The first wait ends when the signal comes, the second when the run has saved and ended.
+wait $job || wait $job
