@@ -1,7 +1,9 @@
 // plumb train: from the command line to a TrainingLoop, and the summary at the end.
 #include <fmt/format.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "backend/loader.h"
 #include "checkpoint/atomic_directory.h"
@@ -9,6 +11,7 @@
 #include "commands.h"
 #include "config/batch.h"
 #include "config/dump.h"
+#include "config/schema.h"
 #include "core/log.h"
 #include "core/parallel_for.h"
 #include "session.h"
@@ -44,6 +47,29 @@ std::optional<Checkpoint> open_checkpoint(const std::string& resume, const std::
   const auto latest = find_latest_checkpoint(folder / "checkpoints");
   if (!latest) return std::nullopt;
   return load_checkpoint(*latest);
+}
+
+/// "model.width: 64 -> 128" for every key that differs between the checkpoint's configuration and this one;
+/// keys that do not shape the numbers of a run (run.*, log.*, checkpoint.*, validation.*) are left out.
+std::vector<std::string> changed_settings(const Checkpoint& checkpoint, const Config& config) {
+  const LoadedConfig earlier = load_config(
+      std::vector<ConfigSource>{{"checkpoint", checkpoint.manifest.config_text}}, {}, placement_presets());
+  std::vector<std::string> changes;
+  if (config_hash(earlier.config) == config_hash(config)) return changes;
+  std::istringstream before(settings_text(earlier.config)), after(settings_text(config));
+  std::map<std::string, std::string> old_values;
+  for (std::string line; std::getline(before, line);) old_values[line.substr(0, line.find(" = "))] = line;
+  for (std::string line; std::getline(after, line);) {
+    const std::string key = line.substr(0, line.find(" = "));
+    const bool shapes_numbers = !key.starts_with("run.") && !key.starts_with("log.") &&
+                                !key.starts_with("checkpoint.") && !key.starts_with("validation.");
+    if (!shapes_numbers || old_values[key] == line) continue;
+    const auto value_of = [&](const std::string& text) {
+      return text.size() > key.size() + 3 ? text.substr(key.size() + 3) : std::string("not set");
+    };
+    changes.push_back(fmt::format("{}: {} -> {}", key, value_of(old_values[key]), value_of(line)));
+  }
+  return changes;
 }
 
 std::string run_manifest(const Setup& setup, Session& session) {
@@ -109,6 +135,10 @@ void build(Setup& setup, Session& session, const TrainOptions& options) {
   setup.log = std::make_unique<RunLog>(setup.folder, settings);
   if (setup.checkpoint) {
     setup.log->event("resume", setup.loop->step(), setup.checkpoint->path.string());
+    for (const std::string& change : changed_settings(*setup.checkpoint, setup.loaded.config)) {
+      log_warning("resumed with another configuration: {}", change);
+      setup.log->event("configuration_change", setup.loop->step(), change);
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "config/dump.h"
+#include "config/schema.h"
 #include "core/log.h"
 #include "model_state.h"
 #include "signals.h"
@@ -242,6 +243,7 @@ void TrainingLoop::save(RunLog* log) {
     manifest.seed = config_.training.seed;
     manifest.world = session_.world();
     manifest.config_text = dump_config(loaded_);
+    manifest.config_hash = config_hash(config_);
     manifest.plumb_version = version_number();
     manifest.extra["git_revision"] = git_revision();
     const auto path =
