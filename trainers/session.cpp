@@ -35,18 +35,26 @@ bool Session::require_one_rank(const char* command) {
   });
 }
 
-std::vector<ConfigSource> Session::read_config(const std::vector<std::string>& files) {
-  std::vector<ConfigSource> sources;
-  std::string failure;
+std::string Session::from_first(const std::function<std::string()>& body) {
+  std::string text, failure;
   if (is_first()) {
     try {
-      sources = read_sources({files.begin(), files.end()});
-    } catch (const Error& error) {
+      text = body();
+    } catch (const std::exception& error) {
       failure = error.what();
     }
   }
   failure = broadcast_text(*communicator_, failure);
   if (!failure.empty()) throw InputError(failure);
+  return broadcast_text(*communicator_, text);
+}
+
+std::vector<ConfigSource> Session::read_config(const std::vector<std::string>& files) {
+  std::vector<ConfigSource> sources;
+  from_first([&] {
+    sources = read_sources({files.begin(), files.end()});
+    return std::string();
+  });
   sources.resize(files.size());
   for (ConfigSource& source : sources) {
     source.name = broadcast_text(*communicator_, source.name);

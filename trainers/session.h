@@ -27,6 +27,9 @@ class Session {
   bool all_succeed(const std::function<void()>& body);
   /// all_succeed() of a check that there is one rank; `command` is what the message calls the program.
   bool require_one_rank(const char* command);
+  /// Rank 0 runs the body; every rank gets its text. A failure of the body is an InputError on every rank
+  /// alike. A collective.
+  std::string from_first(const std::function<std::string()>& body);
   /// Rank 0 reads the files; every rank gets their texts. A file that cannot be read is an InputError on
   /// every rank alike. A collective.
   std::vector<ConfigSource> read_config(const std::vector<std::string>& files);

@@ -40,13 +40,17 @@ std::filesystem::path run_folder(const RunConfig& run) {
   return run.dir.empty() ? std::filesystem::path("runs") / run.name : std::filesystem::path(run.dir);
 }
 
-/// The checkpoint to go on from, if any. "auto" with no checkpoint starts from the beginning.
-std::optional<Checkpoint> open_checkpoint(const std::string& resume, const std::filesystem::path& folder) {
+/// The checkpoint to go on from, if any; "auto" with no checkpoint starts from the beginning. Rank 0 chooses,
+/// so that ranks whose file systems differ cannot go on from different steps.
+std::optional<Checkpoint> open_checkpoint(Session& session, const std::string& resume,
+                                          const std::filesystem::path& folder) {
   if (resume.empty()) return std::nullopt;
-  if (resume != "auto") return load_checkpoint(resolve_checkpoint(resume));
-  const auto latest = find_latest_checkpoint(folder / "checkpoints");
-  if (!latest) return std::nullopt;
-  return load_checkpoint(*latest);
+  const std::string chosen = session.from_first([&]() -> std::string {
+    if (resume != "auto") return resolve_checkpoint(resume).string();
+    return find_latest_checkpoint(folder / "checkpoints").value_or("").string();
+  });
+  if (chosen.empty()) return std::nullopt;
+  return load_checkpoint(chosen);
 }
 
 /// "model.width: 64 -> 128" for every key that differs between the checkpoint's configuration and this one;
@@ -111,7 +115,7 @@ void prepare(Setup& setup, Session& session, const TrainOptions& options,
 }
 
 void build(Setup& setup, Session& session, const TrainOptions& options) {
-  setup.checkpoint = open_checkpoint(options.resume, setup.folder);
+  setup.checkpoint = open_checkpoint(session, options.resume, setup.folder);
   session.communicator().set_deadline(setup.loaded.config.communication.timeout_seconds);
   setup.loop = std::make_unique<TrainingLoop>(session, setup.loaded, setup.share, setup.task, *setup.backend,
                                               setup.compute);

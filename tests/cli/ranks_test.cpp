@@ -86,6 +86,21 @@ TEST(Ranks, Sigusr1SavesAndEndsAllAndTheRunGoesOn) {
   EXPECT_GT(lines_of(read_file(folder / "run/metrics.jsonl")).size(), steps);
 }
 
+TEST(Ranks, ADamagedCheckpointIsPassedOverByAllAndNamedOnce) {
+  const Folder folder;
+  write_tiny_run(folder);
+  ASSERT_EQ(train_tiny(folder, 1, {"--set", "checkpoint.every=3"}).status, 0);
+  const std::string file = folder / "run/checkpoints/step_00000006/model.safetensors";
+  std::string bytes = read_file(file);
+  bytes[bytes.size() - 50] = static_cast<char>(bytes[bytes.size() - 50] ^ 4);
+  write_file(file, bytes);
+  const Outcome outcome = train_tiny(folder, 2, {"--set", "checkpoint.every=3", "--resume", "auto"});
+  EXPECT_EQ(outcome.status, 0) << outcome.text();
+  EXPECT_THAT(outcome.out, HasSubstr("going on after step 3 of"));
+  ASSERT_EQ(outcome.plumb_lines().size(), 1u) << outcome.text();
+  EXPECT_THAT(outcome.plumb_lines()[0], HasSubstr("passing over a damaged checkpoint: " + file));
+}
+
 TEST(Ranks, FourRanksTrainAndPrintPlainLines) {
   const Folder folder;
   write_tiny_run(folder);
