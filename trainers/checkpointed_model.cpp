@@ -1,9 +1,11 @@
 #include "checkpointed_model.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "backend/loader.h"
 #include "config/load.h"
+#include "core/file.h"
 #include "core/parallel_for.h"
 #include "lm_task.h"
 #include "model_state.h"
@@ -11,14 +13,15 @@
 
 namespace plumb {
 
-std::filesystem::path resolve_checkpoint(const std::filesystem::path& place) {
-  if (std::filesystem::exists(place / "manifest.json") &&
-      std::filesystem::exists(place / "model.safetensors")) {
-    return place;
+Checkpoint load_checkpoint_at(const std::filesystem::path& place) {
+  std::error_code ignored;
+  if (std::filesystem::exists(place / "manifest.json", ignored) &&
+      std::filesystem::exists(place / "model.safetensors", ignored)) {
+    return load_checkpoint(place);
   }
   for (const std::filesystem::path& folder : {place / "checkpoints", place}) {
-    if (!std::filesystem::is_directory(folder)) continue;
-    if (const auto latest = find_latest_checkpoint(folder)) return *latest;
+    if (!is_folder(folder)) continue;
+    if (auto latest = load_latest_checkpoint(folder)) return std::move(*latest);
   }
   fail_input(
       "{}: no checkpoint here; expected a folder with manifest.json and model.safetensors, or a run folder",
@@ -40,8 +43,8 @@ DType resolve_compute_dtype(const std::string& dtype, const Backend& backend) {
 CheckpointedModel load_checkpointed_model(const std::string& place, const std::string& device,
                                           std::int64_t batch, int threads) {
   CheckpointedModel model;
-  model.path = resolve_checkpoint(place);
-  const Checkpoint checkpoint = load_checkpoint(model.path);
+  const Checkpoint checkpoint = load_checkpoint_at(place);
+  model.path = checkpoint.path;
   model.manifest = checkpoint.manifest;
   model.config = load_config(std::vector<ConfigSource>{{model.path.string() + "/manifest.json",
                                                         checkpoint.manifest.config_text}},

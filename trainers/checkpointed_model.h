@@ -25,8 +25,8 @@ struct CheckpointedModel {
 CheckpointedModel load_checkpointed_model(const std::string& place, const std::string& device,
                                           std::int64_t batch, int threads);
 
-/// The checkpoint that `place` means, see above. InputError when there is none.
-std::filesystem::path resolve_checkpoint(const std::filesystem::path& place);
+/// The checkpoint that `place` means, see above. InputError when there is none, or when it is damaged.
+Checkpoint load_checkpoint_at(const std::filesystem::path& place);
 
 /// The configuration's compute dtype on this backend: "auto" = the backend's first choice. InputError when
 /// the backend does not have what is asked for.

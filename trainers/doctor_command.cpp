@@ -106,9 +106,11 @@ void report_launch(Session& session) {
   } else {
     report(Verdict::Good, "mpirun", "found");
   }
-  report(Verdict::Note, "stopping",
-         "mpirun kills its ranks 1 s after it passes SIGTERM on, too soon to save a checkpoint",
-         "mpirun --mca odls_base_sigkill_timeout 30 (launch/quickstart.sh does)");
+  report(
+      Verdict::Note, "stopping",
+      "mpirun passes SIGTERM on after odls_base_sigkill_timeout seconds and kills as long again after that",
+      "mpirun --mca odls_base_sigkill_timeout 10 (our scripts do), or send SIGUSR1, which it passes on at "
+      "once");
 }
 
 void report_data() {

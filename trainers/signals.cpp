@@ -1,21 +1,38 @@
 #include "signals.h"
 
+#include <pthread.h>
+
 #include <csignal>
+#include <ctime>
 
 namespace plumb {
 namespace {
-volatile std::sig_atomic_t received = 0;
-void remember(int signal) { received = signal; }
+
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGUSR1);
+  return set;
+}
+
+int received = 0;
+
 }  // namespace
 
 void install_stop_signals() {
-  struct sigaction action = {};
-  action.sa_handler = remember;
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGUSR1, &action, nullptr);
+  const sigset_t set = stop_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
-int stop_signal() { return received; }
+int stop_signal() {
+  if (received == 0) {
+    const sigset_t set = stop_signals();
+    const timespec no_wait{0, 0};
+    const int signal = sigtimedwait(&set, nullptr, &no_wait);
+    if (signal > 0) received = signal;
+  }
+  return received;
+}
 
 }  // namespace plumb

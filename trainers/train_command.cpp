@@ -45,12 +45,14 @@ std::filesystem::path run_folder(const RunConfig& run) {
 std::optional<Checkpoint> open_checkpoint(Session& session, const std::string& resume,
                                           const std::filesystem::path& folder) {
   if (resume.empty()) return std::nullopt;
-  const std::string chosen = session.from_first([&]() -> std::string {
-    if (resume != "auto") return resolve_checkpoint(resume).string();
-    return find_latest_checkpoint(folder / "checkpoints").value_or("").string();
+  std::optional<Checkpoint> checkpoint;
+  const std::string chosen = session.from_first([&] {
+    checkpoint =
+        resume == "auto" ? load_latest_checkpoint(folder / "checkpoints") : load_checkpoint_at(resume);
+    return checkpoint ? checkpoint->path.string() : std::string();
   });
-  if (chosen.empty()) return std::nullopt;
-  return load_checkpoint(chosen);
+  if (!checkpoint && !chosen.empty()) checkpoint = load_checkpoint(chosen);
+  return checkpoint;
 }
 
 /// "model.width: 64 -> 128" for every key that differs between the checkpoint's configuration and this one;

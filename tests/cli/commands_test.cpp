@@ -130,7 +130,7 @@ TEST(Data, FaultsGiveOneLine) {
   write_file(folder / "empty.txt", "");
   write_file(folder / "text.txt", std::string(100, 'x'));
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
-      {{"prepare", folder / "absent.txt", "--output", folder / "x"}, "absent.txt does not exist"},
+      {{"prepare", folder / "absent.txt", "--output", folder / "x"}, "absent.txt: No such file"},
       {{"prepare", folder / "empty.txt", "--output", folder / "x"}, "empty.txt is empty"},
       {{"prepare", folder / "text.txt", "--output", folder / "text.txt/x"}, "Not a directory"},
       {{"prepare", folder / "text.txt", "--output", folder / "x", "--validation-fraction", "1"},
