@@ -1,17 +1,13 @@
 #include "checkpoint/atomic_directory.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <utility>
 
-#include "checkpoint/file_io.h"
 #include "core/error.h"
+#include "core/file.h"
 
 namespace plumb {
 namespace {
@@ -26,42 +22,19 @@ fs::path beside(const fs::path& target, const char* suffix) {
   return target.parent_path() / ("." + target.filename().string() + suffix);
 }
 
-void rename_path(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::rename(from, to, error);
-  if (error) fail("cannot rename {} to {}: {}", from.string(), to.string(), error.message());
-}
-
-void remove_tree(const fs::path& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  if (error) fail("cannot remove {}: {}", path.string(), error.message());
-}
-
-void create_folder(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) fail("cannot create folder {}: {}", path.string(), error.message());
-}
-
-void sync_file(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool flushed = descriptor >= 0 && ::fsync(descriptor) == 0;
-  const int reason = errno;
-  if (descriptor >= 0) ::close(descriptor);
-  if (!flushed) fail("cannot flush {}: {}", path.string(), std::strerror(reason));
-}
-
-/// Files before the folders that name them.
-void sync_tree(const fs::path& folder) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (entry.is_directory()) {
-      sync_tree(entry.path());
-    } else {
-      sync_file(entry.path());
-    }
+void sync_folders(const fs::path& folder) {
+  for (const fs::path& entry : list_folder(folder)) {
+    if (is_folder(entry)) sync_folders(entry);
   }
   sync_folder(folder);
+}
+
+/// Whether the name is taken, by whatever it is.
+bool name_is_taken(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(path, error);
+  if (status.type() == fs::file_type::none) fail_input("cannot read {}: {}", path.string(), error.message());
+  return status.type() != fs::file_type::not_found;
 }
 
 /// The target's name of ".<name><suffix>", or nothing.
@@ -89,10 +62,9 @@ std::optional<std::int64_t> step_of_directory_name(const std::string& name) {
 
 std::vector<StepDirectory> list_step_directories(const fs::path& folder) {
   std::vector<StepDirectory> found;
-  if (!fs::is_directory(folder)) return found;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    const auto step = step_of_directory_name(entry.path().filename().string());
-    if (step && entry.is_directory()) found.push_back({*step, entry.path()});
+  for (const fs::path& entry : list_folder(folder)) {
+    const auto step = step_of_directory_name(entry.filename().string());
+    if (step && is_folder(entry)) found.push_back({*step, entry});
   }
   std::sort(found.begin(), found.end(),
             [](const StepDirectory& left, const StepDirectory& right) { return left.step < right.step; });
@@ -102,7 +74,7 @@ std::vector<StepDirectory> list_step_directories(const fs::path& folder) {
 AtomicDirectory::AtomicDirectory(fs::path target)
     : target_(std::move(target)), working_(beside(target_, kPartial)) {
   remove_tree(working_);
-  create_folder(working_);
+  create_folders(working_);
 }
 
 AtomicDirectory::~AtomicDirectory() {
@@ -112,17 +84,23 @@ AtomicDirectory::~AtomicDirectory() {
 
 void AtomicDirectory::commit() {
   PLUMB_CHECK(!committed_, "{} was committed already", target_.string());
-  sync_tree(working_);
-  const fs::path parent = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
+  sync_folders(working_);
   const fs::path replaced = beside(target_, kReplaced);
-  const bool replaces = fs::exists(target_);
+  const bool replaces = name_is_taken(target_);
   if (replaces) {
     remove_tree(replaced);
     rename_path(target_, replaced);
   }
-  rename_path(working_, target_);
+  try {
+    rename_path(working_, target_);
+  } catch (const Error&) {
+    // Should this fail as well, clean_atomic_leftovers does it; the first fault is the one to tell.
+    std::error_code ignored;
+    if (replaces) fs::rename(replaced, target_, ignored);
+    throw;
+  }
   committed_ = true;
-  sync_folder(parent);
+  sync_folder(parent_folder(target_));
   if (replaces) remove_tree(replaced);
 }
 
@@ -135,14 +113,10 @@ void remove_atomically(const fs::path& target) {
 
 std::vector<std::string> clean_atomic_leftovers(const fs::path& folder) {
   std::vector<std::string> actions;
-  if (!fs::is_directory(folder)) return actions;
-  std::vector<fs::path> entries;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) entries.push_back(entry.path());
-  std::sort(entries.begin(), entries.end());
-  for (const fs::path& entry : entries) {
+  for (const fs::path& entry : list_folder(folder)) {
     const std::string name = entry.filename().string();
     const auto replaced = name_of_leftover(name, kReplaced);
-    if (replaced && !fs::exists(folder / *replaced)) {
+    if (replaced && !name_is_taken(folder / *replaced)) {
       rename_path(entry, folder / *replaced);
       actions.push_back(
           fmt::format("restored {}: its replacement was interrupted", (folder / *replaced).string()));

@@ -25,10 +25,10 @@ std::optional<std::int64_t> step_of_directory_name(const std::string& name);
 /// leftovers are not among them.
 std::vector<StepDirectory> list_step_directories(const std::filesystem::path& folder);
 
-/// One writer per target at a time. Errors of the system are Errors that name the path.
+/// One writer per target at a time. Errors of the system are Errors that name the path (core/file.h).
 class AtomicDirectory {
  public:
-  /// Creates the parents of `target` and beside it the empty folder ".<name>.partial".
+  /// Creates the parents of `target` (durably) and beside it the empty folder ".<name>.partial".
   explicit AtomicDirectory(std::filesystem::path target);
   /// Removes the partial folder when commit() was not reached.
   ~AtomicDirectory();
@@ -37,8 +37,9 @@ class AtomicDirectory {
 
   /// Where to write the files.
   const std::filesystem::path& working_path() const { return working_; }
-  /// Flushes every file and folder, then renames to the target. A target that exists already is replaced: it
-  /// is kept as ".<name>.replaced" until the new one is in place.
+  /// Flushes the folders, then renames to the target; the files are to be on the disk by then
+  /// (FileWriter::finish). A target that exists already is replaced: it is kept as ".<name>.replaced" until
+  /// the new one is in place, and is put back when the system refuses that.
   void commit();
 
  private:

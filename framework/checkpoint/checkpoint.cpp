@@ -6,6 +6,7 @@
 
 #include "checkpoint/atomic_directory.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "core/hash.h"
 #include "core/log.h"
 
@@ -23,13 +24,13 @@ CheckpointFile describe_file(const fs::path& folder, const char* name) {
 }
 
 CheckpointManifest read_manifest(const fs::path& folder) {
-  const MappedFile file(folder / kManifestFile);
-  return manifest_from_json(std::string(file.text()), file.path());
+  const fs::path path = folder / kManifestFile;
+  return manifest_from_json(read_whole_file(path), path);
 }
 
 /// The manifest, once it is readable, lists both tensor files, and the files have the sizes that it says.
 CheckpointManifest check_sizes(const fs::path& folder) {
-  if (!fs::is_directory(folder)) fail_input("{}: there is no such checkpoint folder", folder.string());
+  if (!is_folder(folder)) fail_input("{}: there is no such checkpoint folder", folder.string());
   CheckpointManifest manifest = read_manifest(folder);
   for (const char* required : {kModelFile, kOptimizerFile}) {
     const bool listed = std::any_of(manifest.files.begin(), manifest.files.end(),
@@ -60,7 +61,9 @@ fs::path save_checkpoint(const fs::path& folder, CheckpointManifest manifest,
                     {{"format", "plumb"}, {"step", std::to_string(manifest.step)}});
   write_safetensors(working / kOptimizerFile, optimizer, {{"step", std::to_string(manifest.step)}});
   manifest.files = {describe_file(working, kModelFile), describe_file(working, kOptimizerFile)};
-  write_file(working / kManifestFile, manifest_to_json(manifest));
+  FileWriter manifest_file(working / kManifestFile);
+  manifest_file.write(manifest_to_json(manifest));
+  manifest_file.finish();
   directory.commit();
   return target;
 }
@@ -83,13 +86,12 @@ Checkpoint load_checkpoint(const fs::path& path) {
           SafetensorsFile(path / kOptimizerFile)};
 }
 
-std::optional<fs::path> find_latest_checkpoint(const fs::path& folder) {
+std::optional<Checkpoint> load_latest_checkpoint(const fs::path& folder) {
   std::vector<StepDirectory> directories = list_step_directories(folder);
   std::reverse(directories.begin(), directories.end());
   for (const StepDirectory& directory : directories) {
     try {
-      verify_checkpoint(directory.path);
-      return directory.path;
+      return load_checkpoint(directory.path);
     } catch (const InputError& error) {
       log_warning("passing over a damaged checkpoint: {}", error.what());
     }

@@ -34,9 +34,10 @@ CheckpointManifest verify_checkpoint(const std::filesystem::path& path);
 /// Verifies and opens one checkpoint, given the path of its step folder.
 Checkpoint load_checkpoint(const std::filesystem::path& path);
 
-/// The whole checkpoint with the highest step, or nothing. Damaged ones are passed over with a warning each
-/// that says what is wrong; partial folders are never looked at. Changes nothing on the disk.
-std::optional<std::filesystem::path> find_latest_checkpoint(const std::filesystem::path& folder);
+/// Verifies and opens the whole checkpoint with the highest step; nothing where there is none. Damaged or
+/// unreadable ones are passed over with a warning each that says what is wrong; partial folders are never
+/// looked at. Changes nothing on the disk.
+std::optional<Checkpoint> load_latest_checkpoint(const std::filesystem::path& folder);
 
 /// Keeps the newest `keep` (at least 1) checkpoints and removes what is older than all of them. A checkpoint
 /// counts as kept when its manifest is readable and its files have their sizes, so a damaged one never

@@ -7,7 +7,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <span>
 #include <string_view>
+
+#include "core/error.h"
 
 namespace plumb {
 namespace {
@@ -194,9 +197,11 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Name
   const std::uint64_t header_bytes = header.size();
 
   FileWriter writer(path);
-  writer.write(&header_bytes, kLengthBytes);
-  writer.write(header.data(), header.size());
-  for (const NamedTensor& entry : ordered) writer.write(entry.tensor.data, entry.tensor.bytes());
+  writer.write(std::as_bytes(std::span(&header_bytes, 1)));
+  writer.write(header);
+  for (const NamedTensor& entry : ordered) {
+    writer.write({static_cast<const std::byte*>(entry.tensor.data), entry.tensor.bytes()});
+  }
   writer.finish();
 }
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/file_io.h"
+#include "core/file.h"
 #include "core/tensor.h"
 
 namespace plumb {

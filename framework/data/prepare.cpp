@@ -1,18 +1,15 @@
 #include "data/prepare.h"
 
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <system_error>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/hash.h"
 #include "data/tokenizer.h"
-#include "data/whole_file.h"
 
 namespace plumb {
 namespace {
@@ -22,14 +19,7 @@ using json = nlohmann::ordered_json;  // keys stay in the order of writing
 constexpr char kDescriptionName[] = "description.json";
 
 std::string read_text(const fs::path& path) {
-  std::error_code error;
-  const auto status = fs::status(path, error);
-  if (!fs::exists(status)) fail_input("text file {} does not exist", path.string());
-  if (!fs::is_regular_file(status)) fail_input("{} is not a regular file", path.string());
-  errno = 0;
-  std::ifstream stream(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream.good() && !stream.eof()) fail_input("cannot read {}: {}", path.string(), std::strerror(errno));
+  std::string text = read_whole_file(path);
   if (text.empty()) fail_input("text file {} is empty", path.string());
   return text;
 }
@@ -94,16 +84,17 @@ PreparedData prepare_text(const PrepareOptions& options) {
         tokens.size(), options.validation_fraction, trained, held_out);
   }
 
-  std::error_code error;
-  fs::create_directories(options.output_folder, error);
-  if (error) fail_input("cannot make folder {}: {}", options.output_folder.string(), error.message());
+  create_folders(options.output_folder);
   // A description never stands beside splits of another preparation.
-  fs::remove(options.output_folder / kDescriptionName, error);
+  const fs::path description = options.output_folder / kDescriptionName;
+  std::error_code error;
+  fs::remove(description, error);
+  if (error) fail_input("cannot remove {}: {}", description.string(), error.message());
   const std::span<const std::uint16_t> all(tokens);
   data.train = write_split(options.output_folder / "train.bin", all.first(trained), options.layout);
   data.validation =
       write_split(options.output_folder / "validation.bin", all.subspan(trained), options.layout);
-  write_description(options.output_folder / kDescriptionName, data);
+  write_description(description, data);
   return data;
 }
 

@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/file.h"
+
 namespace plumb {
 
 enum class TokenLayout { Raw, LlmC };
@@ -27,17 +29,12 @@ class TokenFile {
  public:
   /// Throws InputError, naming the file, when it cannot be read, is empty, has an odd number of bytes, has a
   /// header that contradicts its size, or holds another format of llm.c (32-bit tokens).
-  explicit TokenFile(std::filesystem::path path);
-  ~TokenFile();
-  TokenFile(TokenFile&& other) noexcept;
-  TokenFile& operator=(TokenFile&& other) noexcept;
-  TokenFile(const TokenFile&) = delete;
-  TokenFile& operator=(const TokenFile&) = delete;
+  explicit TokenFile(const std::filesystem::path& path);
 
   std::span<const std::uint16_t> tokens() const { return tokens_; }
-  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& path() const { return file_.path(); }
   bool has_header() const { return has_header_; }
-  std::size_t bytes() const { return bytes_; }
+  std::size_t bytes() const { return file_.bytes(); }
   /// The largest token; reads the whole file.
   std::uint16_t max_token() const;
   /// Throws InputError (token, position, file) unless every token is below `vocabulary`; reads the whole
@@ -49,14 +46,12 @@ class TokenFile {
  private:
   void find_tokens();
 
-  std::filesystem::path path_;
-  void* data_ = nullptr;
-  std::size_t bytes_ = 0;
+  MappedFile file_;
   std::span<const std::uint16_t> tokens_;
   bool has_header_ = false;
 };
 
-/// Writes tokens so that the file is whole or absent (see whole_file.h). Throws InputError when there is
+/// Writes tokens so that the file is whole or absent (write_whole_file). Throws InputError when there is
 /// nothing to write, the place cannot be written, or llm.c's 31-bit count cannot hold the number of tokens.
 void write_token_file(const std::filesystem::path& path, std::span<const std::uint16_t> tokens,
                       TokenLayout layout);

@@ -1,29 +1,28 @@
 // AppendFile: a file that only grows, by whole lines.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string_view>
+
+#include "core/file.h"
 
 namespace plumb {
 
 class AppendFile {
  public:
   /// Creates the file if need be. InputError when the system refuses.
-  explicit AppendFile(std::filesystem::path path);
-  ~AppendFile();
-  AppendFile(const AppendFile&) = delete;
-  AppendFile& operator=(const AppendFile&) = delete;
+  explicit AppendFile(const std::filesystem::path& path);
 
   /// Hands the text to the system in one call where the system takes it whole. Throws Error naming the file.
-  void append(std::string_view text);
+  void append(std::string_view text) { writer_.write(text); }
   /// Returns when all is on the disk.
-  void sync();
+  void sync() { writer_.sync(); }
   /// Bytes in the file.
-  std::uintmax_t size() const { return std::filesystem::file_size(path_); }
+  std::uintmax_t size() const { return std::filesystem::file_size(writer_.path()); }
 
  private:
-  std::filesystem::path path_;
-  int descriptor_ = -1;
+  FileWriter writer_;
 };
 
 }  // namespace plumb

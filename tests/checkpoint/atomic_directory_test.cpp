@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/temporary_folder.h"
+#include "core/system_calls.h"
 
 namespace plumb {
 namespace {
@@ -11,6 +12,7 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::read_bytes;
+using testing::SystemCalls;
 using testing::TemporaryFolder;
 using testing::write_bytes;
 
@@ -84,6 +86,22 @@ TEST(AtomicDirectory, CommitReplaces) {
   directory.commit();
   EXPECT_THAT(names_in(folder.path()), ElementsAre("x"));
   EXPECT_THAT(names_in(target), ElementsAre("file"));
+}
+
+TEST(AtomicDirectory, ARefusedReplacementPutsTheOldOneBack) {
+  TemporaryFolder folder;
+  const fs::path target = folder.path() / "x";
+  fs::create_directories(target);
+  write_bytes(target / "file", "old");
+  {
+    AtomicDirectory directory(target);
+    write_bytes(directory.working_path() / "file", "new");
+    SystemCalls calls;
+    calls.fail_rename(1);  // the first one moves the old folder aside
+    EXPECT_THROW(directory.commit(), Error);
+  }
+  EXPECT_THAT(names_in(folder.path()), ElementsAre("x"));
+  EXPECT_EQ(read_bytes(target / "file"), "old");
 }
 
 TEST(AtomicDirectory, StartsEmptyWhereACrashLeftAPartialFolder) {

@@ -6,6 +6,7 @@
 #include "checkpoint/atomic_directory.h"
 #include "checkpoint/temporary_folder.h"
 #include "core/hash.h"
+#include "core/system_calls.h"
 
 namespace plumb {
 namespace {
@@ -16,6 +17,7 @@ using ::testing::HasSubstr;
 using testing::input_error_of;
 using ::testing::Not;
 using testing::read_bytes;
+using testing::SystemCalls;
 using testing::TemporaryFolder;
 using testing::write_bytes;
 
@@ -122,7 +124,7 @@ TEST_F(CheckpointTest, EveryDamageNamesTheFileAndWhatDiffers) {
 }
 
 TEST_F(CheckpointTest, LatestPassesOverDamagedAndPartialOnesAndSaysSo) {
-  EXPECT_FALSE(find_latest_checkpoint(folder()));
+  EXPECT_FALSE(load_latest_checkpoint(folder()));
   save(10);
   save(20);
   const fs::path damaged = save(30);
@@ -132,16 +134,46 @@ TEST_F(CheckpointTest, LatestPassesOverDamagedAndPartialOnesAndSaysSo) {
 
   ::testing::internal::CaptureStdout();
   ::testing::internal::CaptureStderr();
-  const auto latest = find_latest_checkpoint(folder());
+  const auto latest = load_latest_checkpoint(folder());
   const std::string said =
       ::testing::internal::GetCapturedStdout() + ::testing::internal::GetCapturedStderr();
-  EXPECT_EQ(latest, folder() / "step_00000020");
+  ASSERT_TRUE(latest);
+  EXPECT_EQ(latest->path, folder() / "step_00000020");
+  EXPECT_EQ(latest->manifest.step, 20);
+  EXPECT_EQ(latest->model.tensor("scale").elements(), 1);
   EXPECT_THAT(said, AllOf(HasSubstr("step_00000030/optimizer.safetensors"), HasSubstr("damaged"),
                           Not(HasSubstr("step_00000040"))));
 
   fs::remove_all(folder() / "step_00000010");
   fs::remove_all(folder() / "step_00000020");
-  EXPECT_FALSE(find_latest_checkpoint(folder()));
+  EXPECT_FALSE(load_latest_checkpoint(folder()));
+}
+
+// Whatever cannot be read is passed over, not only what is damaged.
+TEST_F(CheckpointTest, LatestPassesOverWhatCannotBeRead) {
+  save(10);
+  save(20);
+  fs::remove(folder() / "step_00000020" / "model.safetensors");
+  fs::create_symlink("model.safetensors", folder() / "step_00000020" / "model.safetensors");  // a loop
+  save(30);
+  fs::remove(folder() / "step_00000030" / "manifest.json");
+  fs::create_directory(folder() / "step_00000030" / "manifest.json");
+  fs::create_directory_symlink("step_00000040", folder() / "step_00000040");
+  EXPECT_EQ(load_latest_checkpoint(folder()).value().path, folder() / "step_00000010");
+  EXPECT_TRUE(prune_checkpoints(folder(), 1).empty());
+  EXPECT_THAT(input_error_of([&] { (void)load_latest_checkpoint(folder() / "step_00000040"); }),
+              HasSubstr("step_00000040"));
+}
+
+TEST_F(CheckpointTest, EverythingIsOnTheDiskOnceBeforeTheCheckpointHasItsName) {
+  const SystemCalls calls;
+  save(1);
+  const std::string partial = "checkpoints/.step_00000001.partial";
+  EXPECT_THAT(
+      calls.since_start(temporary_.path().string()),
+      ElementsAre("sync .", "sync checkpoints", "sync " + partial + "/model.safetensors",
+                  "sync " + partial + "/optimizer.safetensors", "sync " + partial + "/manifest.json",
+                  "sync " + partial, "rename " + partial + " checkpoints/step_00000001", "sync checkpoints"));
 }
 
 TEST_F(CheckpointTest, AnInterruptedSaveHarmsNothing) {
@@ -159,7 +191,7 @@ TEST_F(CheckpointTest, AnInterruptedSaveHarmsNothing) {
   // A kill leaves the partial folder; the next save of that step and the next start both get rid of it.
   fs::create_directories(folder() / ".step_00000020.partial");
   write_bytes(folder() / ".step_00000020.partial" / "model.safetensors", "half");
-  EXPECT_EQ(find_latest_checkpoint(folder()), folder() / "step_00000010");
+  EXPECT_EQ(load_latest_checkpoint(folder()).value().path, folder() / "step_00000010");
   save(20);
   EXPECT_THAT(names(), ElementsAre("step_00000010", "step_00000020"));
   fs::create_directories(folder() / ".step_00000030.partial");

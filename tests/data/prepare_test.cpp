@@ -102,16 +102,27 @@ TEST(Prepare, RefusesBadInput) {
     });
   };
   EXPECT_THAT(message({}), HasSubstr("no text files"));
-  EXPECT_THAT(message({good, folder / "absent.txt"}), HasSubstr("absent.txt does not exist"));
+  EXPECT_THAT(message({good, folder / "absent.txt"}), HasSubstr("absent.txt: No such file"));
   EXPECT_THAT(message({folder / ""}), HasSubstr("not a regular file"));
   EXPECT_THAT(message({folder.write("empty.txt", "")}), HasSubstr("empty.txt is empty"));
   for (const double fraction : {0.0, 1.0, -0.1, 2.0, std::nan("")}) {
     EXPECT_THAT(message({good}, fraction), HasSubstr("is not above 0 and below 1"));
   }
   EXPECT_THAT(message({good}, 0.01), HasSubstr("99 for training and 1 for validation"));
-  EXPECT_THAT(message({good}, 0.05, "good.txt/inside"), HasSubstr("cannot make folder"));
+  EXPECT_THAT(message({good}, 0.05, "good.txt/inside"), HasSubstr("cannot create folder"));
   EXPECT_THAT(message({good}, 0.05, "out", "words"), HasSubstr("unknown tokenizer 'words'"));
   EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+}
+
+// A regular file whose first byte cannot be read.
+TEST(Prepare, SeesAReadError) {
+  if (!std::filesystem::exists("/proc/self/mem")) GTEST_SKIP() << "needs /proc/self/mem";
+  const TemporaryFolder folder;
+  const std::string message = input_error([&] {
+    (void)prepare_text(
+        {.inputs = {folder.write("a.txt", "abcd"), "/proc/self/mem"}, .output_folder = folder / "out"});
+  });
+  EXPECT_THAT(message, HasSubstr("cannot read /proc/self/mem: Input/output error"));
 }
 
 }  // namespace

@@ -103,7 +103,7 @@ TEST(TokenFile, WriterNamesWhatCannotBeWritten) {
   const TemporaryFolder folder;
   const std::vector<std::uint16_t> tokens{1, 2};
   EXPECT_THAT(input_error([&] { write_token_file(folder / "absent/x.bin", tokens, TokenLayout::Raw); }),
-              HasSubstr("absent/x.bin: No such file"));
+              HasSubstr("absent/x.bin.partial: No such file"));
   EXPECT_THAT(input_error([&] { write_token_file(folder / "x.bin", {}, TokenLayout::Raw); }),
               HasSubstr("no tokens to write"));
 }
