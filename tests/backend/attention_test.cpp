@@ -127,7 +127,8 @@ INSTANTIATE_TEST_SUITE_P(
                      testing::Values(RotaryCase{"t1_d2", 1, 1, 1, 2, false, false},
                                      RotaryCase{"t17_h3_d16", 2, 17, 3, 16, true, false},
                                      RotaryCase{"t65_h5_d80_inverse", 1, 65, 5, 80, true, true},
-                                     RotaryCase{"t130_h1_d34", 2, 130, 1, 34, false, false})),
+                                     RotaryCase{"t130_h1_d34", 2, 130, 1, 34, false, false},
+                                     RotaryCase{"t130_h5_d64", 2, 130, 5, 64, true, false})),
     case_name<RotaryCase>);
 
 }  // namespace

@@ -12,11 +12,9 @@ struct ElementwiseCase {
 };
 void PrintTo(const ElementwiseCase& shape, std::ostream* out) { *out << shape.name; }
 
-const ElementwiseCase kCases[] = {{"1x1", 1, 1, 1, false},
-                                  {"7x65", 7, 5, 13, true},
-                                  {"33x80", 33, 5, 16, false},
-                                  {"130x257", 130, 1, 257, true},
-                                  {"64x99", 64, 3, 33, false}};
+const ElementwiseCase kCases[] = {{"1x1", 1, 1, 1, false},     {"7x65", 7, 5, 13, true},
+                                  {"33x80", 33, 5, 16, false}, {"130x257", 130, 1, 257, true},
+                                  {"64x99", 64, 3, 33, false}, {"331x195", 331, 3, 65, false}};
 
 class ElementwiseOp : public testing::TestWithParam<std::tuple<Target, ElementwiseCase>> {};
 INSTANTIATE_TEST_SUITE_P(Backends, ElementwiseOp,

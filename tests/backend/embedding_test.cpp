@@ -9,6 +9,7 @@ struct EmbeddingCase {
   std::int64_t batch = 1, tokens = 1, width = 1, vocabulary = 2;
   double scale = 1;
   std::int64_t positions = 0;  ///< rows of the position table, 0 = none
+  bool frequent = false;       ///< half of the rows have the same id
 };
 void PrintTo(const EmbeddingCase& shape, std::ostream* out) { *out << shape.name; }
 
@@ -16,7 +17,9 @@ void run_embedding(Bench& bench, const EmbeddingCase& shape) {
   const std::int64_t rows = shape.batch * shape.tokens;
   std::vector<double> values;
   for (std::int64_t r = 0; r < rows; ++r)
-    values.push_back(RandomStream{3, 0, 0}.word(static_cast<std::uint64_t>(r)) % shape.vocabulary);
+    values.push_back(shape.frequent && r % 2 == 0
+                         ? 1
+                         : RandomStream{3, 0, 0}.word(static_cast<std::uint64_t>(r)) % shape.vocabulary);
   const Tensor ids = bench.constants("ids", DType::Int32, Shape{rows}, values);
   const Shape token_shape{shape.vocabulary, shape.width}, position_shape{shape.positions, shape.width};
   const EmbeddingOps& ops = bench.backend().embedding();
@@ -54,7 +57,9 @@ INSTANTIATE_TEST_SUITE_P(Backends, EmbeddingOp,
                                                           EmbeddingCase{"v2", 3, 17, 33, 2, 1, 20},
                                                           EmbeddingCase{"v257", 2, 65, 80, 257, 8.5, 65},
                                                           EmbeddingCase{"v1000", 1, 130, 65, 1000, 1, 0},
-                                                          EmbeddingCase{"v257_wide", 4, 16, 128, 257, 2, 0})),
+                                                          EmbeddingCase{"v257_wide", 4, 16, 128, 257, 2, 0},
+                                                          EmbeddingCase{"v300_frequent", 9, 97, 130, 300, 3,
+                                                                        97, true})),
                          case_name<EmbeddingCase>);
 
 }  // namespace

@@ -38,7 +38,7 @@ void run_head_loss(Bench& bench, const HeadLossCase& shape) {
   HeadLossBackward backward;
   backward.z_loss = shape.z_loss;
   backward.soft_cap = shape.soft_cap;
-  backward.gradient_scale = 1.0 / 48;
+  backward.gradient_scale = 1.25;
   backward.h = forward.h;
   backward.weight = forward.weight;
   backward.bias = forward.bias;
@@ -66,7 +66,10 @@ INSTANTIATE_TEST_SUITE_P(
                                      HeadLossCase{"v257_cap", 33, 80, 257, true, 1e-2, 3, 5},
                                      HeadLossCase{"v1000", 130, 33, 1000, false, 1e-3},
                                      HeadLossCase{"v1000_cap", 65, 16, 1000, true, 0, 2},
-                                     HeadLossCase{"no_target", 9, 16, 257, true, 1e-2, 0, 1})),
+                                     HeadLossCase{"no_target", 9, 16, 257, true, 1e-2, 0, 1},
+                                     // Several chunks of rows and of the vocabulary; of rows alone.
+                                     HeadLossCase{"chunks", 530, 8, 1501, true, 1e-3, 0, 7},
+                                     HeadLossCase{"row_chunks_cap", 1100, 8, 300, true, 1e-3, 3})),
     case_name<HeadLossCase>);
 
 }  // namespace

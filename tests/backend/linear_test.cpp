@@ -18,6 +18,7 @@ std::vector<LinearCase> cases() {
           {"33x80x240_no_bias", 33, 80, 240, false, false, false},
           {"130x64x257", 130, 64, 257, true, false, true},
           {"64x128x512", 64, 128, 512, true, false, false},
+          {"520x40x300", 520, 40, 300, true, true, true},  // its column sums are shared by several threads
           {"256x16x3", 256, 16, 3, false, true, true}};
 }
 

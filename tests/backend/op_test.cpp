@@ -7,6 +7,7 @@
 
 #include "backend/loader.h"
 #include "core/hash.h"
+#include "core/parallel_for.h"
 #include "core/rng.h"
 
 namespace plumb::test {
@@ -134,6 +135,11 @@ Tensor Bench::in_place(const std::string& name, Shape shape, Limits limits, Valu
   return add(name, dtype_, shape, draw(name, shape, values, rounding_), true, limits);
 }
 Tensor Bench::accumulated(const std::string& name, Shape shape, Limits limits) {
+  const Tensor tensor = updated(name, shape, limits);
+  records_.back().accumulated = true;
+  return tensor;
+}
+Tensor Bench::updated(const std::string& name, Shape shape, Limits limits) {
   return add(name, master(), shape, draw(name, shape, {}, master_dtype(rounding_)), true, limits);
 }
 Tensor Bench::sums(const std::string& name, std::int64_t elements, double start, Limits limits, bool each) {
@@ -165,6 +171,14 @@ std::vector<unsigned char> Bench::download(const Record& record) {
   return bytes;
 }
 
+std::vector<double> Bench::decoded(const Record& record, const std::vector<unsigned char>& bytes) {
+  std::vector<double> values;
+  const unsigned char* place = bytes.data() + kGuardBytes;
+  for (std::int64_t i = 0; i < record.elements; ++i, place += size_of(record.dtype))
+    values.push_back(decode(record.dtype, place));
+  return values;
+}
+
 std::vector<Bench::Result> Bench::finish() {
   std::vector<Result> results;
   for (const Record& record : records_) {
@@ -179,10 +193,8 @@ std::vector<Bench::Result> Bench::finish() {
           << backend_.name() << ": the input " << record.name << " has changed";
     }
     if (!record.compared) continue;
-    Result result{record.name, record.dtype, {}, record.limits, record.each};
-    for (std::int64_t i = 0; i < record.elements; ++i)
-      result.values.push_back(decode(
-          record.dtype, bytes.data() + kGuardBytes + static_cast<std::size_t>(i) * size_of(record.dtype)));
+    Result result{record.name, record.dtype, decoded(record, bytes), record.limits, record.each};
+    if (record.accumulated) result.start = decoded(record, record.initial);
     results.push_back(std::move(result));
   }
   return results;
@@ -213,23 +225,76 @@ double relative_error(const std::vector<double>& a, const std::vector<double>& b
   return std::sqrt(difference) / std::max(std::sqrt(size), 1e-30);
 }
 
+namespace {
+
+double norm(const std::vector<double>& values) {
+  double square = 0;
+  for (const double value : values) square += value * value;
+  return std::sqrt(square);
+}
+
+std::vector<double> difference(const std::vector<double>& a, const std::vector<double>& b) {
+  std::vector<double> result = a;
+  for (std::size_t i = 0; i < result.size(); ++i) result[i] -= b[i];
+  return result;
+}
+
+/// Compares what was added, not the sum: beside large values before, a wrong or missing gradient would pass.
+void compare_added(const Bench::Result& result, const Bench::Result& expected, double limit) {
+  ASSERT_EQ(result.start, expected.start) << result.name;
+  const double added = norm(difference(expected.values, expected.start)), start = norm(expected.start);
+  if (added == 0) {
+    EXPECT_EQ(result.values, result.start) << result.name << " has changed";
+    return;
+  }
+  EXPECT_GE(added, 1e-2 * start) << result.name << ": the case adds too little to see an error";
+  // The sum is rounded once to the master dtype, by at most half a unit in its last place.
+  const double rounding = result.dtype == DType::Float64 ? 0x1p-52 : 0x1p-23;
+  EXPECT_LE(norm(difference(result.values, expected.values)), limit * added + rounding * start)
+      << result.name << ", to which " << added << " is added";
+}
+
+void compare(const Bench::Result& result, const Bench::Result& expected, double limit) {
+  ASSERT_EQ(result.values.size(), expected.values.size()) << result.name;
+  if (!result.start.empty()) return compare_added(result, expected, limit);
+  if (!result.each) {
+    EXPECT_LE(relative_error(result.values, expected.values), limit) << result.name;
+    return;
+  }
+  for (std::size_t i = 0; i < result.values.size(); ++i)
+    EXPECT_LE(relative_error({result.values[i]}, {expected.values[i]}), limit)
+        << result.name << "[" << i << "]: " << result.values[i] << ", expected " << expected.values[i];
+}
+
+/// Sets the number of threads back at the end.
+class ThreadCounts {
+ public:
+  ThreadCounts() : before_(thread_count()) {}
+  ~ThreadCounts() { set_thread_count(before_); }
+  ThreadCounts(const ThreadCounts&) = delete;
+  ThreadCounts& operator=(const ThreadCounts&) = delete;
+
+ private:
+  int before_;
+};
+
+}  // namespace
+
 void expect_matches_reference(const Target& target, const std::function<void(Bench&)>& run) {
-  Bench tested(shared_backend(target.backend), target.dtype, target.dtype);
   Bench oracle(shared_backend("reference"), DType::Float64, target.dtype);
-  run(tested);
   run(oracle);
-  const auto results = tested.finish(), expected = oracle.finish();
-  ASSERT_EQ(results.size(), expected.size());
-  for (std::size_t n = 0; n < results.size(); ++n) {
-    const Bench::Result &result = results[n], &wanted = expected[n];
-    const double limit = result.limits.of(target.dtype);
-    if (!result.each) {
-      EXPECT_LE(relative_error(result.values, wanted.values), limit) << result.name;
-      continue;
-    }
-    for (std::size_t i = 0; i < result.values.size(); ++i)
-      EXPECT_LE(relative_error({result.values[i]}, {wanted.values[i]}), limit)
-          << result.name << "[" << i << "]: " << result.values[i] << ", expected " << wanted.values[i];
+  const auto expected = oracle.finish();
+  const ThreadCounts restore;
+  for (const int threads : {1, 2, 3, 7}) {
+    SCOPED_TRACE(std::to_string(threads) + " threads");
+    set_thread_count(threads);
+    Bench tested(shared_backend(target.backend), target.dtype, target.dtype);
+    run(tested);
+    const auto results = tested.finish();
+    ASSERT_EQ(results.size(), expected.size());
+    for (std::size_t n = 0; n < results.size(); ++n)
+      compare(results[n], expected[n], results[n].limits.of(target.dtype));
+    if (target.backend == "reference") return;  // it knows no threads
   }
 }
 

@@ -78,7 +78,10 @@ class Bench {
   Tensor master_output(const std::string& name, Shape shape, Limits limits = {});  ///< NaN before
   /// Compute dtype, with values before: what may alias, and what is added to.
   Tensor in_place(const std::string& name, Shape shape, Limits limits = {}, Values values = {});
-  Tensor accumulated(const std::string& name, Shape shape, Limits limits = {});  ///< master, values before
+  /// Master dtype, with values before that the op adds to: what it added is compared.
+  Tensor accumulated(const std::string& name, Shape shape, Limits limits = {});
+  /// Master dtype, with values before that the op replaces by a function of them.
+  Tensor updated(const std::string& name, Shape shape, Limits limits = {});
   /// float64, `start` in every entry before; each: compared entry by entry.
   Tensor sums(const std::string& name, std::int64_t elements, double start = 0, Limits limits = {},
               bool each = true);
@@ -93,7 +96,8 @@ class Bench {
     DType dtype;
     std::vector<double> values;
     Limits limits;
-    bool each = false;  ///< compare entry by entry
+    bool each = false;               ///< compare entry by entry
+    std::vector<double> start = {};  ///< accumulated: the values before
   };
   /// Waits, checks guards and inputs, returns what is to be compared in the order of creation.
   std::vector<Result> finish();
@@ -109,11 +113,13 @@ class Bench {
     std::vector<unsigned char> initial;
     bool compared, each;
     Limits limits;
+    bool accumulated = false;
   };
   Tensor add(const std::string& name, DType dtype, Shape shape, const std::vector<double>& values,
              bool compared, Limits limits = {}, bool each = false);
   std::vector<double> draw(const std::string& name, const Shape& shape, Values values, DType rounding) const;
   std::vector<unsigned char> download(const Record& record);
+  static std::vector<double> decoded(const Record& record, const std::vector<unsigned char>& bytes);
 
   Backend& backend_;
   DType dtype_, rounding_;
@@ -121,7 +127,8 @@ class Bench {
   std::vector<Record> records_;
 };
 
-/// Runs it on the target and on the oracle and compares all outputs.
+/// Runs it on the oracle, and on the target with 1, 2, 3 and 7 threads, and compares all outputs. What was
+/// added to an accumulated one must be large enough beside the values before for its error to be seen.
 void expect_matches_reference(const Target& target, const std::function<void(Bench&)>& run);
 /// A backend that lives as long as the process.
 Backend& shared_backend(const std::string& name);

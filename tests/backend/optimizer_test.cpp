@@ -15,19 +15,22 @@ struct OptimizerCase {
   bool adam = true;
   double clip = 1, skip = 1;
   bool statistics = true;
+  bool large = false;  ///< tensors that several threads share, with a small one between them
 };
 void PrintTo(const OptimizerCase& shape, std::ostream* out) { *out << shape.name; }
 
 void run_optimizer(Bench& bench, const OptimizerCase& one) {
   std::vector<UpdateTensor> tensors;
-  const Shape shapes[] = {Shape{1}, Shape{7}, Shape{33, 65}, Shape{1000}, Shape{3, 16}};
-  for (std::size_t n = 0; n < std::size(shapes); ++n) {
+  const std::vector<Shape> small{Shape{1}, Shape{7}, Shape{33, 65}, Shape{1000}, Shape{3, 16}};
+  const std::vector<Shape> large{Shape{70001}, Shape{3}, Shape{100003}};
+  const std::vector<Shape>& shapes = one.large ? large : small;
+  for (std::size_t n = 0; n < shapes.size(); ++n) {
     const std::string index = std::to_string(n);
     const Shape& shape = shapes[n];
     UpdateTensor tensor;
-    tensor.parameter = bench.accumulated("parameter" + index, shape, kState);
+    tensor.parameter = bench.updated("parameter" + index, shape, kState);
     tensor.gradient = bench.parameter("gradient" + index, shape, {0, 0.1});
-    tensor.momentum = bench.accumulated("momentum" + index, shape, kState);
+    tensor.momentum = bench.updated("momentum" + index, shape, kState);
     if (one.adam) {
       std::vector<double> squares;  // of rounded values, so positive and alike on both benches
       for (std::int64_t i = 0; i < shape.elements(); ++i) squares.push_back((1 + double(i % 7)) / 64);
@@ -65,7 +68,10 @@ INSTANTIATE_TEST_SUITE_P(
                                      OptimizerCase{"adamw_skipped", true, 0, 0},
                                      OptimizerCase{"adamw_bare", true, 1, 1, false},
                                      OptimizerCase{"sgd", false}, OptimizerCase{"sgd_clipped", false, 0.3},
-                                     OptimizerCase{"sgd_skipped", false, 0, 0})),
+                                     OptimizerCase{"sgd_skipped", false, 0, 0},
+                                     OptimizerCase{"adamw_large", true, 0.3, 1, true, true},
+                                     OptimizerCase{"adamw_large_skipped", true, 0, 0, true, true},
+                                     OptimizerCase{"sgd_large", false, 0.3, 1, true, true})),
     case_name<OptimizerCase>);
 
 class OptimizerSkip : public testing::TestWithParam<Target> {};

@@ -43,6 +43,14 @@ std::vector<ResidualCase> cases() {
                   .p = all,
                   .block_skip = true,
                   .frozen = true});
+  list.push_back({.name = "everything_331x257",  // shared by several threads
+                  .rows = 331,
+                  .cols = 257,
+                  .a = all,
+                  .b = all,
+                  .e = all,
+                  .p = all,
+                  .block_skip = true});
   int n = 0;
   for (const Knob& knob : all_knobs()) {
     const std::string index = std::to_string(n++);
