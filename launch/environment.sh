@@ -6,19 +6,33 @@ if [ "$(id -u)" = 0 ]; then
   echo "launch: running as root, so OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 are set for mpirun"
 fi
 
-# plumb_mpirun RANKS COMMAND...: every rank gets an equal share of this host's cores (not of its hardware threads)
-# and is bound to it; where mpirun cannot do that (fewer cores than ranks, restricted containers) ranks share what is
-# there. On SIGTERM mpirun waits for odls_base_sigkill_timeout before it passes the signal on, and as long again
-# before it kills (seen with Open MPI 4.1.4): 10 s let a run save its checkpoint and stay within a batch system's
-# patience. SIGUSR1 is passed on at once.
-plumb_mpirun() {
-  local ranks=$1
-  shift
-  local cores placement
+# set_mpirun RANKS: puts the beginning of a command line into the array mpirun_command. Every rank gets an equal share
+# of this host's cores (not of its hardware threads) and is bound to it; where mpirun cannot do that (fewer cores than
+# ranks, restricted containers) ranks share what is there. On SIGTERM mpirun waits for odls_base_sigkill_timeout before
+# it passes the signal on, and as long again before it kills (seen with Open MPI 4.1.4): 10 s let a run save its
+# checkpoint and stay within a batch system's patience. SIGUSR1 is passed on at once.
+set_mpirun() {
+  local ranks=$1 cores
   cores=$(lscpu -p=SOCKET,CORE 2>/dev/null | grep -v '^#' | sort -u | wc -l)
-  placement=(--map-by "slot:PE=$((cores / ranks))")
+  local placement=(--map-by "slot:PE=$((cores / ranks))")
   if [ "$cores" -lt "$ranks" ] || ! mpirun -np "$ranks" "${placement[@]}" true >/dev/null 2>&1; then
     placement=(--oversubscribe --bind-to none)
   fi
-  mpirun -np "$ranks" "${placement[@]}" --mca odls_base_sigkill_timeout 10 "$@"
+  mpirun_command=(mpirun -np "$ranks" "${placement[@]}" --mca odls_base_sigkill_timeout 10)
+}
+
+# run_and_forward COMMAND...: runs it and passes SIGTERM and SIGUSR1 on to it; its status is ours.
+run_and_forward() {
+  "$@" &
+  local job=$! status=0
+  trap 'kill -TERM "$job"' TERM
+  trap 'kill -USR1 "$job"' USR1
+  wait "$job" || status=$?
+  # A wait that a signal ended says nothing of the job.
+  while kill -0 "$job" 2>/dev/null; do
+    status=0
+    wait "$job" || status=$?
+  done
+  trap - TERM USR1
+  return "$status"
 }

@@ -10,4 +10,5 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/launch/environment.sh"
 ranks=$1
 shift
-plumb_mpirun "$ranks" "$here/build/release/trainers/plumb" train "$@"
+set_mpirun "$ranks"
+exec "${mpirun_command[@]}" "$here/build/release/trainers/plumb" train "$@"

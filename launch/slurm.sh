@@ -11,12 +11,17 @@ if [ $# -lt 1 ]; then
   sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
+# Slurm runs a copy of this script, so the repository is the folder that the job was submitted from.
 here=${SLURM_SUBMIT_DIR:-$(cd "$(dirname "$0")/.." && pwd)}
+if [ ! -f "$here/launch/environment.sh" ]; then
+  echo "slurm.sh: $here is not the repository: submit from its top folder" >&2
+  exit 2
+fi
 . "$here/launch/environment.sh"
-cores=$((${SLURM_CPUS_PER_TASK:-1}))
-mpirun --map-by "slot:PE=$cores" --mca odls_base_sigkill_timeout 10 \
-  "$here/build/release/trainers/plumb" train "$@" --resume auto &
-job=$!
-trap 'kill -USR1 $job' USR1
-# The first wait ends when the signal comes, the second when the run has saved and ended.
-wait $job || wait $job
+case " $* " in
+  *" --resume "*) ;;
+  *) set -- "$@" --resume auto ;;
+esac
+cores=${SLURM_CPUS_PER_TASK:-1}
+run_and_forward mpirun --map-by "slot:PE=$cores" --mca odls_base_sigkill_timeout 10 \
+  "$here/build/release/trainers/plumb" train "$@"

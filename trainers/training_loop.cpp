@@ -148,17 +148,19 @@ StepRecord& TrainingLoop::train_step() {
   step_ += 1;
   data_cursor_ += static_cast<std::uint64_t>(sampler_.sequences_per_step());
   const std::int64_t tokens_per_step = sampler_.targets_per_step();
-  return statistics_.finish_step(stream, {.step = step_,
-                                          .tokens = step_ * tokens_per_step,
-                                          .step_tokens = tokens_per_step,
-                                          .data_cursor = static_cast<std::int64_t>(data_cursor_),
-                                          .step_seconds = seconds_since(started),
-                                          .wait_seconds = reducer_.wait_seconds(),
-                                          .stop_requested = stop_signal() != 0,
-                                          .step_scalars = optimizer_.step_scalars(),
-                                          .reduced_gradient_squares = optimizer_.gradient_squares(),
-                                          .update_squares = optimizer_.update_squares(),
-                                          .parameter_squares = optimizer_.parameter_squares()});
+  const std::int64_t tokens_per_sequence = tokens_per_step / sampler_.sequences_per_step();
+  return statistics_.finish_step(stream,
+                                 {.step = step_,
+                                  .tokens = static_cast<std::int64_t>(data_cursor_) * tokens_per_sequence,
+                                  .step_tokens = tokens_per_step,
+                                  .data_cursor = static_cast<std::int64_t>(data_cursor_),
+                                  .step_seconds = seconds_since(started),
+                                  .wait_seconds = reducer_.wait_seconds(),
+                                  .stop_requested = stop_signal() != 0,
+                                  .step_scalars = optimizer_.step_scalars(),
+                                  .reduced_gradient_squares = optimizer_.gradient_squares(),
+                                  .update_squares = optimizer_.update_squares(),
+                                  .parameter_squares = optimizer_.parameter_squares()});
 }
 
 TrainingOutcome TrainingLoop::run(RunLog* log, const std::filesystem::path& folder) {
@@ -168,11 +170,12 @@ TrainingOutcome TrainingLoop::run(RunLog* log, const std::filesystem::path& fold
   while (step_ < config_.training.steps && !stop) {
     StepRecord& record = train_step();
     const bool end = step_ == config_.training.steps;
+    stop = record.stop_requested;
+    if (stop) save(log);  // first of all: whoever asked may not wait for a validation
     if (evaluator_ && (due(config_.validation.every) || (end && config_.validation.at_end)))
       validate(&record);
     report(record, log);
-    stop = record.stop_requested;
-    if (due(config_.checkpoint.every) || (end && config_.checkpoint.at_end) || stop) save(log);
+    if (due(config_.checkpoint.every) || (end && config_.checkpoint.at_end)) save(log);
   }
   if (stop) {
     outcome_.signal = stop_signal() != 0 ? stop_signal() : -1;
@@ -186,6 +189,8 @@ TrainingOutcome TrainingLoop::run(RunLog* log, const std::filesystem::path& fold
 }
 
 void TrainingLoop::validate(StepRecord* record) {
+  engine_.begin_step(
+      step_);  // knobs as the next step will have them, which is what a checkpoint taken here means
   const Evaluator::Result result = evaluator_->evaluate(
       step_ == config_.training.steps && config_.validation.at_end ? 0 : config_.validation.sequences);
   outcome_.validation = result;

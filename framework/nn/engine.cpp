@@ -1,5 +1,7 @@
 #include "nn/engine.h"
 
+#include <algorithm>
+
 namespace plumb {
 
 Engine::Engine(const ModelConfig& config, std::int64_t vocabulary, const ModelShape& shape,
@@ -18,6 +20,12 @@ Engine::Engine(const ModelConfig& config, std::int64_t vocabulary, const ModelSh
   inputs_ = Tensor(base, DType::Int32, {shape.rows()});
   targets_ = Tensor(base + padded_rows, DType::Int32, {shape.rows()});
   counters_ = Tensor(base + 2 * padded_rows, DType::Int64, {2});
+  for (Staging& staging : staging_) {
+    staging.inputs.resize(rows);
+    staging.targets.resize(rows);
+    staging.uploaded = backend.create_event();
+    staging.uploaded->record(*stream_);
+  }
 }
 
 Context Engine::context(const Probes* probes, bool training, GradientListener* listener) {
@@ -33,7 +41,7 @@ Context Engine::context(const Probes* probes, bool training, GradientListener* l
 }
 
 void Engine::begin_step(std::int64_t step) {
-  host_counters_[0] = step;
+  step_ = step;
   model_->begin_step(*stream_, step);
 }
 
@@ -44,10 +52,17 @@ void Engine::upload_batch(std::span<const std::int32_t> inputs, std::span<const 
   PLUMB_CHECK(
       static_cast<std::int64_t>(inputs.size()) == inputs_.elements() && inputs.size() == targets.size(),
       "a batch of {} tokens for a model planned for {}", inputs.size(), inputs_.elements());
-  host_counters_[1] = static_cast<std::int64_t>(first_sequence);
-  backend_.upload(*stream_, inputs.data(), inputs_.data, inputs_.bytes());
-  backend_.upload(*stream_, targets.data(), targets_.data, targets_.bytes());
-  backend_.upload(*stream_, host_counters_, counters_.data, counters_.bytes());
+  Staging& staging = staging_[next_staging_];
+  next_staging_ = (next_staging_ + 1) % staging_.size();
+  staging.uploaded->synchronize();
+  std::copy(inputs.begin(), inputs.end(), staging.inputs.begin());
+  std::copy(targets.begin(), targets.end(), staging.targets.begin());
+  staging.counters[0] = step_;
+  staging.counters[1] = static_cast<std::int64_t>(first_sequence);
+  backend_.upload(*stream_, staging.inputs.data(), inputs_.data, inputs_.bytes());
+  backend_.upload(*stream_, staging.targets.data(), targets_.data, targets_.bytes());
+  backend_.upload(*stream_, staging.counters, counters_.data, counters_.bytes());
+  staging.uploaded->record(*stream_);
 }
 
 void Engine::forward(const Probes& probes, bool training) {

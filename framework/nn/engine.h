@@ -2,9 +2,11 @@
 // subcommand that runs a model; it knows nothing of optimisers, files or ranks.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "backend/arena.h"
 #include "backend/backend.h"
@@ -24,7 +26,8 @@ class Engine {
 
   /// Draws the initial values (from the seed).
   void initialize() { parameters_.initialize(*stream_, seed_); }
-  /// Knobs that depend on the optimiser step, and the step that dropout is drawn for.
+  /// Knobs that depend on the optimiser step, and the step that dropout is drawn for. The stream must have
+  /// run the step before (StepStatistics::finish_step waits for it).
   void begin_step(std::int64_t step);
   void zero_gradients();
   /// inputs, targets: (B*T) int32 on the host, which may be reused when the call returns. first_sequence:
@@ -56,7 +59,16 @@ class Engine {
   std::unique_ptr<Arena> arena_;
   Buffer batch_buffer_;
   Tensor inputs_, targets_, counters_;
-  std::int64_t host_counters_[2] = {0, 0};
+  std::int64_t step_ = 0;
+
+  /// Host side of an upload, which must stay as it is until the stream has passed it.
+  struct Staging {
+    std::vector<std::int32_t> inputs, targets;
+    std::int64_t counters[2] = {0, 0};
+    std::unique_ptr<Event> uploaded;
+  };
+  std::array<Staging, 2> staging_;  ///< one fills while the other is under way
+  std::size_t next_staging_ = 0;
 };
 
 }  // namespace plumb

@@ -58,7 +58,7 @@ class ParameterStore {
   Parameter* find(const std::string& name);
   std::int64_t trainable_elements() const;  ///< logical, without padding
   Tensor flat_gradient() const { return flat_gradient_; }
-  /// Bytes that allocate() takes, by name: "parameters", "gradients", "compute copies".
+  /// Elements of the flat buffers, padding included: of all tensors, and of the trainable ones.
   std::int64_t padded_elements() const { return padded_elements_; }
   std::int64_t padded_trainable_elements() const { return padded_trainable_; }
 

@@ -22,8 +22,8 @@ double depth_factor(const KnobConfig& knob, const DepthPosition& position);
 /// 1).
 double time_factor(const KnobConfig& knob, std::int64_t step);
 
-/// Keep probability of a Bernoulli knob: constant, or linear from 1 at unit 0 to keep_probability at the last
-/// sublayer: 1 - (k+1)/K (1 - keep)  (arXiv 1603.09382, l counted from 1).
+/// Keep probability of a Bernoulli knob: constant, or falling linearly with depth to keep_probability at the
+/// last sublayer: 1 - (k+1)/K (1 - keep)  (arXiv 1603.09382, l counted from 1).
 double keep_probability(const KnobConfig& knob, const DepthPosition& position);
 
 }  // namespace plumb

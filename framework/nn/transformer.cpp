@@ -16,6 +16,25 @@ std::string sublayer_name(const ModelConfig& config, std::int64_t sublayer) {
                      earlier > 0 ? fmt::format("_{}", earlier) : "");
 }
 
+namespace {
+
+std::vector<std::unique_ptr<Sublayer>> make_sublayers(const ModelConfig& config, const ModelShape& shape,
+                                                      ParameterStore& store, StepValues& values) {
+  const auto per_block = static_cast<std::int64_t>(config.block.size());
+  const std::int64_t count = config.blocks * per_block;
+  std::vector<std::unique_ptr<Sublayer>> list;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const std::string& kind = config.block[static_cast<std::size_t>(k % per_block)];
+    const DepthPosition position{
+        .sublayer = k, .sublayers = count, .block = k / per_block, .blocks = config.blocks};
+    list.push_back(std::make_unique<Sublayer>(config, resolved_sublayer(config, position.block, kind), kind,
+                                              sublayer_name(config, k), position, shape, store, values));
+  }
+  return list;
+}
+
+}  // namespace
+
 Transformer::Transformer(const ModelConfig& config, std::int64_t vocabulary, const ModelShape& shape,
                          ParameterStore& store)
     : config_(config),
@@ -33,19 +52,10 @@ Transformer::Transformer(const ModelConfig& config, std::int64_t vocabulary, con
                                                                0, 1, false)})),
       embedding_norm_(config.embedding_norm, config.norm_kind, "embedding_norm", {.width = config.width},
                       shape, store),
+      sublayers_(make_sublayers(config, shape, store, step_values_)),
       final_norm_(config.final_norm, config.norm_kind, "final_norm", {.width = config.width}, shape, store) {
   PLUMB_CHECK(shape.tokens <= config.sequence_length, "planned for {} tokens, the model has {} positions",
               shape.tokens, config.sequence_length);
-  const auto per_block = static_cast<std::int64_t>(config.block.size());
-  const std::int64_t count = config.blocks * per_block;
-  for (std::int64_t k = 0; k < count; ++k) {
-    const std::string& kind = config.block[static_cast<std::size_t>(k % per_block)];
-    const DepthPosition position{
-        .sublayer = k, .sublayers = count, .block = k / per_block, .blocks = config.blocks};
-    sublayers_.push_back(std::make_unique<Sublayer>(config, resolved_sublayer(config, position.block, kind),
-                                                    kind, sublayer_name(config, k), position, shape, store,
-                                                    step_values_));
-  }
   if (!config.tied_head) {
     head_weight_ = store.declare(
         {.name = "head.weight",
