@@ -203,6 +203,16 @@ def running_mean(values, window):
     return means
 
 
+def extremes(xs, ys, bins):
+    """The smallest and largest value of each of `bins` stretches: what a line through all points would cover."""
+    size = max(1, -(-len(xs) // bins))
+    points = []
+    for first in range(0, len(xs), size):
+        stretch = range(first, min(first + size, len(xs)))
+        points += sorted({min(stretch, key=lambda i: ys[i]), max(stretch, key=lambda i: ys[i])})
+    return [xs[i] for i in points], [ys[i] for i in points]
+
+
 def loss_figure(folder, yardstick, output):
     records = [record for _, record in sorted(read_records(folder / "metrics.jsonl").items())]
     if not records:
@@ -227,8 +237,9 @@ def loss_figure(folder, yardstick, output):
     raw = {"colour": STYLES[2]["colour"], "dash": "", "marker": ""}
     mean = {"colour": STYLES[0]["colour"], "dash": "", "marker": ""}
     held_out = {"colour": STYLES[1]["colour"], "dash": "8 4", "marker": "square"}
-    panel.curve(steps, losses, raw, width=0.8, opacity=0.5)
-    panel.curve(steps, running_mean(losses, window), mean)
+    panel.curve(*extremes(steps, losses, 300), raw, width=0.8, opacity=0.5)
+    stride = max(1, len(steps) // 400)
+    panel.curve(steps[::stride], running_mean(losses, window)[::stride], mean)
     panel.curve([x for x, _ in validation], [y for _, y in validation], held_out, marker_every=1)
     names = ["every step", f"mean of {window} steps", "validation"]
     legend(svg, 90, 404, names, [raw, mean, held_out], gap=190)
