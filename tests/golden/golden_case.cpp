@@ -90,6 +90,14 @@ std::vector<ZeroSpan> GoldenFile::zero_spans() const {
   return spans;
 }
 
+std::map<std::string, double> GoldenFile::bf16_errors() const {
+  std::map<std::string, double> errors;
+  std::istringstream words(file_.metadata().at("bf16_errors"));
+  std::string name;
+  for (double error = 0; words >> name >> error;) errors[name] = error;
+  return errors;
+}
+
 std::vector<std::string> GoldenFile::names(const std::string& prefix) const {
   std::vector<std::string> found;
   for (const std::string& name : file_.names()) {

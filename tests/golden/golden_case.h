@@ -36,6 +36,9 @@ class GoldenFile {
   const SafetensorsFile& file() const { return file_; }
   std::int64_t step() const { return std::stoll(file_.metadata().at("step")); }
   std::vector<ZeroSpan> zero_spans() const;
+  /// The relative error of a tensor ("loss", "stream/0", "gradient/NAME") when PyTorch rounds every
+  /// activation and its gradient to bf16, at random up or down: the upper quartile of several draws.
+  std::map<std::string, double> bf16_errors() const;
   Values values(const std::string& name) const { return to_values(file_.tensor(name)); }
   /// Names after "<prefix>/", in the order of the file.
   std::vector<std::string> names(const std::string& prefix) const;

@@ -1,7 +1,7 @@
 """The model of docs/design/block_equation.md in float64 PyTorch, written from its formulas; gradients by autograd.
 
-`Rounding` imitates bfloat16 compute (every activation and its gradient is rounded): it tells whether a case is well
-enough conditioned for the bf16 tolerance, and is not used for the files."""
+`Rounding` imitates bfloat16 compute (every activation and its gradient is rounded): it tells how well a case is
+conditioned, and no number but bf16_errors of a file comes from it."""
 import math
 import zlib
 
@@ -23,14 +23,23 @@ class PassStraight(torch.autograd.Function):
         return full.sum_to_size(p.shape) if p.requires_grad else None, gradient
 
 
+def to_bf16(x, generator):
+    """Rounds up or down with the probabilities that keep the mean: every generator gives other roundings."""
+    _, exponent = torch.frexp(x)
+    jitter = torch.rand(x.shape, generator=generator, dtype=torch.float64) - 1 / 2
+    step = torch.where(x == 0, 0.0, 2.0 ** (exponent - 8))  # of bf16 numbers near x
+    return (x + jitter * step).bfloat16().double()
+
+
 class Rounding(torch.autograd.Function):
     @staticmethod
-    def forward(context, x):
-        return x.bfloat16().double()
+    def forward(context, x, generator):
+        context.generator = generator
+        return to_bf16(x, generator)
 
     @staticmethod
     def backward(context, gradient):
-        return gradient.bfloat16().double()
+        return to_bf16(gradient, context.generator), None
 
 
 class Parameters:
@@ -71,9 +80,10 @@ def is_gated(kind):
 
 
 class Model:
-    def __init__(self, config, step, parameters, bf16=False):
+    def __init__(self, config, step, parameters, bf16=None):
+        """bf16: a generator, for rounded activations."""
         self.config, self.step, self.parameter = config, step, parameters
-        self.round = Rounding.apply if bf16 else lambda x: x
+        self.round = (lambda x: Rounding.apply(x, bf16)) if bf16 else lambda x: x
         self.spread = 0.8 / math.sqrt(config["width"])
         self.streams, self.branches, self.zero_by_analysis = [], [], []
 
