@@ -1,17 +1,15 @@
 // plumb train: from the command line to a TrainingLoop, and the summary at the end.
 #include <fmt/format.h>
 
-#include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "backend/loader.h"
 #include "checkpoint/atomic_directory.h"
 #include "checkpointed_model.h"
 #include "commands.h"
 #include "config/batch.h"
+#include "config/changes.h"
 #include "config/dump.h"
-#include "config/schema.h"
 #include "core/log.h"
 #include "core/parallel_for.h"
 #include "session.h"
@@ -55,27 +53,12 @@ std::optional<Checkpoint> open_checkpoint(Session& session, const std::string& r
   return checkpoint;
 }
 
-/// "model.width: 64 -> 128" for every key that differs between the checkpoint's configuration and this one;
-/// keys that do not shape the numbers of a run (run.*, log.*, checkpoint.*, validation.*) are left out.
-std::vector<std::string> changed_settings(const Checkpoint& checkpoint, const Config& config) {
-  const LoadedConfig earlier = load_config(
-      std::vector<ConfigSource>{{"checkpoint", checkpoint.manifest.config_text}}, {}, placement_presets());
-  std::vector<std::string> changes;
-  if (config_hash(earlier.config) == config_hash(config)) return changes;
-  std::istringstream before(settings_text(earlier.config)), after(settings_text(config));
-  std::map<std::string, std::string> old_values;
-  for (std::string line; std::getline(before, line);) old_values[line.substr(0, line.find(" = "))] = line;
-  for (std::string line; std::getline(after, line);) {
-    const std::string key = line.substr(0, line.find(" = "));
-    const bool shapes_numbers = !key.starts_with("run.") && !key.starts_with("log.") &&
-                                !key.starts_with("checkpoint.") && !key.starts_with("validation.");
-    if (!shapes_numbers || old_values[key] == line) continue;
-    const auto value_of = [&](const std::string& text) {
-      return text.size() > key.size() + 3 ? text.substr(key.size() + 3) : std::string("not set");
-    };
-    changes.push_back(fmt::format("{}: {} -> {}", key, value_of(old_values[key]), value_of(line)));
-  }
-  return changes;
+/// Whether the checkpoint is one of the run in `folder` itself; only then do its logs and later checkpoints
+/// belong to what is resumed.
+bool is_own_checkpoint(const Checkpoint& checkpoint, const std::filesystem::path& folder) {
+  std::error_code error;
+  return std::filesystem::equivalent(std::filesystem::absolute(checkpoint.path).parent_path(),
+                                     folder / "checkpoints", error);
 }
 
 std::string run_manifest(const Setup& setup, Session& session) {
@@ -104,13 +87,12 @@ void prepare(Setup& setup, Session& session, const TrainOptions& options,
   setup.share = check_batch(setup.loaded, session.world());
   setup.folder = run_folder(config.run);
   setup.task = make_language_model_task(config);
-  setup.threads =
-      config.compute.threads > 0 ? config.compute.threads : default_thread_count(session.launch());
+  setup.threads = config.compute.threads > 0 ? config.compute.threads : session.default_thread_count();
   set_thread_count(setup.threads);
   setup.backend = make_backend(config.device);
   setup.compute = resolve_compute_dtype(config.compute.dtype, *setup.backend);
   // Before any rank looks for a checkpoint: all of them meet between prepare and build.
-  if (session.is_first()) {
+  if (session.is_first() && !options.resume.empty()) {
     for (const std::string& action : clean_atomic_leftovers(setup.folder / "checkpoints"))
       log_info("{}", action);
   }
@@ -126,25 +108,55 @@ void build(Setup& setup, Session& session, const TrainOptions& options) {
   } else {
     setup.loop->start();
   }
+}
+
+/// Removes the future that a roll-back abandons, before the logs are cut: were it the other way round, a
+/// crash in between would leave a checkpoint whose steps are in no log.
+std::vector<std::string> abandon_later_checkpoints(const std::filesystem::path& folder, std::int64_t step) {
+  std::vector<std::string> removed;
+  for (const std::filesystem::path& path : remove_checkpoints_beyond(folder / "checkpoints", step)) {
+    removed.push_back(
+        fmt::format("removed {}, which lies beyond step {}, where the run goes on", path.string(), step));
+    log_warning("{}", removed.back());
+  }
+  return removed;
+}
+
+std::vector<std::string> changes_since(const Checkpoint& checkpoint, const Config& config) {
+  const std::string name = (checkpoint.path / "manifest.json").string();
+  const std::vector<ConfigSource> source = {{name, checkpoint.manifest.config_text}};
+  return changed_settings(load_config(source, {}, placement_presets()).config, config);
+}
+
+/// Takes the run folder, on rank 0 once every rank has built its part. The logs of a run are only continued
+/// from one of its own checkpoints; any other start needs an empty folder or run.overwrite.
+void open_folder(Setup& setup, Session& session, const TrainOptions& options) {
   if (!session.is_first()) return;
-  RunDirectoryOptions directory;
-  directory.overwrite = setup.loaded.config.run.overwrite && !setup.checkpoint;
-  // Resuming a run that died before its first checkpoint starts its logs anew.
-  if (!options.resume.empty()) directory.resume_step = setup.loop->step();
-  open_run_directory(setup.folder, directory, dump_config(setup.loaded), run_manifest(setup, session));
   RunLogSettings settings;
   settings.shape = setup.loop->statistics_shape();
   settings.world = session.world();
   settings.tensor_names = setup.loop->tensor_names();
   settings.sublayer_names = setup.loop->sublayer_names();
   settings.ranks_every = setup.loaded.config.log.ranks_every;
+  RunDirectoryOptions directory;
+  directory.overwrite = setup.loaded.config.run.overwrite;
+  directory.restart_empty = options.resume == "auto";
+  // Whatever can be wrong is found before anything on the disk is changed.
+  std::vector<std::string> changes, abandoned;
+  if (setup.checkpoint) changes = changes_since(*setup.checkpoint, setup.loaded.config);
+  if (setup.checkpoint && is_own_checkpoint(*setup.checkpoint, setup.folder)) {
+    check_log_header(setup.folder, settings);
+    abandoned = abandon_later_checkpoints(setup.folder, setup.loop->step());
+    directory.resume_step = setup.loop->step();
+  }
+  open_run_directory(setup.folder, directory, dump_config(setup.loaded), run_manifest(setup, session));
   setup.log = std::make_unique<RunLog>(setup.folder, settings);
-  if (setup.checkpoint) {
-    setup.log->event("resume", setup.loop->step(), setup.checkpoint->path.string());
-    for (const std::string& change : changed_settings(*setup.checkpoint, setup.loaded.config)) {
-      log_warning("resumed with another configuration: {}", change);
-      setup.log->event("configuration_change", setup.loop->step(), change);
-    }
+  const std::int64_t step = setup.loop->step();
+  if (setup.checkpoint) setup.log->event("resume", step, setup.checkpoint->path.string());
+  for (const std::string& line : abandoned) setup.log->event("checkpoint_removed", step, line);
+  for (const std::string& change : changes) {
+    log_warning("resumed with another configuration: {}", change);
+    setup.log->event("configuration_change", step, change);
   }
 }
 
@@ -194,6 +206,7 @@ int run_train(const TrainOptions& options) {
   if (!session.all_succeed([&] { sources = session.read_config(options.configs); })) return 2;
   if (!session.all_succeed([&] { prepare(setup, session, options, sources); })) return 2;
   if (!session.all_succeed([&] { build(setup, session, options); })) return 2;
+  if (!session.all_succeed([&] { open_folder(setup, session, options); })) return 2;
   announce(setup, session);
   const TrainingOutcome outcome = setup.loop->run(setup.log.get(), setup.folder);
   if (session.is_first()) summarize(setup, outcome);

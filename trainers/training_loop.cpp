@@ -253,7 +253,7 @@ void TrainingLoop::save(RunLog* log) {
     manifest.extra["git_revision"] = git_revision();
     const auto path =
         save_checkpoint(folder_ / "checkpoints", manifest, model.list(), optimizer_and_statistics);
-    prune_checkpoints(folder_ / "checkpoints", config_.checkpoint.keep);
+    prune_checkpoints(folder_ / "checkpoints", config_.checkpoint.keep, step_);
     if (log != nullptr) log->event("checkpoint", step_, path.filename().string());
   }
   session_.communicator().barrier("checkpoint saved");

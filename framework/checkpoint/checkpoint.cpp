@@ -99,10 +99,13 @@ std::optional<Checkpoint> load_latest_checkpoint(const fs::path& folder) {
   return std::nullopt;
 }
 
-std::vector<fs::path> prune_checkpoints(const fs::path& folder, std::int64_t keep) {
+std::vector<fs::path> prune_checkpoints(const fs::path& folder, std::int64_t keep,
+                                        std::optional<std::int64_t> saved_step) {
   PLUMB_CHECK(keep >= 1, "at least one checkpoint is kept, got {}", keep);
   std::vector<StepDirectory> directories = list_step_directories(folder);
   std::reverse(directories.begin(), directories.end());
+  std::stable_partition(directories.begin(), directories.end(),
+                        [&](const StepDirectory& directory) { return directory.step == saved_step; });
   std::vector<fs::path> removed;
   std::int64_t kept = 0;
   for (const StepDirectory& directory : directories) {
@@ -115,8 +118,20 @@ std::vector<fs::path> prune_checkpoints(const fs::path& folder, std::int64_t kee
       check_sizes(directory.path);
       ++kept;
     } catch (const InputError&) {
-      // Left where it is: find_latest_checkpoint says what is wrong with it.
+      // Left where it is: load_latest_checkpoint says what is wrong with it.
     }
+  }
+  return removed;
+}
+
+std::vector<fs::path> remove_checkpoints_beyond(const fs::path& folder, std::int64_t step) {
+  std::vector<StepDirectory> directories = list_step_directories(folder);
+  std::reverse(directories.begin(), directories.end());
+  std::vector<fs::path> removed;
+  for (const StepDirectory& directory : directories) {
+    if (directory.step <= step) break;
+    remove_atomically(directory.path);
+    removed.push_back(directory.path);
   }
   return removed;
 }

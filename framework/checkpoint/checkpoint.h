@@ -41,7 +41,14 @@ std::optional<Checkpoint> load_latest_checkpoint(const std::filesystem::path& fo
 
 /// Keeps the newest `keep` (at least 1) checkpoints and removes what is older than all of them. A checkpoint
 /// counts as kept when its manifest is readable and its files have their sizes, so a damaged one never
-/// displaces a whole one. Returns the removed paths.
-std::vector<std::filesystem::path> prune_checkpoints(const std::filesystem::path& folder, std::int64_t keep);
+/// displaces a whole one. `saved_step`, the one just written, is never removed and is counted first. Returns
+/// the removed paths.
+std::vector<std::filesystem::path> prune_checkpoints(const std::filesystem::path& folder, std::int64_t keep,
+                                                     std::optional<std::int64_t> saved_step = {});
+
+/// Removes every checkpoint of a later step than `step`, whole or not, the latest first: a run that goes on
+/// from `step` abandons them, and none of them may be taken for its future. Returns the removed paths.
+std::vector<std::filesystem::path> remove_checkpoints_beyond(const std::filesystem::path& folder,
+                                                             std::int64_t step);
 
 }  // namespace plumb

@@ -93,17 +93,10 @@ TomlValue to_toml(const T& member) {
   return value;
 }
 
-bool shapes_the_run(const std::string& key) {
-  for (const char* table : {"run.", "log.", "checkpoint.", "validation."}) {
-    if (key.rfind(table, 0) == 0) return false;
-  }
-  return true;
-}
-
 std::string text_of_settings(const Config& config, bool all) {
   std::string out;
   for (const Field& field : config_fields()) {
-    if (!all && !shapes_the_run(field.key)) continue;
+    if (!all && !shapes_numbers(field.key)) continue;
     out += fmt::format("{} = {}\n", field.key, toml_text(field_value(field, config)));
   }
   for (const OverrideConfig& change : config.model.overrides) {
@@ -212,6 +205,13 @@ std::string allowed_text(const Field& field) {
   if (has_high) return fmt::format("{} {}", high_sign, limit_text(allowed.high));
   const std::string type = type_text(field);
   return type == "a number" || type == "a list of numbers" ? "any finite number" : "any";
+}
+
+bool shapes_numbers(const std::string& key) {
+  for (const char* table : {"run.", "log.", "checkpoint.", "validation."}) {
+    if (key.rfind(table, 0) == 0) return false;
+  }
+  return true;
 }
 
 std::string settings_text(const Config& config) { return text_of_settings(config, true); }

@@ -34,6 +34,30 @@ bool holds_a_run(const std::filesystem::path& directory) {
          std::filesystem::exists(directory / "checkpoints");
 }
 
+/// A run is there, but it has neither a step in its log nor a checkpoint, whole or damaged.
+bool holds_no_step(const std::filesystem::path& directory) {
+  std::error_code error;
+  const bool logged = std::filesystem::exists(directory / "metrics.jsonl", error) &&
+                      std::filesystem::file_size(directory / "metrics.jsonl", error) > 0;
+  const bool saved = std::filesystem::exists(directory / "checkpoints", error) &&
+                     !std::filesystem::is_empty(directory / "checkpoints", error);
+  return !error && !logged && !saved;
+}
+
+[[noreturn]] void refuse_earlier_run(const std::filesystem::path& directory,
+                                     const RunDirectoryOptions& options) {
+  if (options.restart_empty) {
+    fail_input(
+        "run.dir = \"{}\" holds an earlier run but no checkpoint of it that can be resumed; replace the run "
+        "with run.overwrite = true, or choose another run.dir",
+        directory.string());
+  }
+  fail_input(
+      "run.dir = \"{}\" holds an earlier run; continue it with --resume auto, replace it with "
+      "run.overwrite = true, or choose another run.dir",
+      directory.string());
+}
+
 void remove_run(const std::filesystem::path& directory) {
   std::error_code error;
   const auto remove = [&](const char* name) {
@@ -109,12 +133,8 @@ void open_run_directory(const std::filesystem::path& directory, const RunDirecto
       }
     }
   } else if (holds_a_run(directory)) {
-    if (!options.overwrite) {
-      fail_input(
-          "run.dir = \"{}\" holds an earlier run; continue it with --resume auto, replace it with "
-          "run.overwrite = true, or choose another run.dir",
-          directory.string());
-    }
+    const bool nothing_lost = options.restart_empty && holds_no_step(directory);
+    if (!options.overwrite && !nothing_lost) refuse_earlier_run(directory, options);
     remove_run(directory);
   }
   write_text(directory / "config.toml", config_toml);

@@ -12,9 +12,12 @@ namespace plumb {
 struct RunDirectoryOptions {
   /// An earlier run's files in the folder are removed (only those that a run writes, checkpoints included).
   bool overwrite = false;
-  /// Steps that the checkpoint holds. What the logs have beyond it, and a torn last line, is cut off, so that
-  /// the log of an interrupted run becomes that of an uninterrupted one.
+  /// Only where the run goes on from a checkpoint of this very folder: the steps that the checkpoint holds.
+  /// What the logs have beyond it, and a torn last line, is cut off, so that the log of an interrupted run
+  /// becomes that of an uninterrupted one.
   std::optional<std::int64_t> resume_step{};
+  /// A run that died before it logged a step or saved a checkpoint is no earlier run: it is started anew.
+  bool restart_empty = false;
 };
 
 /// Makes the directory ready and writes config.toml and manifest.json; called by rank 0 only. InputError of

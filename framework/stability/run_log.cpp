@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <ctime>
+#include <fstream>
 #include <mutex>
 #include <thread>
 
@@ -21,6 +22,19 @@ std::string now_utc() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(
 constexpr std::size_t kEventKind = 32, kEventText = 512;
 
 }  // namespace
+
+void check_log_header(const std::filesystem::path& directory, const RunLogSettings& settings) {
+  const std::filesystem::path file = directory / "stability.jsonl";
+  std::ifstream in(file, std::ios::binary);
+  std::string line;
+  // A torn header is cut off with the rest of the log and written again.
+  if (!in || !std::getline(in, line) || in.eof()) return;
+  if (line + "\n" == stability_header(settings.tensor_names, settings.sublayer_names)) return;
+  fail_input(
+      "{}: its header names other tensors or sublayers than this model has, so the log cannot be continued; "
+      "resume into another run.dir",
+      file.string());
+}
 
 /// A bounded queue of slots and the thread that empties it. The slot at `first_` belongs to the thread until
 /// it has been written; the others that are not queued belong to the caller.

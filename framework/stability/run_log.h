@@ -21,6 +21,11 @@ struct RunLogSettings {
   std::int64_t ranks_every = 10;            ///< ranks.jsonl has the steps that this divides; 0 = none
 };
 
+/// InputError when stability.jsonl of `directory` is there and its header names other tensors or sublayers
+/// than the settings: its records would be lists of something else. To be called before a log that is to be
+/// continued is touched.
+void check_log_header(const std::filesystem::path& directory, const RunLogSettings& settings);
+
 /// Appends records to metrics.jsonl (every one), stability.jsonl (sampled ones), ranks.jsonl and
 /// events.jsonl. Every line is written whole by one system call. metrics_reference.h defines every field. A
 /// value that is not finite is null, and the line's `nonfinite` list names its path and kind.

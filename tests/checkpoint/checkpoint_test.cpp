@@ -217,5 +217,25 @@ TEST_F(CheckpointTest, PruneKeepsTheNewestWholeOnes) {
   EXPECT_THAT(names(), ElementsAre("step_00005000"));
 }
 
+// After a roll-back older runs' later steps may be there: what was just saved stays all the same.
+TEST_F(CheckpointTest, PruneNeverRemovesTheOneJustSaved) {
+  for (std::int64_t step : {15, 16, 19, 20}) save(step);
+  EXPECT_THAT(prune_checkpoints(folder(), 2, 16),
+              ElementsAre(folder() / "step_00000019", folder() / "step_00000015"));
+  EXPECT_THAT(names(), ElementsAre("step_00000016", "step_00000020"));
+  EXPECT_THAT(prune_checkpoints(folder(), 1, 16), ElementsAre(folder() / "step_00000020"));
+  EXPECT_THAT(names(), ElementsAre("step_00000016"));
+}
+
+TEST_F(CheckpointTest, RemovesWhatLiesBeyondAStep) {
+  EXPECT_TRUE(remove_checkpoints_beyond(folder(), 0).empty());
+  for (std::int64_t step : {5, 10, 15, 20}) save(step);
+  fs::remove(folder() / "step_00000015" / "manifest.json");
+  EXPECT_THAT(remove_checkpoints_beyond(folder(), 10),
+              ElementsAre(folder() / "step_00000020", folder() / "step_00000015"));
+  EXPECT_THAT(names(), ElementsAre("step_00000005", "step_00000010"));
+  EXPECT_TRUE(remove_checkpoints_beyond(folder(), 10).empty());
+}
+
 }  // namespace
 }  // namespace plumb

@@ -6,6 +6,8 @@
 
 #include <array>
 #include <chrono>
+#include <filesystem>
+#include <regex>
 #include <thread>
 
 #include "tiny_run.h"
@@ -97,8 +99,9 @@ TEST(Ranks, ADamagedCheckpointIsPassedOverByAllAndNamedOnce) {
   const Outcome outcome = train_tiny(folder, 2, {"--set", "checkpoint.every=3", "--resume", "auto"});
   EXPECT_EQ(outcome.status, 0) << outcome.text();
   EXPECT_THAT(outcome.out, HasSubstr("going on after step 3 of"));
-  ASSERT_EQ(outcome.plumb_lines().size(), 1u) << outcome.text();
+  ASSERT_EQ(outcome.plumb_lines().size(), 2u) << outcome.text();
   EXPECT_THAT(outcome.plumb_lines()[0], HasSubstr("passing over a damaged checkpoint: " + file));
+  EXPECT_THAT(outcome.plumb_lines()[1], HasSubstr("removed " + (folder / "run/checkpoints/step_00000006")));
 }
 
 TEST(Ranks, FourRanksTrainAndPrintPlainLines) {
@@ -122,6 +125,12 @@ TEST(Ranks, AWrongCommandLineGivesOneLine) {
       {{"train", folder / "config.toml", "--bogus"}, "--bogus"},
       {{"dump", folder / "config.toml"}, "plumb dump runs on one rank"},
       {{"generate", folder / "run"}, "plumb generate runs on one rank"},
+      {{"data", "prepare", folder / "config.toml", "--output", folder / "prepared"},
+       "plumb data prepare runs on one rank"},
+      {{"data", "describe", folder / "train.bin", folder / "validation.bin"},
+       "plumb data describe runs on one rank"},
+      {{"data", "synthesize", "--output", folder / "text"}, "plumb data synthesize runs on one rank"},
+      {{"placements"}, "plumb placements runs on one rank"},
       {{"eval", folder / "run"}, "no checkpoint here"}};
   for (const auto& [arguments, expected] : cases) {
     const Outcome outcome = run_plumb(folder, 2, arguments);
@@ -130,6 +139,25 @@ TEST(Ranks, AWrongCommandLineGivesOneLine) {
     EXPECT_THAT(outcome.plumb_lines()[0], HasSubstr(expected));
     EXPECT_EQ(left_after(folder.path().string(), 10), 0u);
   }
+  EXPECT_FALSE(std::filesystem::exists(folder / "prepared"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "text"));
+}
+
+TEST(Ranks, RanksThatMayRunOnTheSameCoresShareThem) {
+  const Folder folder;
+  const auto threads = [&](int ranks) {
+    const Outcome outcome = run_plumb(folder, ranks, {"doctor"});
+    EXPECT_EQ(outcome.status, 0) << outcome.text();
+    std::smatch found;
+    const std::regex pattern("cores +([0-9]+) usable by this rank .* ([0-9]+) thread\\(s\\) per rank");
+    EXPECT_TRUE(std::regex_search(outcome.out, found, pattern)) << outcome.text();
+    return found.empty() ? std::array{0, 0} : std::array{std::stoi(found[1]), std::stoi(found[2])};
+  };
+  const auto [cores, alone] = threads(1);
+  EXPECT_EQ(alone, cores);
+  const auto [cores_of_two, each] = threads(2);
+  EXPECT_EQ(cores_of_two, cores) << "mpirun --bind-to none leaves the mask alone";
+  EXPECT_EQ(each, std::max(1, cores / 2));
 }
 
 TEST(Ranks, HelpAndVersionAreSaidOnce) {

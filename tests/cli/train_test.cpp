@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <map>
 
 #include "tiny_run.h"
 
@@ -74,6 +76,92 @@ TEST(Train, ResumeAutoStartsARunThatIsNotThere) {
   EXPECT_EQ(lines_of(read_file(folder / "run/metrics.jsonl")).size(), 6u);
 }
 
+std::vector<std::string> checkpoints_of(const std::string& run) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(run + "/checkpoints"))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Rolled back from step 6 to step 2 and stopped at 4: the old step 6 must not come back.
+TEST(Train, ARolledBackRunGoesOnFromItsNewFuture) {
+  const Folder folder;
+  write_tiny_run(folder);
+  const std::vector<std::string> settings = {"--set", "checkpoint.every=1", "--set",
+                                             "learning_rate.kind=constant"};
+  const auto train = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), settings.begin(), settings.end());
+    return train_tiny(folder, 1, more);
+  };
+  ASSERT_EQ(train({"--set", "checkpoint.keep=5"}).status, 0);
+  const Outcome back = train({"--set", "optimizer.learning_rate=3e-3", "--set", "training.steps=4",
+                              "--resume", folder / "run/checkpoints/step_00000002"});
+  ASSERT_EQ(back.status, 0) << back.text();
+  EXPECT_THAT(back.error, HasSubstr("removed " + (folder / "run/checkpoints/step_00000006")));
+  EXPECT_THAT(read_file(folder / "run/events.jsonl"), HasSubstr("checkpoint_removed"));
+  EXPECT_EQ(checkpoints_of(folder / "run"), (std::vector<std::string>{"step_00000003", "step_00000004"}));
+
+  const std::string before = read_file(folder / "run/metrics.jsonl");
+  ASSERT_EQ(lines_of(before).size(), 4u);
+  const Outcome on = train({"--set", "optimizer.learning_rate=3e-3", "--resume", "auto"});
+  ASSERT_EQ(on.status, 0) << on.text();
+  EXPECT_THAT(on.out, HasSubstr("going on after step 4"));
+  const std::string after = read_file(folder / "run/metrics.jsonl");
+  EXPECT_THAT(after, StartsWith(before));
+  EXPECT_EQ(lines_of(after).size(), 6u);
+}
+
+/// Every file under the folder with its content.
+std::map<std::string, std::string> contents_of(const std::string& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) files[entry.path().string()] = read_file(entry.path());
+  }
+  return files;
+}
+
+TEST(Train, ResumingNeverTouchesAnotherRun) {
+  const Folder folder;
+  write_tiny_run(folder);
+  ASSERT_EQ(train_tiny(folder, 1, {"--set", "checkpoint.every=3"}).status, 0);
+  const std::string other = "run.dir=" + (folder / "other");
+  ASSERT_EQ(train_tiny(folder, 1, {"--set", other, "--set", "checkpoint.every=2"}).status, 0);
+  const auto run = contents_of(folder / "run"), others = contents_of(folder / "other");
+  const std::vector<std::string> into_the_other = {"--set", other, "--resume",
+                                                   folder / "run/checkpoints/step_00000003"};
+
+  const Outcome refused = train_tiny(folder, 1, into_the_other);
+  EXPECT_EQ(refused.status, 2) << refused.text();
+  ASSERT_EQ(lines_of(refused.error).size(), 1u) << refused.text();
+  EXPECT_THAT(refused.error, HasSubstr("run.overwrite"));
+  EXPECT_EQ(contents_of(folder / "other"), others);
+
+  std::vector<std::string> replacing = into_the_other;
+  replacing.insert(replacing.end(), {"--set", "run.overwrite=true"});
+  const Outcome replaced = train_tiny(folder, 1, replacing);
+  EXPECT_EQ(replaced.status, 0) << replaced.text();
+  EXPECT_EQ(lines_of(read_file(folder / "other/metrics.jsonl")).size(), 3u) << "steps 4 to 6";
+  EXPECT_EQ(checkpoints_of(folder / "other"), std::vector<std::string>{"step_00000006"});
+  EXPECT_EQ(contents_of(folder / "run"), run);
+}
+
+TEST(Train, ResumeAutoKeepsTheLogsOfARunWithoutACheckpoint) {
+  const Folder folder;
+  write_tiny_run(folder);
+  ASSERT_EQ(train_tiny(folder, 1, {"--set", "checkpoint.at_end=false"}).status, 0);
+  const auto run = contents_of(folder / "run");
+  const Outcome refused = train_tiny(folder, 1, {"--resume", "auto"});
+  EXPECT_EQ(refused.status, 2) << refused.text();
+  ASSERT_EQ(lines_of(refused.error).size(), 1u) << refused.text();
+  EXPECT_THAT(refused.error, HasSubstr("no checkpoint of it that can be resumed"));
+  EXPECT_THAT(refused.error, HasSubstr("run.overwrite = true"));
+  EXPECT_EQ(contents_of(folder / "run"), run);
+  const Outcome anew = train_tiny(folder, 1, {"--resume", "auto", "--set", "run.overwrite=true"});
+  EXPECT_EQ(anew.status, 0) << anew.text();
+  EXPECT_EQ(lines_of(read_file(folder / "run/metrics.jsonl")).size(), 6u);
+}
+
 TEST(Train, ResolvedConfigurationStartsTheSameRun) {
   const Folder folder;
   write_tiny_run(folder);
@@ -122,7 +210,9 @@ TEST(Eval, FaultsGiveOneLine) {
   for (const auto& [arguments, expected] : std::vector<std::pair<std::vector<std::string>, std::string>>{
            {{folder / "absent"}, "absent: no checkpoint here"},
            {{folder / "run", "--split", folder / "absent.bin"}, "absent.bin: No such file"},
-           {{folder / "run", "--device", "gpu"}, "gpu"}}) {
+           {{folder / "run", "--device", "gpu"}, "gpu"},
+           {{folder / "run", "--dtype", "fp8"},
+            "--dtype \"fp8\", but the cpu backend has \"fp32\", \"bf16\""}}) {
     std::vector<std::string> line = {"eval"};
     line.insert(line.end(), arguments.begin(), arguments.end());
     const Outcome outcome = run_plumb(folder, 1, line);
@@ -133,7 +223,67 @@ TEST(Eval, FaultsGiveOneLine) {
   }
 }
 
-class Generate : public ::testing::Test {
+TEST(Eval, ComputesInTheDtypeOfTrainingOrAsksForOne) {
+  const Folder folder;
+  write_tiny_run(folder);
+  ASSERT_EQ(train_tiny(folder, 1, {"--set", "compute.dtype=bf16"}).status, 0);
+  const auto evaluate = [&](std::vector<std::string> options) {
+    options.insert(options.begin(), {"eval", folder / "run"});
+    return run_plumb(folder, 1, options);
+  };
+  EXPECT_THAT(evaluate({}).out, HasSubstr("\ncomputed in    bf16 on cpu\n"));
+  EXPECT_THAT(evaluate({"--dtype", "fp32"}).out, HasSubstr("\ncomputed in    fp32 on cpu\n"));
+  EXPECT_THAT(evaluate({"--dtype", "auto", "--device", "reference"}).out,
+              HasSubstr("\ncomputed in    fp64 on reference\n"));
+  // The reference backend has no bf16, and is not to pass another loss off as that of training.
+  const std::vector<std::string> reference = {"--device", "reference"};
+  const Outcome eval = evaluate(reference);
+  const Outcome generate = run_plumb(folder, 1, {"generate", folder / "run", "--device", "reference"});
+  for (const Outcome& outcome : {eval, generate}) {
+    EXPECT_EQ(outcome.status, 2) << outcome.text();
+    ASSERT_EQ(lines_of(outcome.error).size(), 1u) << outcome.text();
+    EXPECT_THAT(outcome.error, HasSubstr("--dtype"));
+    EXPECT_THAT(outcome.error, HasSubstr("\"bf16\""));
+  }
+}
+
+TEST(Eval, ADtypeLeftToTheDeviceInTrainingStaysWhatItWas) {
+  const Folder folder;
+  write_tiny_run(folder);
+  ASSERT_EQ(train_tiny(folder, 1).status, 0);
+  const Outcome outcome = run_plumb(folder, 1, {"eval", folder / "run", "--device", "reference"});
+  EXPECT_THAT(outcome.out, HasSubstr("\ncomputed in    fp32 on reference\n")) << outcome.text();
+}
+
+TEST(Eval, AMissingSplitIsNamedByItsKey) {
+  const Folder folder;
+  write_tiny_run(folder);
+  const std::string config = folder / "config.toml";
+  const std::string text = read_file(config);
+  const std::string line = folder.fill("validation = \"@/validation.bin\"\n");
+  ASSERT_NE(text.find(line), std::string::npos);
+  write_file(config, std::string(text).replace(text.find(line), line.size(), ""));
+  ASSERT_EQ(train_tiny(folder, 1).status, 0);
+  const Outcome outcome = run_plumb(folder, 1, {"eval", folder / "run"});
+  EXPECT_EQ(outcome.status, 2) << outcome.text();
+  EXPECT_THAT(outcome.error, HasSubstr("data.validation is not set"));
+}
+
+TEST(Generate, LogitsThatAreNotFiniteAreRefused) {
+  const Folder folder;
+  write_tiny_run(folder);
+  // One step of this size leaves finite parameters whose products are not.
+  const Outcome trained =
+      train_tiny(folder, 1,
+                 {"--set", "training.steps=1", "--set", "optimizer.learning_rate=1e30", "--set",
+                  "learning_rate.warmup_steps=0", "--set", "validation.at_end=false"});
+  ASSERT_EQ(trained.status, 0) << trained.text();
+  const Outcome outcome = run_plumb(folder, 1, {"generate", folder / "run"});
+  EXPECT_EQ(outcome.status, 2) << outcome.text();
+  EXPECT_THAT(outcome.error, HasSubstr("the checkpoint's logits are not finite"));
+}
+
+class Generated : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = std::make_unique<Folder>();
@@ -153,25 +303,25 @@ class Generate : public ::testing::Test {
   inline static std::unique_ptr<Folder> folder_;
 };
 
-TEST_F(Generate, GoesOnFromThePromptByAsManyBytes) {
+TEST_F(Generated, GoesOnFromThePromptByAsManyBytes) {
   const std::string text = generate({"--prompt", "abc"});
   EXPECT_THAT(text, StartsWith("abc"));
   EXPECT_EQ(text.size(), 3u + 20u + 1u) << "prompt, tokens, line feed";
 }
 
-TEST_F(Generate, SeedDecidesTheDraws) {
+TEST_F(Generated, SeedDecidesTheDraws) {
   EXPECT_EQ(generate({"--seed", "5"}), generate({"--seed", "5"}));
   EXPECT_NE(generate({"--seed", "5"}), generate({"--seed", "6"}));
 }
 
-TEST_F(Generate, TemperatureZeroAndTopOneTakeTheLikeliest) {
+TEST_F(Generated, TemperatureZeroAndTopOneTakeTheLikeliest) {
   const std::string likeliest = generate({"--temperature", "0", "--seed", "5"});
   EXPECT_EQ(generate({"--temperature", "0", "--seed", "6"}), likeliest);
   EXPECT_EQ(generate({"--top-k", "1", "--seed", "7"}), likeliest);
   EXPECT_NE(generate({"--top-k", "50", "--seed", "7"}), likeliest);
 }
 
-TEST_F(Generate, OnlyTheWindowOfALongPromptCounts) {
+TEST_F(Generated, OnlyTheWindowOfALongPromptCounts) {
   // The window has 16 tokens; what stands before them cannot matter.
   const std::string window = "abcdefghijklmnop";
   const std::string shorter = generate({"--prompt", window, "--temperature", "0"});
@@ -179,7 +329,7 @@ TEST_F(Generate, OnlyTheWindowOfALongPromptCounts) {
   EXPECT_EQ(longer, "zzzzzzzz" + shorter);
 }
 
-TEST_F(Generate, FaultsGiveOneLine) {
+TEST_F(Generated, FaultsGiveOneLine) {
   for (const auto& options : std::vector<std::vector<std::string>>{
            {"--prompt", ""}, {"--temperature", "-1"}, {"--top-k", "-3"}, {"--tokens", "0"}}) {
     std::vector<std::string> arguments = {"generate", *folder_ / "run"};

@@ -49,6 +49,30 @@ TEST(RunDirectory, OverwriteRemovesTheRunAndNothingElse) {
   EXPECT_EQ(read_bytes(folder.path() / "config.toml"), "new");
 }
 
+TEST(RunDirectory, OnlyARunWithoutAStepIsStartedAnew) {
+  const TemporaryFolder folder;
+  const RunDirectoryOptions options = {.restart_empty = true};
+  open_run_directory(folder.path(), options, "old", "old");
+  write_bytes(folder.path() / "metrics.jsonl", "");
+  write_bytes(folder.path() / "stability.jsonl", "{\"kind\":\"header\"}\n");
+  std::filesystem::create_directories(folder.path() / "checkpoints");
+  open_run_directory(folder.path(), options, "new", "new");
+  EXPECT_EQ(read_bytes(folder.path() / "config.toml"), "new");
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "stability.jsonl"));
+
+  const auto refusal = [&] {
+    return input_error_of([&] { open_run_directory(folder.path(), options, "newer", "newer"); });
+  };
+  const auto refused = AllOf(HasSubstr(folder.path().string()), HasSubstr("no checkpoint"),
+                             HasSubstr("run.overwrite"), Not(HasSubstr("\n")));
+  write_bytes(folder.path() / "metrics.jsonl", "{\"step\":1}\n");
+  EXPECT_THAT(refusal(), refused);
+  std::filesystem::remove(folder.path() / "metrics.jsonl");
+  std::filesystem::create_directories(folder.path() / "checkpoints" / "step_00000005");
+  EXPECT_THAT(refusal(), refused);
+  EXPECT_EQ(read_bytes(folder.path() / "config.toml"), "new");
+}
+
 TEST(RunDirectory, ResumeCutsEveryLogAtTheCheckpoint) {
   const TemporaryFolder folder;
   open_run_directory(folder.path(), {}, "old", "old");

@@ -38,6 +38,24 @@ std::vector<json> records_of(const std::filesystem::path& file) {
   return records;
 }
 
+TEST(RunLog, ALogOfOtherTensorsIsNotContinued) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "stability.jsonl";
+  EXPECT_NO_THROW(check_log_header(folder.path(), settings(1)));
+  RunLog(folder.path(), settings(1)).close();
+  EXPECT_NO_THROW(check_log_header(folder.path(), settings(2)));
+  RunLogSettings other = settings(1);
+  other.tensor_names[1] = "another";
+  EXPECT_THAT(input_error_of([&] { check_log_header(folder.path(), other); }),
+              ::testing::AllOf(::testing::HasSubstr(file.string()), ::testing::HasSubstr("run.dir"),
+                               ::testing::Not(::testing::HasSubstr("\n"))));
+  other = settings(1);
+  other.sublayer_names.push_back("third");
+  EXPECT_NE(input_error_of([&] { check_log_header(folder.path(), other); }), "");
+  write_bytes(file, read_bytes(file).substr(0, 20));
+  EXPECT_NO_THROW(check_log_header(folder.path(), other)) << "a torn header";
+}
+
 TEST(RunLog, EveryValueReadsBackToTheSameBits) {
   const TemporaryFolder folder;
   RunLog log(folder.path(), settings(2));
