@@ -30,7 +30,12 @@ struct bfloat16 {
 static_assert(sizeof(bfloat16) == 2);
 
 template <class T>
-inline constexpr DType dtype_of = DType::Float64;
+struct NotAnElementType;
+/// The DType of a C++ type; for other types than these it does not compile.
+template <class T>
+inline constexpr DType dtype_of = NotAnElementType<T>::value;
+template <>
+inline constexpr DType dtype_of<double> = DType::Float64;
 template <>
 inline constexpr DType dtype_of<float> = DType::Float32;
 template <>

@@ -18,9 +18,9 @@ namespace detail {
 void run_on_threads(int threads, void (*body)(void* context, int thread), void* context);
 }
 
-/// Calls body(thread, begin, end) once for each of the thread_count() near-equal, ascending chunks of [0, n),
-/// some of which may be empty when n is small; returns when all are done. The body must not throw. When
-/// n <= grain all work is done on the calling thread, as chunk 0 = [0, n) (one call).
+/// Splits [0, n) into min(thread_count(), ceil(n / grain)) near-equal, ascending, not empty chunks (grain >=
+/// 1) and calls body(chunk, begin, end) once for each, on as many threads; returns when all are done. The
+/// body must not throw. One chunk runs on the calling thread; n = 0 makes no call.
 template <class Body>
 void parallel_chunks(std::int64_t n, std::int64_t grain, Body&& body) {
   const auto threads = static_cast<int>(

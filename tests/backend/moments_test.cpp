@@ -7,7 +7,7 @@ struct MomentsCase {
   std::string name = {};
   std::int64_t rows = 1, cols = 1;
   bool columns = true;
-  double mean = 0;
+  double mean = 0, deviation = 1;
 };
 void PrintTo(const MomentsCase& shape, std::ostream* out) { *out << shape.name; }
 
@@ -17,7 +17,7 @@ TEST_P(MomentsOp, MatchesReference) {
   const auto& [target, one] = GetParam();
   expect_matches_reference(target, [&one = one](Bench& bench) {
     MomentsArguments arguments;
-    arguments.x = bench.input("x", Shape{one.rows, one.cols}, {one.mean, 1});
+    arguments.x = bench.input("x", Shape{one.rows, one.cols}, {one.mean, one.deviation});
     // The op only reads x, so bf16 costs nothing.
     arguments.moments = make_moments(bench, "moments", one.columns ? one.cols : 0, {1e-12, 1e-5, 1e-5});
     arguments.workspace = bench.workspace(bench.backend().moments().moments_workspace(arguments));
@@ -30,8 +30,29 @@ INSTANTIATE_TEST_SUITE_P(Backends, MomentsOp,
                                                           MomentsCase{"7x65", 7, 65, true, 0.5},
                                                           MomentsCase{"33x80", 33, 80, false},
                                                           MomentsCase{"130x257", 130, 257, true, 30},
-                                                          MomentsCase{"1000x16", 1000, 16})),
+                                                          MomentsCase{"1000x16", 1000, 16},
+                                                          // Squares of finite values that fp32 cannot hold.
+                                                          MomentsCase{"33x80_huge", 33, 80, true, 0, 1e20},
+                                                          MomentsCase{"7x65_huge_mean", 7, 65, true, 1e21,
+                                                                      1e19})),
                          case_name<MomentsCase>);
+
+class MomentsShift : public testing::TestWithParam<Target> {};
+
+// The mean of the last sampled step may be far from what is there now.
+TEST_P(MomentsShift, MayBeHuge) {
+  expect_matches_reference(GetParam(), [](Bench& bench) {
+    const std::int64_t rows = 5, cols = 33;
+    MomentsArguments arguments;
+    arguments.x = bench.input("x", Shape{rows, cols});
+    arguments.moments = make_moments(bench, "moments", cols);
+    arguments.moments.shift = bench.float64("huge_shift", Shape{cols}, {0, 1e25});
+    arguments.workspace = bench.workspace(bench.backend().moments().moments_workspace(arguments));
+    bench.backend().moments().moments(bench.stream(), arguments);
+  });
+}
+INSTANTIATE_TEST_SUITE_P(Backends, MomentsShift, testing::ValuesIn(targets()),
+                         testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace plumb::test

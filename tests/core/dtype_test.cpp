@@ -50,6 +50,7 @@ TEST(DType, NamesAndSizes) {
   EXPECT_EQ(size_of(DType::Int64), 8U);
   EXPECT_EQ(size_of(DType::Int32), 4U);
   EXPECT_EQ(name_of(DType::BFloat16), "bf16");
+  EXPECT_EQ(dtype_of<double>, DType::Float64);
   EXPECT_EQ(dtype_of<bfloat16>, DType::BFloat16);
   EXPECT_EQ(dtype_of<std::int32_t>, DType::Int32);
 }

@@ -9,7 +9,8 @@ namespace plumb {
 
 /// Head h of a row is the columns [h*D, (h+1)*D). Logits s_ij = scale * q_i . k_j, with a soft cap > 0:
 /// cap * tanh(s / cap). Causal: j <= i. Probabilities softmax_j(s), dropped out with probability `dropout`:
-/// element (b, h, i, j) by uniform index (((first_sequence + b) * H + h) * T + i) * T + j.
+/// element (b, h, i, j) by uniform index (((first_sequence + b) * H + h) * T + i) * T + j. A pair (i, j) that
+/// is masked contributes nothing in either direction, even where its q, k, v or gradients are not finite.
 struct AttentionShape {
   std::int64_t batch = 1;   ///< B sequences
   std::int64_t tokens = 1;  ///< T
@@ -27,7 +28,8 @@ struct AttentionForward {
   Tensor q, k, v;      ///< (B*T, H*D) compute dtype, row_stride honoured
   Tensor out;          ///< (B*T, H*D)
   Tensor log_sum_exp;  ///< out (B, H, T) master dtype
-  Tensor max_logit;    ///< out (1) float64, maximum over everything, combined with max; empty = not wanted
+  Tensor max_logit;    ///< out (1) float64, maximum over all logits seen, combined with max; NaN, which wins,
+                     ///< for a row whose log-sum-exp is NaN (a logit is NaN or +inf); empty = not wanted
   Workspace workspace;
 };
 

@@ -21,7 +21,8 @@ struct HeadLossForward {
   Workspace workspace;
 };
 
-/// Indices into HeadLossForward::sums. Sums over rows with a target; MaxLogit is a maximum over them.
+/// Indices into HeadLossForward::sums. Sums over rows with a target; MaxLogit is a maximum over them,
+/// NaN, which wins, for a row whose log Z is NaN (a logit is NaN or +inf).
 enum HeadLossSum : int {
   kHeadLossRows = 0,      ///< rows with a target
   kHeadLossCrossEntropy,  ///< sum of log Z - l_t (nats), without the z-loss term

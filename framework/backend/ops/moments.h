@@ -20,8 +20,9 @@ enum MomentScalar : int {
 };
 
 /// Views into the statistics buffer; all float64 on every backend, accumulated: sums with +=, maxima with
-/// max. The owner zeroes them at the start of a step. Column sums are taken about `shift`, which every rank
-/// holds alike (the last sampled step's global column mean), so that data-wise variance does not cancel.
+/// max, where a NaN wins. Finite entries give finite moments, whatever their size. The owner zeroes them at
+/// the start of a step. Column sums are taken about `shift`, which every rank holds alike (the last sampled
+/// step's global column mean), so that data-wise variance does not cancel.
 struct MomentsView {
   Tensor scalars;        ///< (kMomentScalars)
   Tensor column_sum;     ///< (C) sum_r (x_ri - shift_i); empty = column moments not wanted

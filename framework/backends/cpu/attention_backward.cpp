@@ -54,10 +54,11 @@ class Backward {
     unpack_rows(k, arguments_.k.row_stride, geometry_.tokens, geometry_, 1.0F, scratch.k);
     unpack_transposed(k, arguments_.k.row_stride, geometry_, scratch.k_transposed);
     unpack_transposed(v, arguments_.v.row_stride, geometry_, scratch.v_transposed);
+    const std::int64_t key_group = masked_group(shape_, {{scratch.k, geometry_.rows_size()}});
     std::fill(scratch.dk, scratch.dk + geometry_.rows_size(), 0.0F);
     std::fill(scratch.dv, scratch.dv + geometry_.rows_size(), 0.0F);
     for (std::int64_t first = 0; first < geometry_.tokens; first += kQueryTile) {
-      run_query_tile(scratch, sequence, head, first);
+      run_query_tile(scratch, sequence, head, first, key_group);
     }
     pack_rows(scratch.dk, geometry_, geometry_.tokens,
               head_row<Element>(arguments_.dk, shape_, sequence, head, 0), arguments_.dk.row_stride);
@@ -66,7 +67,7 @@ class Backward {
   }
 
   void run_query_tile(const BackwardScratch& scratch, std::int64_t sequence, std::int64_t head,
-                      std::int64_t first) const {
+                      std::int64_t first, std::int64_t key_group) const {
     const std::int64_t queries = std::min(kQueryTile, geometry_.tokens - first);
     const std::int64_t padded = geometry_.padded_width, stride = geometry_.transposed_stride;
     const auto scale = static_cast<float>(shape_.scale);
@@ -75,6 +76,8 @@ class Backward {
                 queries, geometry_, scale, scratch.q);
     unpack_rows(head_row<Element>(arguments_.dout, shape_, sequence, head, first), arguments_.dout.row_stride,
                 queries, geometry_, 1.0F, scratch.dout);
+    const std::int64_t query_group =
+        masked_group(shape_, {{scratch.q, queries * padded}, {scratch.dout, queries * padded}});
     std::array<float, kQueryTile> expected{};
     expected_gradients(scratch, sequence, head, first, queries, expected.data());
     std::fill(scratch.dq, scratch.dq + queries * padded, 0.0F);
@@ -87,12 +90,9 @@ class Backward {
         differentiate_row(scratch, tile, sequence, head, i, expected[static_cast<std::size_t>(i)]);
       }
       const std::int64_t offset = tile.first_key * padded;
-      tile_product<true>({scratch.p, 1, kKeyTile}, scratch.dout, padded, scratch.dv + offset, padded,
-                         tile.keys, padded, queries);
-      tile_product<true>({scratch.dp, 1, kKeyTile}, scratch.q, padded, scratch.dk + offset, padded, tile.keys,
-                         padded, queries);
-      tile_product<true>({scratch.dp, kKeyTile, 1}, scratch.k + offset, padded, scratch.dq, padded, queries,
-                         padded, tile.keys);
+      add_over_queries(tile, query_group, scratch.p, scratch.dout, scratch.dv + offset, padded);
+      add_over_queries(tile, query_group, scratch.dp, scratch.q, scratch.dk + offset, padded);
+      add_over_keys(tile, key_group, scratch.dp, scratch.k + offset, scratch.dq, padded);
     });
     for (std::int64_t i = 0; i < queries * padded; ++i) scratch.dq[i] *= scale;
     pack_rows(scratch.dq, geometry_, queries, head_row<Element>(arguments_.dq, shape_, sequence, head, first),
@@ -142,13 +142,13 @@ class Backward {
         dp[j] = p[j] * (kept * dp[j] - expected);
         p[j] *= kept;
       }
-      std::fill(dp + visible, dp + tile.width, 0.0F);
     } else {
       for (std::int64_t j = 0; j < tile.width; ++j) dp[j] = p[j] * (dp[j] - expected);
     }
     if (shape_.soft_cap > 0) {
       for (std::int64_t j = 0; j < tile.width; ++j) dp[j] *= slope[static_cast<std::size_t>(j)];
     }
+    std::fill(dp + visible, dp + tile.width, 0.0F);  // at the end: what is masked may not be finite
   }
 
   const AttentionBackward& arguments_;

@@ -6,6 +6,7 @@
 #include "backends/cpu/attention_tiles.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/running_softmax.h"
+#include "core/maximum.h"
 #include "core/parallel_for.h"
 
 namespace plumb::cpu {
@@ -42,7 +43,7 @@ class Forward {
     if (!arguments_.max_logit.defined()) return;
     auto* maximum = arguments_.max_logit.as<double>();
     for (int thread = 0; thread < threads; ++thread) {
-      *maximum = std::max(*maximum, static_cast<double>(largest[thread * kLanes]));
+      *maximum = maximum_or_nan(*maximum, static_cast<double>(largest[thread * kLanes]));
     }
   }
 
@@ -50,6 +51,7 @@ class Forward {
   /// Tasks count query tiles fastest, so a thread unpacks a head once. Returns the largest logit.
   float run_tasks(const ForwardScratch& scratch, std::int64_t begin, std::int64_t end) const {
     float largest = kMinusInfinity;
+    std::int64_t group = kTileRows;
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t plane = task / geometry_.query_tiles;
       const std::int64_t sequence = plane / shape_.heads, head = plane % shape_.heads;
@@ -58,15 +60,17 @@ class Forward {
                           geometry_, scratch.k_transposed);
         unpack_rows(head_row<Element>(arguments_.v, shape_, sequence, head, 0), arguments_.v.row_stride,
                     geometry_.tokens, geometry_, 1.0F, scratch.v);
+        group = masked_group(shape_, {{scratch.v, geometry_.rows_size()}});
       }
-      const float tile = run_query_tile(scratch, sequence, head, task % geometry_.query_tiles * kQueryTile);
-      largest = std::max(largest, tile);
+      const float tile =
+          run_query_tile(scratch, sequence, head, task % geometry_.query_tiles * kQueryTile, group);
+      largest = maximum_or_nan(largest, tile);
     }
     return largest;
   }
 
   float run_query_tile(const ForwardScratch& scratch, std::int64_t sequence, std::int64_t head,
-                       std::int64_t first) const {
+                       std::int64_t first, std::int64_t group) const {
     const std::int64_t queries = std::min(kQueryTile, geometry_.tokens - first);
     const std::int64_t padded = geometry_.padded_width;
     std::array<RunningSoftmax, kQueryTile> rows{};
@@ -80,8 +84,7 @@ class Forward {
       for (std::int64_t i = 0; i < queries; ++i) {
         absorb_row(scratch, tile, sequence, head, i, rows[static_cast<std::size_t>(i)]);
       }
-      tile_product<true>({scratch.logits, kKeyTile, 1}, scratch.v + tile.first_key * padded, padded,
-                         scratch.mixed, padded, queries, padded, tile.keys);
+      add_over_keys(tile, group, scratch.logits, scratch.v + tile.first_key * padded, scratch.mixed, padded);
     });
     return finish_rows(scratch, sequence, head, first, queries, rows.data());
   }
@@ -112,7 +115,7 @@ class Forward {
       float* mixed = scratch.mixed + i * geometry_.padded_width;
       for (std::int64_t d = 0; d < geometry_.padded_width; ++d) mixed[d] *= inverse;
       log_sum_exp[i] = rows[i].largest + std::log(rows[i].sum);
-      largest = std::max(largest, rows[i].largest);
+      largest = maximum_or_nan(largest, rows[i].largest_or_nan());
     }
     pack_rows(scratch.mixed, geometry_, queries,
               head_row<Element>(arguments_.out, shape_, sequence, head, first), arguments_.out.row_stride);

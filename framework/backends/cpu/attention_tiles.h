@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
+#include <initializer_list>
 
 #include "backend/ops/attention.h"
 #include "backends/cpu/random_words.h"
@@ -177,7 +179,54 @@ struct Tile {
     if (!causal) return keys;
     return std::clamp<std::int64_t>(first_query + row - first_key + 1, 0, keys);
   }
+  /// The first query row that sees this key of the tile.
+  std::int64_t first_seeing(std::int64_t key) const {
+    if (!causal) return 0;
+    return std::clamp<std::int64_t>(first_key + key - first_query, 0, queries);
+  }
 };
+
+struct FloatArray {
+  const float* data;
+  std::int64_t count;
+};
+
+/// How many rows of a tile that is masked in part may be multiplied together: one product then runs over what
+/// any of them sees, and the zeros in place of what the others do not see make NaN of values that are not
+/// finite. So kTileRows when all of the given arrays are finite, else 1.
+inline std::int64_t masked_group(const AttentionShape& shape, std::initializer_list<FloatArray> values) {
+  if (!shape.causal) return kTileRows;
+  std::uint32_t special = 0;
+  for (const FloatArray& array : values) {
+    for (std::int64_t i = 0; i < array.count; ++i) {
+      special |= (std::bit_cast<std::uint32_t>(array.data[i]) & 0x7fffffffU) >= 0x7f800000U ? 1U : 0U;
+    }
+  }
+  return special == 0 ? kTileRows : 1;
+}
+
+/// out (queries, width) += weights (queries, keys) values (keys, width), over the keys that a query sees. The
+/// rows of weights are kKeyTile apart, those of values and out `width`, which is a whole number of vectors.
+inline void add_over_keys(const Tile& tile, std::int64_t group, const float* weights, const float* values,
+                          float* out, std::int64_t width) {
+  const std::int64_t step = tile.visible(0) < tile.keys ? group : tile.queries;
+  for (std::int64_t i = 0; i < tile.queries; i += step) {
+    const std::int64_t rows = std::min(step, tile.queries - i);
+    tile_product<true>({weights + i * kKeyTile, kKeyTile, 1}, values, width, out + i * width, width, rows,
+                       width, tile.visible(i + rows - 1));
+  }
+}
+
+/// out (keys, width) += weights^T (keys, queries) values (queries, width), over the queries that see a key.
+inline void add_over_queries(const Tile& tile, std::int64_t group, const float* weights, const float* values,
+                             float* out, std::int64_t width) {
+  const std::int64_t step = tile.visible(0) < tile.keys ? group : tile.keys;
+  for (std::int64_t j = 0; j < tile.keys; j += step) {
+    const std::int64_t first = tile.first_seeing(j);
+    tile_product<true>({weights + first * kKeyTile + j, 1, kKeyTile}, values + first * width, width,
+                       out + j * width, width, std::min(step, tile.keys - j), width, tile.queries - first);
+  }
+}
 
 /// Calls body(tile) for every tile of keys that queries [first, first + queries) see, in ascending order.
 template <class Body>

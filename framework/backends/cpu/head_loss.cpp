@@ -9,6 +9,7 @@
 #include "backends/cpu/widen.h"
 #include "backends/cpu/workspace_carver.h"
 #include "core/error.h"
+#include "core/maximum.h"
 #include "core/parallel_for.h"
 
 namespace plumb::cpu {
@@ -140,7 +141,7 @@ void add_row(double log_z, double largest, double target_logit, double* sums) {
   sums[kHeadLossCrossEntropy] += log_z - target_logit;
   sums[kHeadLossLogZ] += log_z;
   sums[kHeadLossLogZSquared] += log_z * log_z;
-  sums[kHeadLossMaxLogit] = std::max(sums[kHeadLossMaxLogit], largest);
+  sums[kHeadLossMaxLogit] = maximum_or_nan(sums[kHeadLossMaxLogit], largest);
 }
 
 void forward_rows(const HeadLossForward& arguments, const Matmul& matmul, const Chunks& chunks,
@@ -163,7 +164,8 @@ void forward_rows(const HeadLossForward& arguments, const Matmul& matmul, const 
         scratch.softmax[r].largest + std::log(static_cast<double>(scratch.softmax[r].sum));
     log_z[r] = static_cast<float>(row_log_z);
     if (targets[r] >= 0) {
-      add_row(row_log_z, scratch.softmax[r].largest, scratch.target_logit[r], arguments.sums.as<double>());
+      add_row(row_log_z, scratch.softmax[r].largest_or_nan(), scratch.target_logit[r],
+              arguments.sums.as<double>());
     }
   }
 }

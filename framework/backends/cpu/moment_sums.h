@@ -7,6 +7,7 @@
 #include "backends/cpu/row_sums.h"
 #include "backends/cpu/thread_columns.h"
 #include "backends/cpu/workspace_carver.h"
+#include "core/maximum.h"
 
 namespace plumb::cpu {
 
@@ -40,18 +41,28 @@ class MomentSums {
 
    private:
     friend class MomentSums;
-    Partial(double* scalars, const float* shift, std::int64_t cols, ThreadColumns::Partial columns)
-        : scalars_(scalars), shift_(shift), cols_(cols), columns_(columns) {}
+    Partial(double* scalars, const float* shift, bool wide_shift, std::int64_t cols,
+            ThreadColumns::Partial columns)
+        : scalars_(scalars), shift_(shift), wide_shift_(wide_shift), cols_(cols), columns_(columns) {}
 
     template <class T, bool kColumns>
     void add(const T* row);
     template <class T, bool kColumns>
     void add_deviations(const T* row, float mean);
+    template <class T>
+    void add_wide(const T* row);
+    template <class T>
+    bool is_zero(const T* row) const {
+      int others = 0;
+      for (std::int64_t i = 0; i < cols_; ++i) others |= static_cast<float>(row[i]) != 0.0F ? 1 : 0;
+      return others == 0;
+    }
     /// Lanes to float64.
     void flush();
 
     double* scalars_;
     const float* shift_;
+    bool wide_shift_;
     std::int64_t cols_;
     ThreadColumns::Partial columns_;
     LanesValue sum_abs_{}, sum_variance_{}, max_abs_{};  // over rows and features
@@ -68,20 +79,21 @@ class MomentSums {
   int threads_ = 0;
   double* scalars_ = nullptr;  // (threads, kMomentScalars)
   float* shift_ = nullptr;     // (cols) the view's shift in fp32; null = no column moments
+  bool wide_shift_ = false;    // a deviation from it may be too large to be squared in fp32
   ThreadColumns columns_;      // sums about shift_, then sums of squares about it
 };
 
 template <class T, bool kColumns>
 void MomentSums::Partial::add(const T* row) {
-  LanesValue sums{}, squares{};
+  LanesValue sums{}, squares{}, sum_abs = sum_abs_, max_abs = max_abs_;
   std::int64_t i = 0;
   for (; i + kLanes <= cols_; i += kLanes) {
     const LanesValue x = LoadLanes{}(row + i);
     const LanesValue magnitude = x < 0 ? -x : x;
     sums += x;
     squares += x * x;
-    sum_abs_ += magnitude;
-    max_abs_ = magnitude > max_abs_ ? magnitude : max_abs_;
+    sum_abs += magnitude;
+    max_abs = magnitude > max_abs ? magnitude : max_abs;
   }
   float sum = sum_of_lanes(sums), row_squares = sum_of_lanes(squares);
   for (; i < cols_; ++i) {
@@ -89,16 +101,53 @@ void MomentSums::Partial::add(const T* row) {
     const float magnitude = x < 0 ? -x : x;
     sum += x;
     row_squares += x * x;
-    sum_abs_[0] += magnitude;
-    max_abs_[0] = magnitude > max_abs_[0] ? magnitude : max_abs_[0];
+    sum_abs[0] += magnitude;
+    max_abs[0] = magnitude > max_abs[0] ? magnitude : max_abs[0];
   }
+  // Squares beyond these would lose more than rounding in fp32; NaN is outside too.
+  const bool in_range = row_squares > 1e-27F && row_squares < 1e30F;
+  if (!(in_range || (row_squares == 0 && is_zero(row))) || (kColumns && wide_shift_)) return add_wide(row);
+  sum_abs_ = sum_abs;
+  max_abs_ = max_abs;
   add_deviations<T, kColumns>(row, sum / static_cast<float>(cols_));
   scalars_[kMomentRows] += 1;
   scalars_[kMomentSumSquares] += static_cast<double>(row_squares);
-  scalars_[kMomentMaxRowSquares] = std::max(scalars_[kMomentMaxRowSquares], static_cast<double>(row_squares));
+  scalars_[kMomentMaxRowSquares] =
+      maximum_or_nan(scalars_[kMomentMaxRowSquares], static_cast<double>(row_squares));
   constexpr std::int64_t kMaximumAdditions = 1024;  // short sums first: their rounding errors stay small
   additions_ += cols_ / kLanes + 1;
   if (additions_ >= kMaximumAdditions) flush();
+}
+
+/// The row again in float64: rows of huge or tiny values, or with values that are not finite.
+template <class T>
+void MomentSums::Partial::add_wide(const T* row) {
+  double sum = 0, sum_abs = 0, squares = 0, largest = 0, variance = 0;
+  for (std::int64_t i = 0; i < cols_; ++i) {
+    const auto x = static_cast<double>(static_cast<float>(row[i])), magnitude = x < 0 ? -x : x;
+    sum += x;
+    sum_abs += magnitude;
+    squares += x * x;
+    largest = maximum_or_nan(largest, magnitude);
+  }
+  const double mean = sum / static_cast<double>(cols_);
+  for (std::int64_t i = 0; i < cols_; ++i) {
+    const double deviation = static_cast<double>(static_cast<float>(row[i])) - mean;
+    variance += deviation * deviation;
+  }
+  scalars_[kMomentRows] += 1;
+  scalars_[kMomentSumAbs] += sum_abs;
+  scalars_[kMomentSumSquares] += squares;
+  scalars_[kMomentSumRowVariance] += variance / static_cast<double>(cols_);
+  scalars_[kMomentMaxAbs] = maximum_or_nan(scalars_[kMomentMaxAbs], largest);
+  scalars_[kMomentMaxRowSquares] = maximum_or_nan(scalars_[kMomentMaxRowSquares], squares);
+  if (shift_ == nullptr) return;
+  double *column_sum = columns_.total(0), *column_square = columns_.total(1);
+  for (std::int64_t i = 0; i < cols_; ++i) {
+    const double deviation = static_cast<double>(static_cast<float>(row[i])) - static_cast<double>(shift_[i]);
+    column_sum[i] += deviation;
+    column_square[i] += deviation * deviation;
+  }
 }
 
 /// A second pass over the row in cache: sum x^2 - n mean^2 would cancel.

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "backends/cpu/arguments.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/moment_sums.h"
@@ -23,7 +25,10 @@ MomentSums::MomentSums(const char* op, const MomentsView& view, std::int64_t col
   vector_of<double>(op, "moments.column_sum", view.column_sum, cols);
   vector_of<double>(op, "moments.column_square", view.column_square, cols);
   const auto* shift = vector_of<double>(op, "moments.shift", view.shift, cols);
-  for (std::int64_t i = 0; i < cols; ++i) shift_[i] = static_cast<float>(shift[i]);
+  for (std::int64_t i = 0; i < cols; ++i) {
+    shift_[i] = static_cast<float>(shift[i]);
+    wide_shift_ = wide_shift_ || !(std::abs(shift_[i]) < 1e15F);
+  }
 }
 
 void MomentSums::Partial::flush() {
@@ -31,7 +36,7 @@ void MomentSums::Partial::flush() {
   scalars_[kMomentSumRowVariance] +=
       static_cast<double>(sum_of_lanes(sum_variance_)) / static_cast<double>(cols_);
   for (std::int64_t lane = 0; lane < kLanes; ++lane)
-    scalars_[kMomentMaxAbs] = std::max(scalars_[kMomentMaxAbs], static_cast<double>(max_abs_[lane]));
+    scalars_[kMomentMaxAbs] = maximum_or_nan(scalars_[kMomentMaxAbs], static_cast<double>(max_abs_[lane]));
   sum_abs_ = LanesValue{};
   sum_variance_ = LanesValue{};
   additions_ = 0;
@@ -39,7 +44,7 @@ void MomentSums::Partial::flush() {
 
 MomentSums::Partial MomentSums::begin(int thread) const {
   double* scalars = wanted() ? scalars_ + thread * kScalarStride : nullptr;
-  return Partial(scalars, shift_, cols_, columns_.begin(thread));
+  return Partial(scalars, shift_, wide_shift_, cols_, columns_.begin(thread));
 }
 
 void MomentSums::store() const {
@@ -52,7 +57,7 @@ void MomentSums::store() const {
     for (const int sum : {kMomentRows, kMomentSumAbs, kMomentSumSquares, kMomentSumRowVariance})
       out[sum] += partial[sum];
     for (const int maximum : {kMomentMaxAbs, kMomentMaxRowSquares})
-      out[maximum] = std::max(out[maximum], partial[maximum]);
+      out[maximum] = maximum_or_nan(out[maximum], partial[maximum]);
   }
   if (shift_ == nullptr) return;
   columns_.combine();

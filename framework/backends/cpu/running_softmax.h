@@ -52,6 +52,9 @@ struct RunningSoftmax {
   float largest = kMinusInfinity;
   float sum = 0;
 
+  /// For maxima over rows: `largest` passes over NaN, the sum does not.
+  float largest_or_nan() const { return sum != sum ? sum : largest; }
+
   /// Turns a piece of `width` logits, of which the first `visible` count, into exp(logit - largest), with 0
   /// for the others; returns the factor by which everything summed before has to be multiplied.
   float absorb(float* logits, std::int64_t visible, std::int64_t width) {

@@ -36,8 +36,8 @@ class ThreadColumns {
     }
     /// Where a row adds to array `index`; null when there are no arrays.
     float* array(int index) const { return block_ + index * stride_; }
-    /// What has gone into float64 so far.
-    const double* total(int index) const { return total_ + index * stride_; }
+    /// What has gone into float64 so far; a row that fp32 cannot hold adds here instead of to array().
+    double* total(int index) const { return total_ + index * stride_; }
     /// After each row.
     void end_row() {
       if (++rows_ == kBlockRows) flush();

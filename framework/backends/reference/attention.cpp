@@ -4,6 +4,7 @@
 
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
+#include "core/maximum.h"
 
 namespace plumb::reference {
 namespace {
@@ -81,10 +82,12 @@ void forward(const AttentionForward& arguments, std::size_t workspace_bytes) {
           logits[j] = logit(shape, q[row] + column, k[b * tokens + j] + column);
           largest = std::max(largest, logits[j]);
         }
-        if (max_logit) max_logit[0] = std::max(max_logit[0], largest);
         double sum = 0;
         for (std::int64_t j = 0; j < keys; ++j) sum += std::exp(logits[j] - largest);
         const double row_log_sum_exp = largest + std::log(sum);
+        if (max_logit)
+          max_logit[0] =
+              maximum_or_nan(max_logit[0], std::isnan(row_log_sum_exp) ? row_log_sum_exp : largest);
         log_sum_exp[(b * shape.heads + h) * tokens + i] = static_cast<T>(row_log_sum_exp);
         for (std::int64_t d = 0; d < width; ++d) {
           double mixed = 0;

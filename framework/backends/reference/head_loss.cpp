@@ -4,6 +4,7 @@
 
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
+#include "core/maximum.h"
 
 namespace plumb::reference {
 namespace {
@@ -61,7 +62,8 @@ void forward(const HeadLossForward& arguments, std::size_t workspace_bytes) {
     sums[kHeadLossCrossEntropy] += row_log_z - logits[head.targets[r]];
     sums[kHeadLossLogZ] += row_log_z;
     sums[kHeadLossLogZSquared] += row_log_z * row_log_z;
-    sums[kHeadLossMaxLogit] = std::max(sums[kHeadLossMaxLogit], largest);
+    sums[kHeadLossMaxLogit] =
+        maximum_or_nan(sums[kHeadLossMaxLogit], std::isnan(row_log_z) ? row_log_z : largest);
   }
 }
 

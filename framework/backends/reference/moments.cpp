@@ -3,6 +3,7 @@
 
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
+#include "core/maximum.h"
 
 namespace plumb::reference {
 namespace {
@@ -39,7 +40,7 @@ void add_scalar_moments(const char* op, const Tensor& x, const MomentsView& view
       sum += value;
       sum_abs += std::abs(value);
       squares += value * value;
-      scalars[kMomentMaxAbs] = std::max(scalars[kMomentMaxAbs], std::abs(value));
+      scalars[kMomentMaxAbs] = maximum_or_nan(scalars[kMomentMaxAbs], std::abs(value));
     }
     const double mean = sum / static_cast<double>(cols);
     double variance = 0;
@@ -47,7 +48,7 @@ void add_scalar_moments(const char* op, const Tensor& x, const MomentsView& view
     all_abs += sum_abs;
     all_squares += squares;
     all_variances += variance / static_cast<double>(cols);
-    scalars[kMomentMaxRowSquares] = std::max(scalars[kMomentMaxRowSquares], squares);
+    scalars[kMomentMaxRowSquares] = maximum_or_nan(scalars[kMomentMaxRowSquares], squares);
   }
   scalars[kMomentRows] += static_cast<double>(rows);
   scalars[kMomentSumAbs] += all_abs;

@@ -1,0 +1,187 @@
+// What is not finite: a maximum is NaN when one of its values is, and a masked pair contributes nothing.
+#include <limits>
+
+#include "backend/op_test.h"
+
+namespace plumb::test {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+std::vector<Target> all_targets() {
+  std::vector<Target> list = targets();
+  list.push_back({"reference", DType::Float64});
+  return list;
+}
+
+/// 0.01, 0.02, ... with `value` at entry `place`; no one there when it is negative.
+std::vector<double> ramp(std::int64_t elements, std::int64_t place, double value) {
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < elements; ++i)
+    values.push_back(i == place ? value : 0.01 * static_cast<double>(1 + i % 100));
+  return values;
+}
+
+class NotFinite : public testing::TestWithParam<Target> {
+ protected:
+  Bench bench_{shared_backend(GetParam().backend), GetParam().dtype, GetParam().dtype};
+
+  Tensor tensor(const std::string& name, Shape shape, std::int64_t place = -1, double value = 0) {
+    return bench_.constants(name, GetParam().dtype, shape, ramp(shape.elements(), place, value));
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Backends, NotFinite, testing::ValuesIn(all_targets()),
+                         testing::PrintToStringParamName());
+
+TEST_P(NotFinite, MomentsKeepNaN) {
+  const std::int64_t rows = 5, cols = 37;
+  for (const std::int64_t place : {0L, 20L, 36L, 3 * cols + 5, rows * cols - 1}) {
+    MomentsArguments arguments;
+    arguments.x = tensor("x", Shape{rows, cols}, place, kNaN);
+    arguments.moments = make_moments(bench_, "moments", cols);
+    arguments.workspace = bench_.workspace(bench_.backend().moments().moments_workspace(arguments));
+    bench_.backend().moments().moments(bench_.stream(), arguments);
+    arguments.x = tensor("finite", Shape{rows, cols});  // what follows does not take it back
+    bench_.backend().moments().moments(bench_.stream(), arguments);
+    const std::vector<double> scalars = bench_.read(arguments.moments.scalars);
+    EXPECT_EQ(scalars[kMomentRows], 2 * static_cast<double>(rows) + 0.25);
+    for (int i = kMomentRows + 1; i < kMomentScalars; ++i) EXPECT_TRUE(std::isnan(scalars[i])) << i;
+    const std::vector<double> column_sum = bench_.read(arguments.moments.column_sum);
+    for (std::int64_t i = 0; i < cols; ++i)
+      EXPECT_EQ(std::isnan(column_sum[static_cast<std::size_t>(i)]), i == place % cols) << i;
+  }
+}
+
+TEST_P(NotFinite, MomentsOfInfinity) {
+  MomentsArguments arguments;
+  arguments.x = tensor("x", Shape{3, 20}, 25, -kInfinity);
+  arguments.moments = make_moments(bench_, "moments", 0);
+  arguments.workspace = bench_.workspace(bench_.backend().moments().moments_workspace(arguments));
+  bench_.backend().moments().moments(bench_.stream(), arguments);
+  const std::vector<double> scalars = bench_.read(arguments.moments.scalars);
+  for (const int i : {kMomentSumAbs, kMomentSumSquares, kMomentMaxAbs, kMomentMaxRowSquares})
+    EXPECT_EQ(scalars[static_cast<std::size_t>(i)], kInfinity) << i;
+}
+
+TEST_P(NotFinite, TinyEntriesHaveMoments) {
+  const std::int64_t rows = 4, cols = 50;
+  const double size = 0x1p-80, count = static_cast<double>(rows * cols);  // 8e-25; its square is not in fp32
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < rows * cols; ++i) values.push_back(i % 2 == 0 ? size : -size);
+  MomentsArguments arguments;
+  arguments.x = bench_.constants("x", GetParam().dtype, Shape{rows, cols}, values);
+  arguments.moments.scalars = bench_.sums("scalars", kMomentScalars);
+  arguments.workspace = bench_.workspace(bench_.backend().moments().moments_workspace(arguments));
+  bench_.backend().moments().moments(bench_.stream(), arguments);
+  const std::vector<double> scalars = bench_.read(arguments.moments.scalars);
+  EXPECT_DOUBLE_EQ(scalars[kMomentSumAbs], count * size);
+  EXPECT_DOUBLE_EQ(scalars[kMomentSumSquares], count * size * size);
+  EXPECT_DOUBLE_EQ(scalars[kMomentSumRowVariance], static_cast<double>(rows) * size * size);
+  EXPECT_DOUBLE_EQ(scalars[kMomentMaxAbs], size);
+  EXPECT_DOUBLE_EQ(scalars[kMomentMaxRowSquares], static_cast<double>(cols) * size * size);
+}
+
+TEST_P(NotFinite, LargestLogitOfTheHeadKeepsNaN) {
+  const std::int64_t rows = 3, width = 4, vocabulary = 70;
+  for (const std::int64_t token : {0L, 33L, 69L}) {
+    HeadLossForward forward;
+    forward.h = tensor("h", Shape{rows, width});
+    forward.weight = tensor("weight", Shape{vocabulary, width}, token * width, kNaN);
+    forward.targets = bench_.constants("targets", DType::Int32, Shape{rows}, {5, 6, 7});
+    forward.log_z = bench_.master_output("log_z", Shape{rows});
+    forward.sums = bench_.sums("sums", kHeadLossSums);
+    forward.workspace = bench_.workspace(bench_.backend().head_loss().head_loss_forward_workspace(forward));
+    bench_.backend().head_loss().head_loss_forward(bench_.stream(), forward);
+    EXPECT_TRUE(std::isnan(bench_.read(forward.sums)[kHeadLossMaxLogit])) << token;
+  }
+}
+
+/// One run of attention, both ways, with one special value.
+class NotFiniteAttention : public NotFinite {
+ protected:
+  static constexpr std::int64_t kTokens = 150, kHeads = 2, kWidth = 20;
+
+  struct Results {
+    std::vector<double> out, log_sum_exp, max_logit, dq, dk, dv;
+  };
+  /// `special` is "q", "k", "v", "dout" or "", and entry `place` of it is `value`.
+  Results run(const std::string& special, std::int64_t place, double value, double soft_cap) {
+    const Shape shape{kTokens, kHeads * kWidth};
+    const auto input = [&](const std::string& name) {
+      return tensor(name, shape, name == special ? place : -1, value);
+    };
+    AttentionForward forward;
+    forward.shape.tokens = kTokens, forward.shape.heads = kHeads, forward.shape.width = kWidth;
+    forward.shape.scale = 0.25, forward.shape.soft_cap = soft_cap;
+    forward.q = input("q"), forward.k = input("k"), forward.v = input("v");
+    forward.out = bench_.output("out", shape);
+    forward.log_sum_exp = bench_.master_output("log_sum_exp", Shape{1, kHeads, kTokens});
+    forward.max_logit = bench_.sums("max_logit", 1, -3);
+    const AttentionOps& ops = bench_.backend().attention();
+    forward.workspace = bench_.workspace(ops.attention_forward_workspace(forward));
+    ops.attention_forward(bench_.stream(), forward);
+    AttentionBackward backward;
+    backward.shape = forward.shape;
+    backward.q = forward.q, backward.k = forward.k, backward.v = forward.v;
+    backward.out = forward.out, backward.log_sum_exp = forward.log_sum_exp;
+    backward.dout = input("dout");
+    backward.dq = bench_.output("dq", shape), backward.dk = bench_.output("dk", shape);
+    backward.dv = bench_.output("dv", shape);
+    backward.workspace = bench_.workspace(ops.attention_backward_workspace(backward));
+    ops.attention_backward(bench_.stream(), backward);
+    return {bench_.read(forward.out), bench_.read(forward.log_sum_exp), bench_.read(forward.max_logit),
+            bench_.read(backward.dq), bench_.read(backward.dk),         bench_.read(backward.dv)};
+  }
+
+  /// Rows [begin, end) are finite and what they are without the special value.
+  static void expect_untouched(const char* name, const std::vector<double>& values,
+                               const std::vector<double>& plain, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin * kHeads * kWidth; i < end * kHeads * kWidth; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      ASSERT_TRUE(std::isfinite(plain[at]));
+      ASSERT_EQ(values[at], plain[at]) << name << " row " << i / (kHeads * kWidth);
+    }
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Backends, NotFiniteAttention, testing::ValuesIn(all_targets()),
+                         testing::PrintToStringParamName());
+
+TEST_P(NotFiniteAttention, FutureTokensDoNotReachEarlierRows) {
+  const Results plain = run("", -1, 0, 0), plain_capped = run("", -1, 0, 2);
+  for (const std::int64_t token : {6L, 40L, 131L, 149L}) {
+    const std::int64_t place = token * kHeads * kWidth + 3;
+    for (const double value : {kInfinity, kNaN}) {
+      for (const std::string special : {"k", "v"}) {
+        for (const double soft_cap : {0.0, 2.0}) {
+          const Results with = run(special, place, value, soft_cap);
+          const Results& without = soft_cap > 0 ? plain_capped : plain;
+          expect_untouched("out", with.out, without.out, 0, token);
+          expect_untouched("dq", with.dq, without.dq, 0, token);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(NotFiniteAttention, EarlierRowsDoNotReachLaterKeys) {
+  const Results plain = run("", -1, 0, 0);
+  for (const std::int64_t token : {0L, 2L, 37L, 130L}) {
+    for (const std::string special : {"q", "dout"}) {
+      const Results with = run(special, token * kHeads * kWidth + 3, kInfinity, 0);
+      expect_untouched("dk", with.dk, plain.dk, token + 1, kTokens);
+      expect_untouched("dv", with.dv, plain.dv, token + 1, kTokens);
+    }
+  }
+}
+
+TEST_P(NotFiniteAttention, LargestLogitKeepsNaN) {
+  EXPECT_TRUE(std::isfinite(run("", -1, 0, 0).max_logit[0]));
+  for (const std::int64_t token : {0L, 77L, 149L}) {
+    for (const std::string special : {"q", "k"})
+      EXPECT_TRUE(std::isnan(run(special, token * kHeads * kWidth + 3, kNaN, 0).max_logit[0])) << token;
+  }
+}
+
+}  // namespace
+}  // namespace plumb::test
