@@ -100,6 +100,10 @@ void Attention::plan(Backend& backend, ArenaPlan& plan) {
   backward.out = backward.dout = contiguous;
   backward.log_sum_exp = log_sum_exp;
   plan.require_workspace(ops.attention_backward_workspace(backward));
+  if (rotary_) {
+    ops.prepare_rotary(
+        {.tokens = shape_.tokens, .heads = heads_, .width = head_width_, .base = rotary_base_, .x = {}});
+  }
   if (head_gain_ != nullptr) {
     GroupGainBackward gain;
     gain.groups = heads_;

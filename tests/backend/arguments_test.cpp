@@ -1,45 +1,153 @@
-// Wrong arguments to the reference backend: the message names the op, the tensor and what would be right.
+// Wrong arguments, on every backend: the message names the op, the tensor and what would be right.
 #include <gmock/gmock.h>
 
-#include "backend/host_tensors.h"
+#include <deque>
+
+#include "backend/loader.h"
+#include "backend/op_test.h"
 
 namespace plumb::test {
 namespace {
+using testing::AllOf;
+using testing::HasSubstr;
 
-TEST(ReferenceArguments, WrongOnesAreNamed) {
-  Backend& backend = shared_backend("reference");
-  const auto stream = backend.create_stream();
-  HostTensors tensors;
-  const auto message = [&](const std::function<void()>& action) -> std::string {
+class Arguments : public testing::TestWithParam<std::string> {
+ protected:
+  Backend& backend_ = shared_backend(GetParam());
+  std::unique_ptr<Stream> stream_ = backend_.create_stream();
+  std::deque<Buffer> buffers_;
+
+  /// fp32, which every backend computes in.
+  Tensor zeros(Shape shape, DType dtype = DType::Float32) {
+    buffers_.push_back(backend_.allocate(static_cast<std::size_t>(shape.elements()) * size_of(dtype)));
+    return Tensor(buffers_.back().data(), dtype, shape);
+  }
+  Tensor integers(const std::vector<std::int32_t>& values) {
+    const Tensor tensor = zeros(Shape{static_cast<std::int64_t>(values.size())}, DType::Int32);
+    backend_.upload(*stream_, values.data(), tensor.data, values.size() * sizeof(std::int32_t));
+    stream_->synchronize();
+    return tensor;
+  }
+  Workspace workspace(std::size_t bytes) {
+    return {zeros(Shape{static_cast<std::int64_t>(bytes / sizeof(float)) + 1}).data, bytes};
+  }
+  static std::string message(const std::function<void()>& action) {
     try {
       action();
     } catch (const Error& error) {
       return error.what();
     }
     return "nothing was thrown";
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Backends, Arguments, testing::ValuesIn(backend_names()),
+                         [](const auto& one) { return one.param; });
+
+TEST_P(Arguments, LinearForward) {
+  const Tensor x = zeros(Shape{2, 3}), weight = zeros(Shape{4, 3}), y = zeros(Shape{2, 4});
+  const auto linear = [&](const Tensor& in, const Tensor& by, const Tensor& bias, const Tensor& out) {
+    return message([&] { backend_.linear().linear_forward(*stream_, {in, by, bias, out, {}}); });
   };
-  const Tensor x = tensors.zeros(Shape{2, 3}), y = tensors.zeros(Shape{2, 4});
-  const auto linear = [&](const Tensor& in, const Tensor& weight, const Tensor& out) {
-    return message([&] { backend.linear().linear_forward(*stream, {in, weight, Tensor(), out, {}}); });
-  };
-  using testing::HasSubstr;
-  EXPECT_THAT(linear(x, tensors.zeros(Shape{4, 2}), y),
-              HasSubstr("linear_forward: weight is fp64 (4,2), expected fp64 with 4 rows of 3"));
-  EXPECT_THAT(linear(Tensor(), x, y), HasSubstr("linear_forward: x is empty"));
-  Tensor narrow = x;
-  narrow.dtype = DType::BFloat16;
-  EXPECT_THAT(linear(narrow, x, y), HasSubstr("computes in fp64 and fp32, not in bf16"));
+  EXPECT_EQ(linear(x, weight, Tensor(), y), "nothing was thrown");
+  EXPECT_THAT(linear(x, zeros(Shape{4, 2}), Tensor(), y),
+              HasSubstr("linear_forward: weight is fp32 (4,2), expected fp32 with 4 rows of 3"));
+  EXPECT_THAT(linear(Tensor(), weight, Tensor(), y), HasSubstr("linear_forward: x is empty"));
+  EXPECT_THAT(linear(x, weight, zeros(Shape{3}), y),
+              HasSubstr("linear_forward: bias is fp32 (3), expected fp32 with 4 elements"));
+  EXPECT_THAT(linear(x, weight, Tensor(), zeros(Shape{3, 4})), HasSubstr("linear_forward: y is fp32 (3,4)"));
+  Tensor nowhere = x, overlapping = x;
+  nowhere.data = nullptr;
+  overlapping.row_stride = 2;
+  EXPECT_THAT(linear(nowhere, weight, Tensor(), y),
+              HasSubstr("linear_forward: x is fp32 (2,3) without data"));
+  EXPECT_THAT(linear(overlapping, weight, Tensor(), y),
+              HasSubstr("linear_forward: x has a row stride of 2, less than its 3 columns"));
+  EXPECT_THAT(linear(zeros(Shape{2, 3}, DType::Int32), weight, Tensor(), y),
+              AllOf(HasSubstr("linear_forward"), HasSubstr("not in int32")));
+}
+
+TEST_P(Arguments, LinearBackward) {
+  const Tensor x = zeros(Shape{2, 3}), weight = zeros(Shape{4, 3}), dy = zeros(Shape{2, 4});
+  EXPECT_THAT(
+      message([&] {
+        backend_.linear().linear_backward_input(*stream_, {dy, weight, zeros(Shape{3, 3}), false, {}});
+      }),
+      AllOf(HasSubstr("linear_backward_input: d"), HasSubstr("expected fp32 with")));
+  EXPECT_THAT(
+      message([&] {
+        backend_.linear().linear_backward_weight(*stream_, {dy, x, zeros(Shape{4, 3}), zeros(Shape{5}), {}});
+      }),
+      HasSubstr("linear_backward_weight: dbias is fp32 (5), expected fp32 with 4 elements"));
+}
+
+TEST_P(Arguments, Attention) {
   AttentionForward attention;
   attention.shape.tokens = 2, attention.shape.width = 3;
-  attention.q = attention.k = attention.v = attention.out = x;
-  attention.log_sum_exp = tensors.zeros(Shape{1, 1, 2});
-  EXPECT_THAT(message([&] { backend.attention().attention_forward(*stream, attention); }),
-              HasSubstr("attention_forward: the workspace has 0 bytes, needs 16"));
+  attention.q = attention.k = attention.v = attention.out = zeros(Shape{2, 3});
+  attention.log_sum_exp = zeros(Shape{1, 1, 2});
+  const auto forward = [&](const AttentionForward& arguments) {
+    return message([&] { backend_.attention().attention_forward(*stream_, arguments); });
+  };
+  EXPECT_THAT(forward(attention), AllOf(HasSubstr("workspace"), HasSubstr("0 bytes")));
+  attention.workspace = workspace(backend_.attention().attention_forward_workspace(attention));
+  EXPECT_EQ(forward(attention), "nothing was thrown");
+  AttentionForward wrong = attention;
+  wrong.k = zeros(Shape{2, 4});
+  EXPECT_THAT(forward(wrong),
+              HasSubstr("attention_forward: k is fp32 (2,4), expected fp32 with 2 rows of 3"));
+  wrong = attention;
+  wrong.v.data = nullptr;
+  EXPECT_THAT(forward(wrong), HasSubstr("attention_forward: v is fp32 (2,3) without data"));
+  wrong = attention;
+  wrong.shape.dropout = 1;
+  EXPECT_THAT(forward(wrong), HasSubstr("attention_forward: dropout is 1, not in [0, 1)"));
+  wrong = attention;
+  wrong.max_logit = zeros(Shape{1});
+  EXPECT_THAT(forward(wrong), HasSubstr("attention_forward: max_logit is fp32 (1), expected fp64"));
+}
+
+TEST_P(Arguments, Rotary) {
+  Rotary rotary{2, 1, 4, 10000, false, zeros(Shape{2, 4})};
+  const auto run = [&] { return message([&] { backend_.attention().rotary(*stream_, rotary); }); };
+  EXPECT_EQ(run(), "nothing was thrown");
+  rotary.x.data = nullptr;
+  EXPECT_THAT(run(), HasSubstr("rotary: x is fp32 (2,4) without data"));
+  rotary.width = 3;
+  EXPECT_THAT(run(), HasSubstr("rotary: the head width 3 must be even"));
+}
+
+TEST_P(Arguments, Embedding) {
   EXPECT_THAT(message([&] {
-                backend.embedding().embedding_forward(
-                    *stream, {1, 1, tensors.integers({0, 2}), x, Tensor(), tensors.zeros(Shape{2, 3})});
+                backend_.embedding().embedding_forward(
+                    *stream_, {1, 1, integers({0, 2}), zeros(Shape{2, 3}), Tensor(), zeros(Shape{2, 3})});
               }),
-              HasSubstr("id 2 at row 1 is not in [0, 2)"));
+              AllOf(HasSubstr("embedding_forward: id"), HasSubstr("2"), HasSubstr("in [0, 2)")));
+}
+
+TEST_P(Arguments, HeadLoss) {
+  HeadLossForward head;
+  head.h = zeros(Shape{2, 3}), head.weight = zeros(Shape{4, 3});
+  head.targets = integers({0, 3});
+  head.log_z = zeros(Shape{2}), head.sums = zeros(Shape{kHeadLossSums}, DType::Float64);
+  head.workspace = workspace(backend_.head_loss().head_loss_forward_workspace(head));
+  const auto forward = [&](const HeadLossForward& arguments) {
+    return message([&] { backend_.head_loss().head_loss_forward(*stream_, arguments); });
+  };
+  EXPECT_EQ(forward(head), "nothing was thrown");
+  HeadLossForward wrong = head;
+  wrong.targets = integers({0, 4});
+  EXPECT_THAT(forward(wrong), HasSubstr("head_loss_forward: target 4 at row 1 is neither -1 nor in [0, 4)"));
+  wrong = head;
+  wrong.weight = zeros(Shape{4, 2});
+  EXPECT_THAT(forward(wrong),
+              HasSubstr("head_loss_forward: weight is fp32 (4,2), expected fp32 with 4 rows of 3"));
+  wrong = head;
+  wrong.log_z.data = nullptr;
+  EXPECT_THAT(forward(wrong), HasSubstr("head_loss_forward: log_z is fp32 (2) without data"));
+  wrong = head;
+  wrong.sums = zeros(Shape{kHeadLossSums});
+  EXPECT_THAT(forward(wrong),
+              HasSubstr("head_loss_forward: sums is fp32 (5), expected fp64 with 5 elements"));
 }
 
 }  // namespace

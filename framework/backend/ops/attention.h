@@ -29,7 +29,7 @@ struct AttentionForward {
   Tensor out;          ///< (B*T, H*D)
   Tensor log_sum_exp;  ///< out (B, H, T) master dtype
   Tensor max_logit;    ///< out (1) float64, maximum over all logits seen, combined with max; NaN, which wins,
-                     ///< for a row whose log-sum-exp is NaN (a logit is NaN or +inf); empty = not wanted
+                       ///< for a row whose log-sum-exp is NaN (a logit is NaN or +inf); empty = not wanted
   Workspace workspace;
 };
 
@@ -58,6 +58,9 @@ class AttentionOps {
   virtual std::size_t attention_forward_workspace(const AttentionForward& arguments) const = 0;
   virtual std::size_t attention_backward_workspace(const AttentionBackward& arguments) const = 0;
   virtual void rotary(Stream& stream, const Rotary& arguments) const = 0;
+  /// While memory is planned: makes tables that rotary keeps for these tokens, width and base (x is not
+  /// looked at), so that it does not allocate in a step.
+  virtual void prepare_rotary(const Rotary& arguments) const { static_cast<void>(arguments); }
 };
 
 }  // namespace plumb

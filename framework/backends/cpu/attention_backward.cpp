@@ -161,8 +161,14 @@ class Backward {
 
 void CpuAttention::attention_backward(Stream& /*stream*/, const AttentionBackward& arguments) const {
   check_attention("attention_backward", arguments.shape,
-                  {arguments.q, arguments.k, arguments.v, arguments.out, arguments.dout, arguments.dq,
-                   arguments.dk, arguments.dv},
+                  {{"q", arguments.q},
+                   {"k", arguments.k},
+                   {"v", arguments.v},
+                   {"out", arguments.out},
+                   {"dout", arguments.dout},
+                   {"dq", arguments.dq},
+                   {"dk", arguments.dk},
+                   {"dv", arguments.dv}},
                   arguments.log_sum_exp);
   if (arguments.q.dtype == DType::BFloat16) {
     Backward<bfloat16>(arguments).run();

@@ -132,7 +132,9 @@ class Forward {
 
 void CpuAttention::attention_forward(Stream& /*stream*/, const AttentionForward& arguments) const {
   check_attention("attention_forward", arguments.shape,
-                  {arguments.q, arguments.k, arguments.v, arguments.out}, arguments.log_sum_exp);
+                  {{"q", arguments.q}, {"k", arguments.k}, {"v", arguments.v}, {"out", arguments.out}},
+                  arguments.log_sum_exp);
+  optional_vector<double>("attention_forward", "max_logit", arguments.max_logit, 1);
   if (arguments.q.dtype == DType::BFloat16) {
     Forward<bfloat16>(arguments).run();
   } else {

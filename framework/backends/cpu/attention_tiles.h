@@ -9,6 +9,7 @@
 #include <initializer_list>
 
 #include "backend/ops/attention.h"
+#include "backends/cpu/arguments.h"
 #include "backends/cpu/random_words.h"
 #include "backends/cpu/tile_product.h"
 #include "backends/cpu/widen.h"
@@ -38,21 +39,24 @@ struct HeadGeometry {
   std::int64_t tile_size() const { return kQueryTile * padded_width; }
 };
 
-inline void check_attention(const char* op, const AttentionShape& shape, std::initializer_list<Tensor> rows,
-                            const Tensor& log_sum_exp) {
+struct NamedTensor {
+  const char* name;
+  const Tensor& tensor;
+};
+
+/// Throws Error unless all are (B*T, H*D) rows of one compute dtype.
+inline void check_attention(const char* op, const AttentionShape& shape,
+                            std::initializer_list<NamedTensor> rows, const Tensor& log_sum_exp) {
+  PLUMB_CHECK(shape.batch >= 1 && shape.tokens >= 1 && shape.heads >= 1 && shape.width >= 1,
+              "{}: batch {}, tokens {}, heads {}, width {} must be positive", op, shape.batch, shape.tokens,
+              shape.heads, shape.width);
   PLUMB_CHECK(shape.dropout >= 0 && shape.dropout < 1, "{}: dropout is {}, not in [0, 1)", op, shape.dropout);
-  const DType dtype = rows.begin()->dtype;
-  for (const Tensor& tensor : rows) {
-    PLUMB_CHECK(tensor.rows() == shape.batch * shape.tokens && tensor.cols() == shape.heads * shape.width &&
-                    tensor.dtype == dtype,
-                "{}: a tensor is {} ({},{}), expected {} ({},{})", op, name_of(tensor.dtype), tensor.rows(),
-                tensor.cols(), name_of(dtype), shape.batch * shape.tokens, shape.heads * shape.width);
+  const DType dtype = rows.begin()->tensor.dtype;
+  if (dtype != DType::Float32 && dtype != DType::BFloat16) fail_dtype(op, dtype);
+  for (const auto& [name, tensor] : rows) {
+    require_rows(op, name, tensor, dtype, shape.batch * shape.tokens, shape.heads * shape.width);
   }
-  PLUMB_CHECK(dtype == DType::Float32 || dtype == DType::BFloat16,
-              "{}: the cpu backend computes in fp32 or bf16, not {}", op, name_of(dtype));
-  PLUMB_CHECK(log_sum_exp.dtype == DType::Float32 &&
-                  log_sum_exp.elements() == shape.batch * shape.heads * shape.tokens,
-              "{}: log_sum_exp is {} of {} elements", op, name_of(log_sum_exp.dtype), log_sum_exp.elements());
+  require_vector(op, "log_sum_exp", log_sum_exp, DType::Float32, shape.batch * shape.heads * shape.tokens);
 }
 
 /// First element of row `token` of head `head` in sequence `sequence`.
@@ -128,9 +132,7 @@ class AttentionDropout {
         probability_(static_cast<float>(shape.dropout)),
         kept_(static_cast<float>(1 / (1 - shape.dropout))) {
     if (shape.dropout <= 0) return;
-    const auto* counters = shape.site.counters.as<std::int64_t>();
-    stream_ = {shape.site.seed, static_cast<std::uint32_t>(counters[0]), shape.site.site};
-    first_sequence_ = static_cast<std::uint64_t>(counters[1]);
+    draw_ = Draw("attention", shape.site);
   }
   bool active() const { return probability_ > 0; }
 
@@ -144,15 +146,15 @@ class AttentionDropout {
 
   void factors(std::int64_t sequence, std::int64_t head, std::int64_t row, std::int64_t key,
                std::int64_t count, float* out) const {
-    const std::uint64_t plane =
-        (first_sequence_ + static_cast<std::uint64_t>(sequence)) * heads_ + static_cast<std::uint64_t>(head);
+    const std::uint64_t plane = (draw_.first_sequence + static_cast<std::uint64_t>(sequence)) * heads_ +
+                                static_cast<std::uint64_t>(head);
     const std::uint64_t first =
         (plane * tokens_ + static_cast<std::uint64_t>(row)) * tokens_ + static_cast<std::uint64_t>(key);
     std::array<std::uint32_t, kRandomWords> words;
     std::uint64_t block = first / 4;
     auto skip = static_cast<std::int64_t>(first % 4);  // words of the first block that belong to other keys
     for (std::int64_t done = 0; done < count; block += kRandomBlocks, skip = 0) {
-      random_words(stream_, block, words);
+      random_words(draw_.stream, block, words);
       const std::int64_t taken = std::min(kRandomWords - skip, count - done);
       for (std::int64_t j = 0; j < taken; ++j) {
         const float uniform = static_cast<float>(words[static_cast<std::size_t>(skip + j)] >> 8) * 0x1p-24F;
@@ -163,8 +165,7 @@ class AttentionDropout {
   }
 
  private:
-  RandomStream stream_;
-  std::uint64_t first_sequence_ = 0;
+  Draw draw_;
   std::uint64_t heads_, tokens_;
   float probability_, kept_;
 };

@@ -10,7 +10,8 @@
 namespace plumb::cpu {
 
 /// sums[i] += sum_r x[r * stride + i] for i < cols. Element is float or bfloat16. A thread owns columns and
-/// adds up blocks of rows one after the other, so the result does not depend on the number of threads.
+/// adds up blocks of rows one after the other, the blocks in float64, so the result does not depend on the
+/// number of threads.
 template <class Element>
 void add_column_sums(const Element* x, std::int64_t stride, std::int64_t rows, std::int64_t cols,
                      float* sums) {
@@ -21,6 +22,7 @@ void add_column_sums(const Element* x, std::int64_t stride, std::int64_t rows, s
                [&](std::int64_t group) {
                  const std::int64_t first = group * kColumns;
                  const std::int64_t width = std::min(kColumns, cols - first);
+                 std::array<double, kColumns> total{};
                  for (std::int64_t row = 0; row < rows; row += kRows) {
                    const std::int64_t end = std::min(rows, row + kRows);
                    std::array<float, kColumns> partial{};
@@ -31,8 +33,11 @@ void add_column_sums(const Element* x, std::int64_t stride, std::int64_t rows, s
                      }
                    }
                    for (std::int64_t i = 0; i < width; ++i) {
-                     sums[first + i] += partial[static_cast<std::size_t>(i)];
+                     total[static_cast<std::size_t>(i)] += partial[static_cast<std::size_t>(i)];
                    }
+                 }
+                 for (std::int64_t i = 0; i < width; ++i) {
+                   sums[first + i] = static_cast<float>(sums[first + i] + total[static_cast<std::size_t>(i)]);
                  }
                });
 }

@@ -50,9 +50,10 @@ class CpuAttention final : public AttentionOps {
   std::size_t attention_forward_workspace(const AttentionForward& arguments) const override;
   std::size_t attention_backward_workspace(const AttentionBackward& arguments) const override;
   void rotary(Stream& stream, const Rotary& arguments) const override;
+  void prepare_rotary(const Rotary& arguments) const override;
 
  private:
-  mutable RotaryTables rotary_tables_;  // filled on first use
+  mutable RotaryTables rotary_tables_;  // filled by prepare_rotary, or on first use
 };
 
 class CpuEmbedding final : public EmbeddingOps {

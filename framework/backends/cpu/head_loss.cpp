@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/cpu/arguments.h"
 #include "backends/cpu/column_sums.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/matmul.h"
@@ -60,7 +61,8 @@ Tensor chunk_view(void* data, DType dtype, const Chunks& chunks, std::int64_t ro
 
 MatmulArguments logits_product(const Tensor& h, const Tensor& weight, const Tensor& logits,
                                const Workspace& workspace) {
-  return {.a = h,
+  return {.op = "head_loss logits",
+          .a = h,
           .transpose_a = false,
           .b = weight,
           .transpose_b = true,
@@ -72,7 +74,8 @@ MatmulArguments logits_product(const Tensor& h, const Tensor& weight, const Tens
 
 MatmulArguments dh_product(const Tensor& dlogits, const Tensor& weight, const Tensor& dh, bool accumulate,
                            const Workspace& workspace) {
-  return {.a = dlogits,
+  return {.op = "head_loss dh",
+          .a = dlogits,
           .transpose_a = false,
           .b = weight,
           .transpose_b = false,
@@ -84,7 +87,8 @@ MatmulArguments dh_product(const Tensor& dlogits, const Tensor& weight, const Te
 
 MatmulArguments dweight_product(const Tensor& dlogits, const Tensor& h, const Tensor& dweight,
                                 const Workspace& workspace) {
-  return {.a = dlogits,
+  return {.op = "head_loss dweight",
+          .a = dlogits,
           .transpose_a = true,
           .b = h,
           .transpose_b = false,
@@ -97,21 +101,21 @@ MatmulArguments dweight_product(const Tensor& dlogits, const Tensor& h, const Te
 template <class Arguments>
 void check_head(const char* op, const Arguments& arguments) {
   const Tensor &h = arguments.h, &weight = arguments.weight;
-  PLUMB_CHECK(h.cols() == weight.cols(), "{}: h has {} columns, weight {}", op, h.cols(), weight.cols());
-  PLUMB_CHECK(!arguments.bias.defined() || arguments.bias.elements() == weight.rows(),
-              "{}: bias has {} elements for a vocabulary of {}", op, arguments.bias.elements(),
-              weight.rows());
-  PLUMB_CHECK(arguments.targets.elements() == h.rows() && arguments.log_z.elements() == h.rows(),
-              "{}: {} targets and {} log_z for {} rows", op, arguments.targets.elements(),
-              arguments.log_z.elements(), h.rows());
-  const auto* targets = arguments.targets.template as<std::int32_t>();
+  if (h.dtype != DType::Float32 && h.dtype != DType::BFloat16) fail_dtype(op, h.dtype);
+  require_rows(op, "h", h, h.dtype, h.rows(), h.cols());
+  require_rows(op, "weight", weight, h.dtype, weight.rows(), h.cols());
+  optional_vector<float>(op, "bias", arguments.bias, weight.rows());
+  vector_of<float>(op, "log_z", arguments.log_z, h.rows());
+  const auto* targets = vector_of<std::int32_t>(op, "targets", arguments.targets, h.rows());
   for (std::int64_t r = 0; r < h.rows(); ++r) {
     PLUMB_CHECK(targets[r] >= -1 && targets[r] < weight.rows(),
                 "{}: target {} at row {} is neither -1 nor in [0, {})", op, targets[r], r, weight.rows());
   }
 }
 
-std::int64_t row_grain(const Chunks& chunks) { return std::max<std::int64_t>(1, 16384 / chunks.vocabulary); }
+std::int64_t chunk_row_grain(const Chunks& chunks) {
+  return std::max<std::int64_t>(1, 16384 / chunks.vocabulary);
+}
 
 void add_bias(float* logits, const float* bias, std::int64_t count) {
   for (std::int64_t v = 0; v < count; ++v) logits[v] += bias[v];
@@ -153,7 +157,7 @@ void forward_rows(const HeadLossForward& arguments, const Matmul& matmul, const 
     matmul.run(logits_product(arguments.h.row_range(first_row, rows),
                               arguments.weight.row_range(first, count),
                               chunk_view(scratch.logits, DType::Float32, chunks, rows, count), rest));
-    parallel_for(rows, row_grain(chunks), [&](std::int64_t r) {
+    parallel_for(rows, chunk_row_grain(chunks), [&](std::int64_t r) {
       absorb_chunk(arguments, scratch.logits + r * chunks.stride, first, count, targets[r],
                    scratch.softmax[r], scratch.target_logit[r]);
     });
@@ -241,7 +245,7 @@ class BackwardRows {
     matmul_.run(logits_product(h, weight, wide, rest_));
     const auto* targets = arguments_.targets.as<std::int32_t>() + first_row;
     const auto* log_z = arguments_.log_z.as<float>() + first_row;
-    parallel_for(rows, row_grain(chunks_), [&](std::int64_t r) {
+    parallel_for(rows, chunk_row_grain(chunks_), [&](std::int64_t r) {
       float* row = scratch_.dlogits + r * chunks_.stride;
       differentiate_row(arguments_, row, first, count, targets[r], log_z[r]);
       if (scratch_.narrow_dlogits != nullptr)
@@ -265,6 +269,7 @@ class BackwardRows {
 
 void CpuHeadLoss::head_loss_forward(Stream& /*stream*/, const HeadLossForward& arguments) const {
   check_head("head_loss_forward", arguments);
+  vector_of<double>("head_loss_forward", "sums", arguments.sums, kHeadLossSums);
   const Chunks chunks(arguments.h, arguments.weight);
   WorkspaceCarver carver(arguments.workspace);
   const ForwardScratch scratch(carver, chunks);
@@ -274,10 +279,12 @@ void CpuHeadLoss::head_loss_forward(Stream& /*stream*/, const HeadLossForward& a
 }
 
 void CpuHeadLoss::head_loss_backward(Stream& /*stream*/, const HeadLossBackward& arguments) const {
-  check_head("head_loss_backward", arguments);
-  PLUMB_CHECK(
-      arguments.dh.rows() == arguments.h.rows() && arguments.dweight.rows() == arguments.weight.rows(),
-      "head_loss_backward: dh has {} rows, dweight {}", arguments.dh.rows(), arguments.dweight.rows());
+  const char* op = "head_loss_backward";
+  check_head(op, arguments);
+  const Tensor &h = arguments.h, &weight = arguments.weight;
+  require_rows(op, "dh", arguments.dh, h.dtype, h.rows(), h.cols());
+  require_rows(op, "dweight", arguments.dweight, DType::Float32, weight.rows(), weight.cols());
+  optional_vector<float>(op, "dbias", arguments.dbias, weight.rows());
   const Chunks chunks(arguments.h, arguments.weight);
   WorkspaceCarver carver(arguments.workspace);
   const BackwardScratch scratch(carver, chunks, arguments.h.dtype);

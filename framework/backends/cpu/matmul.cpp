@@ -4,6 +4,7 @@
 #include <array>
 #include <oneapi/dnnl/dnnl.hpp>
 
+#include "backends/cpu/arguments.h"
 #include "backends/cpu/sgemm.h"
 #include "backends/cpu/widened_matmul.h"
 #include "backends/cpu/workspace_carver.h"
@@ -23,17 +24,19 @@ ProductSizes sizes_of(const MatmulArguments& arguments) {
                            arguments.transpose_b ? b.rows() : b.cols(),
                            arguments.transpose_a ? a.rows() : a.cols()};
   const std::int64_t k_of_b = arguments.transpose_b ? b.cols() : b.rows();
-  PLUMB_CHECK(k_of_b == sizes.k, "inner dimensions differ: {} and {}", sizes.k, k_of_b);
+  const char* op = arguments.op;
+  PLUMB_CHECK(k_of_b == sizes.k, "{}: inner dimensions differ: {} and {}", op, sizes.k, k_of_b);
   PLUMB_CHECK(arguments.c.rows() == sizes.m && arguments.c.cols() == sizes.n,
-              "result is ({},{}), expected ({},{})", arguments.c.rows(), arguments.c.cols(), sizes.m,
-              sizes.n);
+              "{}: the product is ({},{}), expected ({},{})", op, arguments.c.rows(), arguments.c.cols(),
+              sizes.m, sizes.n);
   PLUMB_CHECK(a.dtype == b.dtype && (a.dtype == DType::Float32 || a.dtype == DType::BFloat16),
-              "the cpu backend multiplies fp32 or bf16, got {} and {}", name_of(a.dtype), name_of(b.dtype));
-  PLUMB_CHECK(arguments.c.dtype == DType::Float32 || arguments.c.dtype == a.dtype, "result is {}",
-              name_of(arguments.c.dtype));
+              "{}: the cpu backend multiplies fp32 or bf16, got {} and {}", op, name_of(a.dtype),
+              name_of(b.dtype));
+  PLUMB_CHECK(arguments.c.dtype == DType::Float32 || arguments.c.dtype == a.dtype, "{}: the product is {}",
+              op, name_of(arguments.c.dtype));
   PLUMB_CHECK(!arguments.bias.defined() || (!arguments.accumulate && arguments.bias.elements() == sizes.n &&
                                             arguments.bias.dtype == DType::Float32),
-              "bias must be fp32 of {} elements and does not go with accumulation", sizes.n);
+              "{}: bias must be fp32 of {} elements and does not go with accumulation", op, sizes.n);
   return sizes;
 }
 
@@ -199,6 +202,8 @@ Matmul::Primitive& Matmul::prepared(const Key& key) const {
 void Matmul::run(const MatmulArguments& arguments) const {
   const ProductSizes sizes = sizes_of(arguments);
   if (sizes.m == 0 || sizes.n == 0) return;
+  for (const Tensor* tensor : {&arguments.a, &arguments.b, &arguments.c})
+    require_rows(arguments.op, "a matrix", *tensor, tensor->dtype, tensor->rows(), tensor->cols());
   if (arguments.a.dtype == DType::Float32) {
     multiply_fp32(arguments, sizes);
     return;

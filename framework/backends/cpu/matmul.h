@@ -19,6 +19,7 @@ namespace plumb::cpu {
 ///   fp32: a, b, c fp32.
 ///   bf16: a and b bf16, c fp32 or bf16 (rounded once, from the fp32 sum that includes bias and old c).
 struct MatmulArguments {
+  const char* op = "matmul";  ///< named by errors
   Tensor a;
   bool transpose_a = false;
   Tensor b;

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 
+#include "backend/ops/random.h"
+#include "backends/cpu/arguments.h"
 #include "core/rng.h"
 
 namespace plumb::cpu {
@@ -15,6 +17,19 @@ namespace detail {
 using BlockWords __attribute__((vector_size(kRandomBlocks * sizeof(std::uint32_t)))) = std::uint32_t;
 using BlockProducts __attribute__((vector_size(kRandomBlocks * sizeof(std::uint64_t)))) = std::uint64_t;
 }  // namespace detail
+
+/// What a site draws from now.
+struct Draw {
+  RandomStream stream;
+  std::uint64_t first_sequence = 0;
+
+  Draw() = default;
+  Draw(const char* op, const RandomSite& site) {
+    const auto* counters = vector_of<std::int64_t>(op, "site.counters", site.counters, 2);
+    stream = {site.seed, static_cast<std::uint32_t>(counters[0]), site.site};
+    first_sequence = static_cast<std::uint64_t>(counters[1]);
+  }
+};
 
 /// Words 4 * first_block .. of the stream: bit for bit those of RandomStream::word.
 inline void random_words(const RandomStream& stream, std::uint64_t first_block,

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "backends/cpu/arguments.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/rotary_tables.h"
 #include "core/error.h"
@@ -53,12 +54,18 @@ const RotaryTable& RotaryTables::get(std::int64_t tokens, std::int64_t width, do
   return tables_.back();
 }
 
-void CpuAttention::rotary(Stream& /*stream*/, const Rotary& arguments) const {
+void CpuAttention::prepare_rotary(const Rotary& arguments) const {
   PLUMB_CHECK(arguments.width >= 2 && arguments.width % 2 == 0, "rotary: the head width {} must be even",
               arguments.width);
-  PLUMB_CHECK(arguments.tokens >= 1 && arguments.x.cols() == arguments.heads * arguments.width,
-              "rotary: {} columns for {} heads of {} over {} tokens", arguments.x.cols(), arguments.heads,
-              arguments.width, arguments.tokens);
+  PLUMB_CHECK(arguments.tokens >= 1, "rotary: tokens is {}", arguments.tokens);
+  rotary_tables_.get(arguments.tokens, arguments.width, arguments.base);
+}
+
+void CpuAttention::rotary(Stream& /*stream*/, const Rotary& arguments) const {
+  prepare_rotary(arguments);
+  const Tensor& x = arguments.x;
+  if (x.dtype != DType::Float32 && x.dtype != DType::BFloat16) fail_dtype("rotary", x.dtype);
+  require_rows("rotary", "x", x, x.dtype, x.rows(), arguments.heads * arguments.width);
   const RotaryTable& table = rotary_tables_.get(arguments.tokens, arguments.width, arguments.base);
   if (arguments.x.dtype == DType::BFloat16) {
     rotate<bfloat16>(arguments, table);

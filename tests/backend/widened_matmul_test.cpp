@@ -1,0 +1,117 @@
+// Products of the cpu backend, with bf16 both in the library and widened to fp32, against sums in double.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <tuple>
+#include <vector>
+
+#include "backends/cpu/matmul.h"
+#include "core/parallel_for.h"
+#include "core/rng.h"
+
+namespace plumb::test {
+namespace {
+
+constexpr std::int64_t kM = 301, kN = 70, kK = 517;  // several panels, the last one not full
+constexpr std::int64_t kMargin = 3;                  // columns beside every matrix, which must not change
+
+/// A (rows, cols) view into a wider buffer of values of one dtype.
+class Matrix {
+ public:
+  Matrix(DType dtype, std::int64_t rows, std::int64_t cols, std::uint32_t site, double deviation)
+      : dtype_(dtype), rows_(rows), cols_(cols), stride_(cols + 2 * kMargin) {
+    const RandomStream random{7, 0, site};
+    for (std::int64_t i = 0; i < rows * stride_; ++i) {
+      const auto value = static_cast<float>(deviation * random.normal(static_cast<std::uint64_t>(i)));
+      floats_.push_back(value);
+      narrow_.push_back(bfloat16(value));
+    }
+  }
+  Tensor view() {
+    void* data = dtype_ == DType::BFloat16 ? static_cast<void*>(narrow_.data()) : floats_.data();
+    return Tensor(data, dtype_, Shape{rows_, stride_}).columns(kMargin, cols_);
+  }
+  double at(std::int64_t row, std::int64_t col) const { return raw(row * stride_ + kMargin + col); }
+  /// Element of the buffer with its margins.
+  double raw(std::int64_t i) const {
+    const auto place = static_cast<std::size_t>(i);
+    return dtype_ == DType::BFloat16 ? static_cast<float>(narrow_[place]) : floats_[place];
+  }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t cols() const { return cols_; }
+  std::int64_t stride() const { return stride_; }
+
+ private:
+  DType dtype_;
+  std::int64_t rows_, cols_, stride_;
+  std::vector<float> floats_;
+  std::vector<bfloat16> narrow_;
+};
+
+struct Form {
+  bool primitives, transpose_a, transpose_b, accumulate, wide_output, bias;
+};
+
+void expect_product(const Form& form, DType dtype) {
+  Matrix a(dtype, form.transpose_a ? kK : kM, form.transpose_a ? kM : kK, 1, 1);
+  Matrix b(dtype, form.transpose_b ? kN : kK, form.transpose_b ? kK : kN, 2, 0.1);
+  Matrix c(form.wide_output ? DType::Float32 : dtype, kM, kN, 3, 1);
+  Matrix bias(DType::Float32, 1, kN, 4, 1);
+  const Matrix before = c;
+  const cpu::Matmul matmul(form.primitives);
+  cpu::MatmulArguments arguments{.op = "test",
+                                 .a = a.view(),
+                                 .transpose_a = form.transpose_a,
+                                 .b = b.view(),
+                                 .transpose_b = form.transpose_b,
+                                 .c = c.view(),
+                                 .bias = form.bias ? bias.view() : Tensor(),
+                                 .accumulate = form.accumulate,
+                                 .workspace = {}};
+  std::vector<double> memory(matmul.workspace(arguments) / sizeof(double) + 1, std::nan(""));
+  arguments.workspace = {memory.data(), matmul.workspace(arguments)};
+  matmul.run(arguments);
+  double difference = 0, size = 0;
+  for (std::int64_t i = 0; i < kM; ++i) {
+    for (std::int64_t j = 0; j < kN; ++j) {
+      double sum = (form.bias ? bias.at(0, j) : 0) + (form.accumulate ? before.at(i, j) : 0);
+      for (std::int64_t p = 0; p < kK; ++p)
+        sum += (form.transpose_a ? a.at(p, i) : a.at(i, p)) * (form.transpose_b ? b.at(j, p) : b.at(p, j));
+      difference += (c.at(i, j) - sum) * (c.at(i, j) - sum);
+      size += sum * sum;
+    }
+  }
+  const bool rounded = !form.wide_output && dtype == DType::BFloat16;
+  EXPECT_LE(std::sqrt(difference / size), rounded ? 4e-3 : 3e-6);
+  for (std::int64_t i = 0; i < c.rows() * c.stride(); ++i) {
+    const std::int64_t col = i % c.stride() - kMargin;
+    if (col >= 0 && col < kN) continue;
+    ASSERT_EQ(c.raw(i), before.raw(i)) << "beside the result, at " << i;
+  }
+}
+
+class CpuProduct : public testing::TestWithParam<std::tuple<bool, bool, bool, bool>> {};
+
+TEST_P(CpuProduct, MatchesSumsInDouble) {
+  const auto [primitives, transpose_a, transpose_b, accumulate] = GetParam();
+  const int before = thread_count();
+  for (const int threads : {1, 3}) {
+    set_thread_count(threads);
+    for (const bool wide_output : {false, true}) {
+      for (const bool bias : {false, true}) {
+        if (bias && accumulate) continue;  // not offered
+        SCOPED_TRACE(testing::Message() << threads << " threads, " << (wide_output ? "fp32" : "bf16")
+                                        << " result, bias " << bias);
+        const Form form{primitives, transpose_a, transpose_b, accumulate, wide_output, bias};
+        expect_product(form, DType::BFloat16);
+      }
+    }
+  }
+  set_thread_count(before);
+}
+INSTANTIATE_TEST_SUITE_P(Forms, CpuProduct,
+                         testing::Combine(testing::Bool(), testing::Bool(), testing::Bool(),
+                                          testing::Bool()));
+
+}  // namespace
+}  // namespace plumb::test
