@@ -154,8 +154,8 @@ class AttentionDropout {
     std::uint64_t block = first / 4;
     auto skip = static_cast<std::int64_t>(first % 4);  // words of the first block that belong to other keys
     for (std::int64_t done = 0; done < count; block += kRandomBlocks, skip = 0) {
-      random_words(draw_.stream, block, words);
       const std::int64_t taken = std::min(kRandomWords - skip, count - done);
+      random_words(draw_.stream, block, (skip + taken + 3) / 4, words);
       for (std::int64_t j = 0; j < taken; ++j) {
         const float uniform = static_cast<float>(words[static_cast<std::size_t>(skip + j)] >> 8) * 0x1p-24F;
         out[done + j] = uniform < probability_ ? 0.0F : kept_;

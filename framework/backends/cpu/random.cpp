@@ -18,7 +18,7 @@ void drop_row(const RandomStream& stream, std::uint64_t index, float probability
   for (std::int64_t done = 0; done < n;) {
     const auto skipped = static_cast<std::int64_t>(index % 4);
     const std::int64_t count = std::min(kRandomWords - skipped, n - done);
-    random_words(stream, index / 4, words);
+    random_words(stream, index / 4, (skipped + count + 3) / 4, words);
     const std::uint32_t* drawn = words.data() + skipped;
 #pragma omp simd
     for (std::int64_t i = 0; i < count; ++i) {

@@ -1,4 +1,4 @@
-// Random words many at a time: the generator of core/rng.h on the compiler's vector types.
+// Random words many at a time: the generator of core/rng.h, vectorised.
 #pragma once
 
 #include <array>
@@ -10,13 +10,8 @@
 
 namespace plumb::cpu {
 
-inline constexpr std::int64_t kRandomBlocks = 16;                // blocks of the generator in one call
+inline constexpr std::int64_t kRandomBlocks = 64;  // blocks of the generator in one call, at most
 inline constexpr std::int64_t kRandomWords = 4 * kRandomBlocks;  // words they give
-
-namespace detail {
-using BlockWords __attribute__((vector_size(kRandomBlocks * sizeof(std::uint32_t)))) = std::uint32_t;
-using BlockProducts __attribute__((vector_size(kRandomBlocks * sizeof(std::uint64_t)))) = std::uint64_t;
-}  // namespace detail
 
 /// What a site draws from now.
 struct Draw {
@@ -31,35 +26,33 @@ struct Draw {
   }
 };
 
-/// Words 4 * first_block .. of the stream: bit for bit those of RandomStream::word.
-inline void random_words(const RandomStream& stream, std::uint64_t first_block,
+/// words[4 j + k] = word 4 (first_block + j) + k of the stream, for all j < blocks <= kRandomBlocks: bit for
+/// bit those of RandomStream::word (Philox4x32-10, core/rng.h), side by side for a vector of blocks.
+inline void random_words(const RandomStream& stream, std::uint64_t first_block, std::int64_t blocks,
                          std::array<std::uint32_t, kRandomWords>& words) {
-  using detail::BlockProducts;
-  using detail::BlockWords;
-  BlockProducts block;
-  for (std::int64_t lane = 0; lane < kRandomBlocks; ++lane) block[lane] = static_cast<std::uint64_t>(lane);
-  block += first_block;
-  auto c0 = __builtin_convertvector(block, BlockWords);
-  auto c1 = __builtin_convertvector(block >> 32, BlockWords);
-  BlockWords c2 = BlockWords{} + stream.step, c3 = BlockWords{} + stream.site;
-  auto k0 = static_cast<std::uint32_t>(stream.seed);
-  auto k1 = static_cast<std::uint32_t>(stream.seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const BlockProducts p0 = __builtin_convertvector(c0, BlockProducts) * std::uint64_t{0xD2511F53U};
-    const BlockProducts p1 = __builtin_convertvector(c2, BlockProducts) * std::uint64_t{0xCD9E8D57U};
-    c0 = __builtin_convertvector(p1 >> 32, BlockWords) ^ c1 ^ k0;
-    c1 = __builtin_convertvector(p1, BlockWords);
-    c2 = __builtin_convertvector(p0 >> 32, BlockWords) ^ c3 ^ k1;
-    c3 = __builtin_convertvector(p0, BlockWords);
-    k0 += 0x9E3779B9U;
-    k1 += 0xBB67AE85U;
-  }
-  for (std::int64_t lane = 0; lane < kRandomBlocks; ++lane) {
-    const auto at = static_cast<std::size_t>(4 * lane);
-    words[at] = c0[lane];
-    words[at + 1] = c1[lane];
-    words[at + 2] = c2[lane];
-    words[at + 3] = c3[lane];
+  std::uint32_t* out = words.data();
+  const auto key0 = static_cast<std::uint32_t>(stream.seed),
+             key1 = static_cast<std::uint32_t>(stream.seed >> 32);
+  const std::uint32_t step = stream.step, site = stream.site;
+#pragma omp simd
+  for (std::int64_t j = 0; j < blocks; ++j) {
+    const std::uint64_t block = first_block + static_cast<std::uint64_t>(j);
+    auto c0 = static_cast<std::uint32_t>(block), c1 = static_cast<std::uint32_t>(block >> 32);
+    std::uint32_t c2 = step, c3 = site, k0 = key0, k1 = key1;
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; ++round) {
+      const std::uint64_t p0 = std::uint64_t{0xD2511F53U} * c0, p1 = std::uint64_t{0xCD9E8D57U} * c2;
+      c0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ k0;
+      c1 = static_cast<std::uint32_t>(p1);
+      c2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ k1;
+      c3 = static_cast<std::uint32_t>(p0);
+      k0 += 0x9E3779B9U;
+      k1 += 0xBB67AE85U;
+    }
+    out[4 * j] = c0;
+    out[4 * j + 1] = c1;
+    out[4 * j + 2] = c2;
+    out[4 * j + 3] = c3;
   }
 }
 
