@@ -28,7 +28,7 @@ Checkpoint load_checkpoint_at(const std::filesystem::path& place) {
       place.string());
 }
 
-DType resolve_compute_dtype(const std::string& dtype, const Backend& backend) {
+DType resolve_compute_dtype(const std::string& dtype, const Backend& backend, const std::string& subject) {
   const std::vector<DType> available = backend.compute_dtypes();
   if (dtype == "auto") return available.front();
   const auto found = std::find_if(available.begin(), available.end(),
@@ -37,11 +37,25 @@ DType resolve_compute_dtype(const std::string& dtype, const Backend& backend) {
   std::string list;
   for (DType candidate : available)
     list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", name_of(candidate));
-  fail_input("compute.dtype = \"{}\": the {} backend has {}", dtype, backend.name(), list);
+  fail_input("{} \"{}\", but the {} backend has {}", subject, dtype, backend.name(), list);
 }
 
+namespace {
+
+/// What training ran in. "auto" took the backend's first choice, which the parameters' own dtype tells.
+DType dtype_of_evaluation(const std::string& asked, const Config& config, const Checkpoint& checkpoint,
+                          const Backend& backend) {
+  if (!asked.empty()) return resolve_compute_dtype(asked, backend, "--dtype");
+  const std::string trained = config.compute.dtype;
+  return resolve_compute_dtype(
+      trained == "auto" ? std::string(name_of(checkpoint.model.tensor("embedding.token").dtype)) : trained,
+      backend, "give --dtype: training used");
+}
+
+}  // namespace
+
 CheckpointedModel load_checkpointed_model(const std::string& place, const std::string& device,
-                                          std::int64_t batch, int threads) {
+                                          const std::string& dtype, std::int64_t batch, int threads) {
   CheckpointedModel model;
   const Checkpoint checkpoint = load_checkpoint_at(place);
   model.path = checkpoint.path;
@@ -52,11 +66,7 @@ CheckpointedModel load_checkpointed_model(const std::string& place, const std::s
                      .config;
   set_thread_count(threads);
   model.backend = make_backend(device);
-  const auto& available = model.backend->compute_dtypes();
-  DType compute = available.front();
-  for (DType candidate : available) {
-    if (name_of(candidate) == model.config.compute.dtype) compute = candidate;
-  }
+  const DType compute = dtype_of_evaluation(dtype, model.config, checkpoint, *model.backend);
   const std::int64_t vocabulary = checkpoint.model.tensor("embedding.token").shape[0];
   model.engine = std::make_unique<Engine>(
       model.config.model, vocabulary,

@@ -20,16 +20,18 @@ struct CheckpointedModel {
 };
 
 /// `place` is a checkpoint's folder, a run's folder or its checkpoints/ folder (then the newest whole one is
-/// taken). `batch` sequences per pass. The model runs on `device` ("auto" = the best here), in the compute
-/// dtype it was trained in where the device has it.
+/// taken). `batch` sequences per pass. The model runs on `device` ("auto" = the best here) in the compute
+/// dtype `dtype`; "" = the one it was trained in, "auto" = the device's first choice. InputError when the
+/// device does not have it: a loss in another dtype than asked for is another number.
 CheckpointedModel load_checkpointed_model(const std::string& place, const std::string& device,
-                                          std::int64_t batch, int threads);
+                                          const std::string& dtype, std::int64_t batch, int threads);
 
 /// The checkpoint that `place` means, see above. InputError when there is none, or when it is damaged.
 Checkpoint load_checkpoint_at(const std::filesystem::path& place);
 
 /// The configuration's compute dtype on this backend: "auto" = the backend's first choice. InputError when
-/// the backend does not have what is asked for.
-DType resolve_compute_dtype(const std::string& dtype, const Backend& backend);
+/// the backend does not have what is asked for; it begins with `subject`, which says where that was asked.
+DType resolve_compute_dtype(const std::string& dtype, const Backend& backend,
+                            const std::string& subject = "compute.dtype =");
 
 }  // namespace plumb

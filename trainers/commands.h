@@ -20,6 +20,7 @@ struct EvalOptions {
   std::string split = "validation";  ///< train | validation | path of a token file
   std::int64_t sequences = 0;        ///< 0 = the whole split
   std::string device = "auto";
+  std::string dtype;  ///< "" = that of training
 };
 int run_eval(const EvalOptions& options);
 
@@ -31,6 +32,7 @@ struct GenerateOptions {
   std::int64_t top_k = 0;  ///< 0 = all
   std::uint64_t seed = 1;
   std::string device = "auto";
+  std::string dtype;  ///< "" = that of training
 };
 int run_generate(const GenerateOptions& options);
 

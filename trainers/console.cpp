@@ -36,7 +36,9 @@ bool mpirun_writes_to_terminal() {
     const Process process = look_up(id);
     if (process.name == "mpirun" || process.name == "mpiexec" || process.name == "orterun" ||
         process.name == "prterun") {
-      const int output = open(fmt::format("/proc/{}/fd/1", id).c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+      // O_NONBLOCK: opening a FIFO that nobody reads would wait for a reader.
+      const int output =
+          open(fmt::format("/proc/{}/fd/1", id).c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
       if (output < 0) return false;
       const bool terminal = isatty(output) != 0;
       close(output);

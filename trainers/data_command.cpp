@@ -9,6 +9,7 @@
 #include "data/describe.h"
 #include "data/markov_language.h"
 #include "data/prepare.h"
+#include "session.h"
 
 namespace plumb {
 namespace {
@@ -29,6 +30,8 @@ nlohmann::json to_json(const SplitStatistics& split) {
 }  // namespace
 
 int run_data_prepare(const DataPrepareOptions& options) {
+  Session session;
+  if (!session.require_one_rank("plumb data prepare")) return 2;
   const PreparedData prepared = prepare_text({.inputs = {options.inputs.begin(), options.inputs.end()},
                                               .output_folder = options.output,
                                               .tokenizer = options.tokenizer,
@@ -41,6 +44,8 @@ int run_data_prepare(const DataPrepareOptions& options) {
 }
 
 int run_data_describe(const DataDescribeOptions& options) {
+  Session session;
+  if (!session.require_one_rank("plumb data describe")) return 2;
   const TokenFile train(options.train), validation(options.validation);
   const DataDescription description = describe_tokens(train.tokens(), validation.tokens());
   if (options.json) {
@@ -63,6 +68,8 @@ int run_data_describe(const DataDescribeOptions& options) {
 }
 
 int run_data_synthesize(const DataSynthesizeOptions& options) {
+  Session session;
+  if (!session.require_one_rank("plumb data synthesize")) return 2;
   const MarkovLanguage language = MarkovLanguage::random(32, 2, options.seed);
   const std::string text = language.generate_text(static_cast<std::uint64_t>(options.bytes), options.seed);
   std::ofstream file(options.output, std::ios::binary);

@@ -8,12 +8,11 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "backend/loader.h"
 #include "commands.h"
-#include "core/parallel_for.h"
+#include "cores.h"
 #include "session.h"
 #include "version.h"
 
@@ -51,25 +50,36 @@ bool on_path(const std::string& program) {
   return false;
 }
 
+void report_backend(const std::string& name) {
+  const auto backend = make_backend(name);
+  const DeviceFacts facts = backend->facts();
+  std::string dtypes;
+  for (DType dtype : backend->compute_dtypes())
+    dtypes += std::string(dtypes.empty() ? "" : ", ") + std::string(name_of(dtype));
+  report(Verdict::Good, "backend " + name, fmt::format("{}; compute.dtype {}", facts.name, dtypes));
+  if (!facts.features.empty()) fmt::print("      {:<17} {}\n", "", fmt::join(facts.features, ", "));
+}
+
 void report_backends() {
+  // A backend that does not start here is a finding, not the end of the report.
   for (const std::string& name : backend_names()) {
-    const auto backend = make_backend(name);
-    const DeviceFacts facts = backend->facts();
-    std::string dtypes;
-    for (DType dtype : backend->compute_dtypes())
-      dtypes += std::string(dtypes.empty() ? "" : ", ") + std::string(name_of(dtype));
-    report(Verdict::Good, "backend " + name, fmt::format("{}; compute.dtype {}", facts.name, dtypes));
-    if (!facts.features.empty()) fmt::print("      {:<17} {}\n", "", fmt::join(facts.features, ", "));
+    try {
+      report_backend(name);
+    } catch (const std::exception& error) {
+      report(Verdict::Problem, "backend " + name, error.what());
+    }
   }
   report(Verdict::Note, "GPU", "this version has no CUDA backend", "device = \"cpu\" is what \"auto\" takes");
 }
 
-void report_machine(const Launch& launch) {
-  const int cores = available_cores();
-  const auto machine = static_cast<int>(std::thread::hardware_concurrency());
+void report_machine(const Session& session) {
+  const std::vector<int> processors = allowed_processors();
   report(Verdict::Good, "cores",
-         fmt::format("{} of {} usable by this process; {} threads per rank by default", cores, machine,
-                     default_thread_count(launch)));
+         fmt::format(
+             "{} usable by this rank ({} of the machine's {} hardware threads); {} thread(s) per rank by "
+             "default",
+             cores_of(processors).size(), processors.size(), sysconf(_SC_NPROCESSORS_ONLN),
+             session.default_thread_count()));
   report(memory_gib("MemAvailable") < 2 ? Verdict::Problem : Verdict::Good, "memory",
          fmt::format("{:.1f} of {:.1f} GiB available", memory_gib("MemAvailable"), memory_gib("MemTotal")),
          memory_gib("MemAvailable") < 2 ? "end other programs, or train a smaller model" : "");
@@ -88,18 +98,21 @@ void report_machine(const Launch& launch) {
          fmt::format("limit {}", files.rlim_cur), files.rlim_cur < 1024 ? "ulimit -n 4096" : "");
 }
 
+/// Open MPI wants both variables.
+bool root_may_run_mpirun() {
+  return std::getenv("OMPI_ALLOW_RUN_AS_ROOT") != nullptr &&
+         std::getenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM") != nullptr;
+}
+
 void report_launch(Session& session) {
   const Launch& launch = session.launch();
-  std::string hosts;
-  for (const std::string& host : session.communicator().hosts()) {
-    if (hosts.find(host) == std::string::npos) hosts += (hosts.empty() ? "" : ", ") + host;
-  }
+  const std::vector<std::string> hosts = distinct_hosts(session.communicator().hosts());
   report(Verdict::Good, "launch",
          fmt::format("{} rank(s) by {}{}{}", session.world(), launch.launcher_name(),
-                     hosts.empty() ? "" : ", hosts ", hosts));
+                     hosts.empty() ? "" : ", hosts ", fmt::join(hosts, ", ")));
   if (!on_path("mpirun")) {
     report(Verdict::Problem, "mpirun", "not on PATH", "apt install openmpi-bin (launch/setup.sh does)");
-  } else if (geteuid() == 0 && std::getenv("OMPI_ALLOW_RUN_AS_ROOT") == nullptr) {
+  } else if (geteuid() == 0 && !root_may_run_mpirun()) {
     report(Verdict::Note, "mpirun", "refuses to run as root",
            "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 (our scripts do), or use "
            "another user");
@@ -125,7 +138,7 @@ int run_doctor() {
   Session session;
   if (session.is_first()) {
     fmt::print("{}\n", version_text());
-    report_machine(session.launch());
+    report_machine(session);
     report_backends();
     report_launch(session);
     report_data();

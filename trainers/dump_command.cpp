@@ -43,8 +43,7 @@ int run_dump(const DumpOptions& options) {
   const Config& config = loaded.config;
   const BatchShare batch_share = check_batch(loaded, 1);
   const LanguageModelTask task = make_language_model_task(config);
-  set_thread_count(config.compute.threads > 0 ? config.compute.threads
-                                              : default_thread_count(session.launch()));
+  set_thread_count(config.compute.threads > 0 ? config.compute.threads : session.default_thread_count());
   const auto backend = make_backend(config.device);
   const DType compute = resolve_compute_dtype(config.compute.dtype, *backend);
   const std::int64_t rows = batch_share.local_sequences;

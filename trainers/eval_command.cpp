@@ -15,8 +15,8 @@ int run_eval(const EvalOptions& options) {
   std::shared_ptr<const FiniteSource> source;
   double bytes_per_target = 0;
   const bool ready = session.all_succeed([&] {
-    model = load_checkpointed_model(options.checkpoint, options.device, /*batch=*/8,
-                                    default_thread_count(session.launch()));
+    model = load_checkpointed_model(options.checkpoint, options.device, options.dtype, /*batch=*/8,
+                                    session.default_thread_count());
     source = open_split(model.config, options.split, model.engine->model().vocabulary());
     bytes_per_target = model.config.data.kind == "tokens" && model.config.data.tokenizer == "byte" ? 1 : 0;
   });
@@ -25,9 +25,10 @@ int run_eval(const EvalOptions& options) {
   const Evaluator::Result result = evaluator.evaluate(options.sequences);
   if (session.is_first()) {
     fmt::print(
-        "checkpoint     {} (step {})\nsplit          {}\ntargets        {}\nloss           {:.6f} nats per "
-        "target\n",
-        model.path.string(), model.manifest.step, source->name(), result.targets, result.loss);
+        "checkpoint     {} (step {})\ncomputed in    {} on {}\nsplit          {}\ntargets        {}\n"
+        "loss           {:.6f} nats per target\n",
+        model.path.string(), model.manifest.step, name_of(model.engine->model().shape().compute),
+        model.backend->name(), source->name(), result.targets, result.loss);
     if (bytes_per_target > 0) {
       fmt::print("bits per byte  {:.4f}\n", bits_per_byte(result.loss, bytes_per_target));
     }

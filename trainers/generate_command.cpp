@@ -96,8 +96,8 @@ std::size_t draw(const std::vector<double>& logits, double temperature, std::int
 int run_generate(const GenerateOptions& options) {
   Session session;
   if (!session.require_one_rank("plumb generate")) return 2;
-  CheckpointedModel loaded = load_checkpointed_model(options.checkpoint, options.device, /*batch=*/1,
-                                                     default_thread_count(session.launch()));
+  CheckpointedModel loaded = load_checkpointed_model(options.checkpoint, options.device, options.dtype,
+                                                     /*batch=*/1, session.default_thread_count());
   if (!loaded.config.model.causal)
     fail_input("{}: model.causal = false, so it cannot generate", options.checkpoint);
   if (loaded.config.data.kind != "tokens") {
@@ -125,6 +125,8 @@ int run_generate(const GenerateOptions& options) {
     engine.upload_batch(inputs, targets, 0);
     engine.forward(probes, /*training=*/false);
     const auto logits = reader.read(static_cast<std::int64_t>(used) - 1);
+    if (!std::all_of(logits.begin(), logits.end(), [](double logit) { return std::isfinite(logit); }))
+      fail_input("{}: the checkpoint's logits are not finite", loaded.path.string());
     const std::size_t next =
         draw(logits, options.temperature, options.top_k, random.uniform(static_cast<std::uint64_t>(n)));
     text.push_back(static_cast<std::int32_t>(next));

@@ -72,11 +72,12 @@ std::shared_ptr<const FiniteSource> open_split(const Config& config, const std::
       fail_input("--split {}: data.kind = \"{}\" has only the split validation", split, config.data.kind);
     return make_language_model_task(config).validation;
   }
-  const std::string path = split == "train"        ? config.data.train
-                           : split == "validation" ? config.data.validation
-                                                   : split;
-  return std::make_shared<ValidationSource>(open_tokens(path, "data.validation", vocabulary),
-                                            static_cast<int>(vocabulary), config.model.sequence_length);
+  const bool train = split == "train";
+  const std::string path = train ? config.data.train : split == "validation" ? config.data.validation : split;
+  if (split.empty()) fail_input("--split is empty: give train, validation or the path of a token file");
+  return std::make_shared<ValidationSource>(
+      open_tokens(path, train ? "data.train" : "data.validation", vocabulary), static_cast<int>(vocabulary),
+      config.model.sequence_length);
 }
 
 double bits_per_byte(double nats_per_target, double bytes_per_target) {

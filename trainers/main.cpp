@@ -37,8 +37,10 @@ void add_eval(CLI::App& app, EvalOptions& options, Action& action) {
   command->add_option("checkpoint", options.checkpoint, "Folder of a checkpoint, or of a run (its newest)")
       ->required();
   command->add_option("--split", options.split, "train, validation or the path of a token file");
-  command->add_option("--sequences", options.sequences, "Sequences to use; 0 = the whole split");
+  command->add_option("--sequences", options.sequences, "Sequences to use; 0 = the whole split")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--device", options.device, "auto, cpu or reference");
+  command->add_option("--dtype", options.dtype, "fp64, fp32, bf16 or auto; without it that of training");
   command->callback([&options, &action] { action = [&options] { return run_eval(options); }; });
 }
 
@@ -55,6 +57,7 @@ void add_generate(CLI::App& app, GenerateOptions& options, Action& action) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--seed", options.seed, "Seed of the draws");
   command->add_option("--device", options.device, "auto, cpu or reference");
+  command->add_option("--dtype", options.dtype, "fp64, fp32, bf16 or auto; without it that of training");
   command->callback([&options, &action] { action = [&options] { return run_generate(options); }; });
 }
 

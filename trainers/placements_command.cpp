@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "core/error.h"
 #include "nn/placement.h"
+#include "session.h"
 
 namespace plumb {
 namespace {
@@ -29,6 +30,8 @@ void print_table() {
 }  // namespace
 
 int run_placements(const PlacementsOptions& options) {
+  Session session;
+  if (!session.require_one_rank("plumb placements")) return 2;
   if (options.name.empty()) {
     print_table();
     return 0;

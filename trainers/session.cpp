@@ -1,11 +1,9 @@
 #include "session.h"
 
-#include <algorithm>
 #include <cstring>
-#include <thread>
 
 #include "core/log.h"
-#include "core/parallel_for.h"
+#include "cores.h"
 #include "nn/placement.h"
 
 namespace plumb {
@@ -13,6 +11,8 @@ namespace plumb {
 Session::Session(double deadline_seconds) : launch_(detect_launch()) {
   configure_logging(LogLevel::Info, launch_.rank, launch_.world);
   communicator_ = make_communicator(launch_, {.deadline = deadline_seconds});
+  // Here, where all ranks meet: later one of them may have failed.
+  default_thread_count_ = fair_threads(*communicator_, cores_of(allowed_processors()));
 }
 
 bool Session::all_succeed(const std::function<void()>& body) {
@@ -77,13 +77,6 @@ std::string broadcast_text(Communicator& communicator, const std::string& text) 
 int leave_after_error(int status) {
   abort_all_ranks(status);
   return status;
-}
-
-int default_thread_count(const Launch& launch) {
-  const int cores = available_cores();
-  const int machine = static_cast<int>(std::thread::hardware_concurrency());
-  const bool bound = cores < machine;
-  return bound ? cores : std::max(1, cores / std::max(1, launch.local_size));
 }
 
 PresetProvider placement_presets() { return {placement_settings, placement_names}; }

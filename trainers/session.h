@@ -21,6 +21,9 @@ class Session {
   int rank() const { return communicator_->rank(); }
   int world() const { return communicator_->world(); }
   bool is_first() const { return rank() == 0; }
+  /// Threads for this rank when the configuration leaves it open: the cores that it may run on, of which
+  /// those that other ranks of the host may run on too are shared out evenly (fair_threads in cores.h).
+  int default_thread_count() const { return default_thread_count_; }
 
   /// Runs the body on every rank; true when it succeeded on all. When it failed (InputError or Error) on any,
   /// rank 0 prints one line, and every rank gets false and is to leave with status 2.
@@ -37,6 +40,7 @@ class Session {
  private:
   Launch launch_;
   std::unique_ptr<Communicator> communicator_;
+  int default_thread_count_ = 1;
 };
 
 /// Every rank ends with rank 0's text.
@@ -44,10 +48,6 @@ std::string broadcast_text(Communicator& communicator, const std::string& text);
 
 /// For main() after an error that other ranks may not know of: ends them too; returns the status.
 int leave_after_error(int status);
-
-/// Threads for this rank when the configuration leaves it open: the cores that the rank is bound to; unbound,
-/// an equal share of the host's cores.
-int default_thread_count(const Launch& launch);
 
 /// The rows of nn/placement.h as load_config asks for them.
 PresetProvider placement_presets();

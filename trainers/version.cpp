@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "revision.h"
+
 namespace plumb {
 
 std::string version_number() { return PLUMB_VERSION; }
