@@ -10,6 +10,7 @@
 namespace plumb::test {
 namespace {
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 TEST(CommandLine, HelpAndVersion) {
@@ -45,6 +46,7 @@ TEST(CommandLine, FaultsGiveOneLineAndStatusTwo) {
       {{"data", "prepare", "x"}, "data prepare: --output is required"},
       {{"data", "prepare", "x", "--output", "y", "--layout", "zip"}, "--layout"},
       {{"generate", "x", "--tokens", "many"}, "--tokens"},
+      {{"eval", "x", "--sequences", "-5"}, "--sequences"},
       {{"placements", "perri"}, "placement 'perri' is unknown; known: none, pre, post, peri"},
   };
   const Folder folder;
@@ -161,14 +163,18 @@ TEST(Placements, TableAndOneRow) {
 
 TEST(Doctor, NamesBackendsAndTheVariablesForRoot) {
   const Folder folder;
-  const Outcome outcome =
-      run_plumb(folder, 1, {"doctor"}, {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"});
+  const std::string first = "OMPI_ALLOW_RUN_AS_ROOT", second = "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM";
+  const Outcome outcome = run_plumb(folder, 1, {"doctor"}, {first, second});
   ASSERT_EQ(outcome.status, 0) << outcome.text();
   for (const char* text : {"backend cpu", "backend reference", "bf16", "cores", "/dev/shm", "mpirun"})
     EXPECT_THAT(outcome.out, HasSubstr(text));
-  if (geteuid() == 0) {
-    EXPECT_THAT(outcome.out, HasSubstr("OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"));
-  }
+  if (geteuid() != 0) return;
+  // mpirun starts for root with both only.
+  const std::string advice = first + "=1 " + second + "=1";
+  EXPECT_THAT(outcome.out, HasSubstr(advice));
+  EXPECT_THAT(run_plumb(folder, 1, {"doctor"}, {first + "=1", second}).out, HasSubstr(advice));
+  EXPECT_THAT(run_plumb(folder, 1, {"doctor"}, {first, second + "=1"}).out, HasSubstr(advice));
+  EXPECT_THAT(run_plumb(folder, 1, {"doctor"}, {first + "=1", second + "=1"}).out, Not(HasSubstr(advice)));
 }
 
 }  // namespace
