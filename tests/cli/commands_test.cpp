@@ -134,7 +134,8 @@ TEST(Data, FaultsGiveOneLine) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
       {{"prepare", folder / "absent.txt", "--output", folder / "x"}, "absent.txt: No such file"},
       {{"prepare", folder / "empty.txt", "--output", folder / "x"}, "empty.txt is empty"},
-      {{"prepare", folder / "text.txt", "--output", folder / "text.txt/x"}, "Not a directory"},
+      {{"prepare", folder / "text.txt", "--output", folder / "text.txt/x"},
+       "cannot create folder " + folder / "text.txt: File exists"},
       {{"prepare", folder / "text.txt", "--output", folder / "x", "--validation-fraction", "1"},
        "fraction 1"},
       {{"prepare", folder / "text.txt", "--output", folder / "x", "--tokenizer", "bpe"}, "bpe"},
