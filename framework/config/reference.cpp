@@ -49,24 +49,41 @@ std::string default_text(const Row& row) {
   return out;
 }
 
-/// " Read when kind is sgd." or, where that is shorter, " Read unless kind is none."
-std::string condition_text(const ReadWhen& condition) {
+/// "when kind is sgd" or, where that is shorter, "unless kind is none". Keys of the table itself go by their
+/// last part.
+std::string condition_text(const Condition& condition, const std::string& table) {
+  const Field& other = *find_field(condition.key);
+  const std::string key = table_of(other.key) == table ? last_part(other.key) : other.key;
   const std::vector<std::string>& reading = condition.values;
+  if (reading.empty()) return fmt::format("unless {} is {}", key, toml_text(field_default(other)));
+  if (type_text(other) == "a list of strings") return fmt::format("when {} has {}", key, reading.front());
   std::vector<std::string> others;
-  for (const std::string& name : find_field(condition.key)->allowed.names) {
+  for (const std::string& name : other.allowed.names) {
+    // What `standard` stands for decides.
+    if (name == "standard") continue;
     if (std::find(reading.begin(), reading.end(), name) == reading.end()) others.push_back(name);
   }
-  const bool shorter = others.size() < reading.size();
+  const bool shorter = !others.empty() && others.size() < reading.size();
   std::string names;
   for (const std::string& name : shorter ? others : reading) names += (names.empty() ? "" : " or ") + name;
-  return fmt::format(" Read {} {} is {}.", shorter ? "unless" : "when", last_part(condition.key), names);
+  return fmt::format("{} {} is {}", shorter ? "unless" : "when", key, names);
+}
+
+/// " Read when kind is sgd."
+std::string conditions_text(const Field& field) {
+  std::string out;
+  for (const Condition& condition : field.read_when)
+    out += (out.empty() ? " Read " : ", and ") + condition_text(condition, table_of(field.key));
+  return out.empty() ? "" : out + ".";
 }
 
 std::string meaning(const Row& row) {
   const Field& field = *row.members.front();
   std::string out = field.documentation;
   if (!field.unit.empty()) out += fmt::format(" Unit: {}.", field.unit);
-  if (!field.read_when.key.empty()) out += condition_text(field.read_when);
+  if (row.members.size() == 1 && !field.acts_in.empty())
+    out += fmt::format(" Acts in {} sublayers.", field.acts_in);
+  out += conditions_text(field);
   if (row.members.size() == 1 && row.pattern != field.key)
     out += fmt::format(" Only {}.", member_name(field));
   return out;
@@ -92,7 +109,8 @@ const char* table_intro(const std::string& table) {
            "(on the "
            "embedding) and `final` (before the head). The placement fills slots; all but `embedding` and "
            "`final` may "
-           "differ between sublayers.\n\n";
+           "differ between sublayers. Where a key is read for some kinds only, `standard` counts as the kind "
+           "that it stands for.\n\n";
   }
   if (table == "model.residual.<knob>") {
     return "The coefficients of s = a x + b z + e x_block, x' = p N_post(s), with the branch fed by c "

@@ -35,11 +35,16 @@ Allowed between(double low, double high);        ///< both included
 Allowed from_to_below(double low, double high);  ///< low included, high not
 Allowed above_up_to(double low, double high);    ///< low not included, high is
 
-/// When a key is read at all: only if the text key `key` has one of `values`. Empty key: always.
-struct ReadWhen {
+/// One condition on another key: a text is one of `values`, a boolean is "true" or "false", a list has one of
+/// them; without `values`, the key is not at its default. The kind `standard` of a norm slot counts as what
+/// it stands for.
+struct Condition {
   std::string key;  ///< in a FieldSpec a name without a point is a neighbour in the same table
   std::vector<std::string> values;
 };
+
+/// When a key is read at all: only if all conditions hold. None: always.
+using ReadWhen = std::vector<Condition>;
 
 struct Field {
   std::string key;      ///< full path, "model.norm.in.kind"
@@ -116,9 +121,11 @@ void append_run_fields(std::vector<Field>& fields);
 void append_model_fields(std::vector<Field>& fields);
 void append_sublayer_fields(std::vector<Field>& fields);
 
-inline ReadWhen absolute(const ReadWhen& condition, const std::string& table) {
-  if (condition.key.empty() || condition.key.find('.') != std::string::npos) return condition;
-  return {table + "." + condition.key, condition.values};
+inline ReadWhen absolute(ReadWhen conditions, const std::string& table) {
+  for (Condition& condition : conditions) {
+    if (condition.key.find('.') == std::string::npos) condition.key = table + "." + condition.key;
+  }
+  return conditions;
 }
 
 template <class Struct>

@@ -47,7 +47,7 @@ std::vector<FieldSpec<TrainingConfig>> training_fields() {
 }
 
 std::vector<FieldSpec<OptimizerConfig>> optimizer_fields() {
-  const ReadWhen adamw{"kind", {"adamw"}};
+  const ReadWhen adamw = {{"kind", {"adamw"}}};
   return {
       {"kind", &OptimizerConfig::kind, one_of({"adamw", "sgd"}), "", "Optimiser; sgd has momentum."},
       {"learning_rate", &OptimizerConfig::learning_rate, at_least(0), "",
@@ -56,7 +56,7 @@ std::vector<FieldSpec<OptimizerConfig>> optimizer_fields() {
       {"beta2", &OptimizerConfig::beta2, from_to_below(0, 1), "", "Decay of the second moment.", adamw},
       {"epsilon", &OptimizerConfig::epsilon, above(0), "", "Added to the square root of the second moment.",
        adamw},
-      {"momentum", &OptimizerConfig::momentum, from_to_below(0, 1), "", "Momentum.", {"kind", {"sgd"}}},
+      {"momentum", &OptimizerConfig::momentum, from_to_below(0, 1), "", "Momentum.", {{"kind", {"sgd"}}}},
       {"weight_decay", &OptimizerConfig::weight_decay, at_least(0), "",
        "Decoupled weight decay, multiplied by the learning rate; matrices and embeddings have it, gains and "
        "biases only "
@@ -77,13 +77,13 @@ std::vector<FieldSpec<LearningRateConfig>> learning_rate_fields() {
        between(0, 1),
        "",
        "Last learning rate / peak.",
-       {"kind", {"cosine", "linear", "wsd"}}},
+       {{"kind", {"cosine", "linear", "wsd"}}}},
       {"decay_fraction",
        &LearningRateConfig::decay_fraction,
        above_up_to(0, 1),
        "share of training.steps",
        "Length of the decay at the end.",
-       {"kind", {"wsd"}}},
+       {{"kind", {"wsd"}}}},
   };
 }
 
@@ -97,7 +97,7 @@ std::vector<FieldSpec<CommunicationConfig>> communication_fields() {
 }
 
 std::vector<FieldSpec<DataConfig>> data_fields() {
-  const ReadWhen files{"kind", {"tokens"}};
+  const ReadWhen files = {{"kind", {"tokens"}}};
   return {
       {"kind", &DataConfig::kind, one_of({"tokens", "markov", "copy", "induction"}), "",
        "Source: token files, a Markov language of known entropy rate, or a copy or induction task."},
@@ -111,13 +111,13 @@ std::vector<FieldSpec<DataConfig>> data_fields() {
        between(2, 65536),
        "tokens",
        "Vocabulary of a synthetic source.",
-       {"kind", {"markov", "copy", "induction"}}},
+       {{"kind", {"markov", "copy", "induction"}}}},
       {"synthetic_order",
        &DataConfig::synthetic_order,
        between(1, 16),
        "tokens",
        "How many tokens the next one depends on.",
-       {"kind", {"markov"}}},
+       {{"kind", {"markov"}}}},
   };
 }
 
@@ -125,8 +125,13 @@ std::vector<FieldSpec<ValidationConfig>> validation_fields() {
   return {
       {"every", &ValidationConfig::every, between(0, kMostSteps), "optimiser steps",
        "Cadence of the validation loss; 0: only at the end."},
-      {"sequences", &ValidationConfig::sequences, between(0, kMostSequences), "sequences",
-       "Sequences of a validation, from the start of the split; 0: the whole split."},
+      {"sequences",
+       &ValidationConfig::sequences,
+       between(0, kMostSequences),
+       "sequences",
+       "Sequences of a validation on the way, from the start of the split; 0: the whole split, as at the "
+       "end.",
+       {{"every", {}}}},
       {"at_end", &ValidationConfig::at_end, anything(), "", "Validate after the last step."},
   };
 }

@@ -5,28 +5,42 @@ namespace plumb::detail {
 namespace {
 
 std::vector<FieldSpec<NormConfig>> norm_fields() {
-  const ReadWhen present{"kind", {"standard", "layernorm", "rmsnorm", "dyt", "derf", "l2"}};
-  const ReadWhen pointwise{"kind", {"standard", "dyt", "derf"}};
+  const Condition present = {"kind", {"layernorm", "rmsnorm", "dyt", "derf", "l2"}};
+  const Condition divides = {"kind", {"layernorm", "rmsnorm", "l2"}};
+  const Condition pointwise = {"kind", {"dyt", "derf"}};
+  const Condition shifts = {"kind", {"layernorm", "dyt", "derf"}};
   return {
       {"kind", &NormConfig::kind, one_of({"none", "standard", "layernorm", "rmsnorm", "dyt", "derf", "l2"}),
        "", "The norm in this slot; standard is model.norm_kind."},
-      {"epsilon", &NormConfig::epsilon, at_least(0), "", "Added to the variance or mean square.", present},
-      {"gain_init", &NormConfig::gain_init, anything(), "", "Initial value of the gain.", present},
-      {"gain", &NormConfig::gain, anything(), "", "The norm has a gain.", present},
-      {"bias", &NormConfig::bias, anything(), "",
-       "The norm has a bias; only layernorm, dyt and derf ever have one.", present},
-      {"trainable", &NormConfig::trainable, anything(), "",
+      {"epsilon", &NormConfig::epsilon, at_least(0), "", "Added to what is under the root.", {divides}},
+      {"gain_init",
+       &NormConfig::gain_init,
+       anything(),
+       "",
+       "Initial value of the gain.",
+       {present, {"gain", {"true"}}}},
+      {"gain", &NormConfig::gain, anything(), "", "The norm has a gain.", {present}},
+      {"bias",
+       &NormConfig::bias,
+       anything(),
+       "",
+       "The norm has a bias; rmsnorm and l2 never have one.",
+       {shifts}},
+      {"trainable",
+       &NormConfig::trainable,
+       anything(),
+       "",
        "Gain, bias and alpha are trained; false: they stay as "
        "initialised.",
-       present},
-      {"decay", &NormConfig::decay, anything(), "", "Gain and bias have weight decay.", present},
-      {"alpha_init", &NormConfig::alpha_init, above(0), "", "Initial slope of dyt and derf.", pointwise},
+       {present}},
+      {"decay", &NormConfig::decay, anything(), "", "Gain and bias have weight decay.", {present}},
+      {"alpha_init", &NormConfig::alpha_init, above(0), "", "Initial slope of dyt and derf.", {pointwise}},
   };
 }
 
 std::vector<FieldSpec<KnobConfig>> knob_fields(const std::string& knob) {
-  const ReadWhen over_depth{"depth", {"1/L", "1/sqrt(L)", "1/l", "1/sqrt(l)", "list"}};
-  const ReadWhen ramp{"time", {"linear"}};
+  const ReadWhen over_depth = {{"depth", {"1/L", "1/sqrt(L)", "1/l", "1/sqrt(l)", "list"}}};
+  const ReadWhen ramp = {{"time", {"linear"}}};
   std::vector<FieldSpec<KnobConfig>> fields = {
       {"value", &KnobConfig::value, anything(), "", "The coefficient, before the factors below."},
       {"depth", &KnobConfig::depth, one_of({"constant", "1/L", "1/sqrt(L)", "1/l", "1/sqrt(l)", "list"}), "",
@@ -38,7 +52,7 @@ std::vector<FieldSpec<KnobConfig>> knob_fields(const std::string& knob) {
        anything(),
        "",
        "One factor per counted unit, from the bottom.",
-       {"depth", {"list"}}},
+       {{"depth", {"list"}}}},
       {"time", &KnobConfig::time, one_of({"constant", "linear"}), "",
        "Factor over time: linear goes from time_start to 1 over ramp_steps."},
       {"ramp_steps", &KnobConfig::ramp_steps, between(0, 1e12), "optimiser steps", "Length of the ramp.",
@@ -51,7 +65,7 @@ std::vector<FieldSpec<KnobConfig>> knob_fields(const std::string& knob) {
        anything(),
        "",
        "The trained coefficient has weight decay.",
-       {"trainable", {"scalar", "vector"}}},
+       {{"trainable", {"scalar", "vector"}}}},
       {"keep_probability", &KnobConfig::keep_probability, above_up_to(0, 1), "probability",
        "Below 1: times a Bernoulli draw per sequence, divided by this probability (stochastic depth)."},
       {"keep_depth", &KnobConfig::keep_depth, one_of({"constant", "linear"}), "",
@@ -68,6 +82,7 @@ std::vector<FieldSpec<KnobConfig>> knob_fields(const std::string& knob) {
 }
 
 std::vector<FieldSpec<SublayerConfig>> other_fields() {
+  const std::vector<std::string> kinds = {"layernorm", "rmsnorm", "dyt", "derf", "l2"};
   return {
       {"activation",
        &SublayerConfig::activation,
@@ -81,14 +96,14 @@ std::vector<FieldSpec<SublayerConfig>> other_fields() {
        one_of({"head", "full"}),
        "",
        "The qk slot norms each head by itself (one gain for all heads) or all heads together.",
-       {},
+       {{"model.norm.qk.kind", kinds}},
        "attention"},
       {"v_norm_extent",
        &SublayerConfig::v_norm_extent,
        one_of({"head", "full"}),
        "",
        "The same for the v slot.",
-       {},
+       {{"model.norm.v.kind", kinds}},
        "attention"},
       {"head_gains",
        &SublayerConfig::head_gains,

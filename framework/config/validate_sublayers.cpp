@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include "config/override.h"
-#include "config/schema.h"
 #include "config/validate.h"
 #include "core/error.h"
 
@@ -95,50 +94,6 @@ void check_range(const OverrideConfig& change, const ModelConfig& model) {
              change.origin, first, last, model.blocks);
 }
 
-bool holds(const ReadWhen& condition, const TomlValue& value) {
-  const auto* text = std::get_if<std::string>(&value.data);
-  return text != nullptr &&
-         std::find(condition.values.begin(), condition.values.end(), *text) != condition.values.end();
-}
-
-/// The value that a per-sublayer text key has in a sublayer.
-TomlValue value_in(const Field& field, SublayerConfig& sublayer) {
-  return {*std::get<std::string*>(field.sublayer_member(sublayer)), 0};
-}
-
-std::string quoted_list(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "\"" : " or \"") + name + "\"";
-  return out;
-}
-
-/// Whether any sublayer that `change` covers (every one where it is null) reads the field.
-bool read_somewhere(const Field& field, const ModelConfig& model, const OverrideConfig* change) {
-  const Field& condition = *find_field(field.read_when.key);
-  for (std::int64_t block = 0; block < model.blocks; ++block) {
-    for (const std::string& kind : model.block) {
-      if (change != nullptr && !covers(*change, model.blocks, block, kind)) continue;
-      SublayerConfig sublayer = resolved_sublayer(model, block, kind);
-      if (holds(field.read_when, value_in(condition, sublayer))) return true;
-    }
-  }
-  return false;
-}
-
-void check_override_is_read(const OverrideConfig& change, const ModelConfig& model) {
-  for (const auto& setting : change.settings) {
-    const Field& field = *find_field("model." + setting.first);
-    if (!field.acts_in.empty() && change.sublayer != "all" && change.sublayer != field.acts_in) {
-      fail_input("{}: {} acts in {} sublayers, but this [[model.override]] is for {}", change.origin,
-                 field.key, field.acts_in, change.sublayer);
-    }
-    if (!field.read_when.key.empty() && !read_somewhere(field, model, &change)) {
-      fail_input("{}: {} is set in [[model.override]] but not read there: it needs {} = {}", change.origin,
-                 field.key, field.read_when.key, quoted_list(field.read_when.values));
-    }
-  }
-}
-
 }  // namespace
 
 namespace detail {
@@ -156,22 +111,6 @@ void validate_sublayers(const LoadedConfig& loaded) {
         check_schedules(sublayer.residual.*knob.member, std::string("residual.") + knob.name, place);
       }
     }
-  }
-}
-
-void validate_all_read(const LoadedConfig& loaded) {
-  const ModelConfig& model = loaded.config.model;
-  for (const OverrideConfig& change : model.overrides) check_override_is_read(change, model);
-  for (const Field& field : config_fields()) {
-    if (field.read_when.key.empty()) continue;
-    const TomlValue value = field_value(field, loaded.config);
-    if (toml_text(value) == toml_text(field_default(field))) continue;
-    const TomlValue found = field_value(*find_field(field.read_when.key), loaded.config);
-    const bool read =
-        field.sublayer_member ? read_somewhere(field, model, nullptr) : holds(field.read_when, found);
-    if (read) continue;
-    fail_input("{}: {} = {} is not read, because {} = {}; it needs {}", loaded.origin(field.key), field.key,
-               toml_text(value), field.read_when.key, toml_text(found), quoted_list(field.read_when.values));
   }
 }
 

@@ -23,7 +23,7 @@ placement = "two-halves"
 blocks = 3
 position = "rotary"
 block = ["attention", "linear", "ffn"]
-norm.qk = {kind = "rmsnorm", epsilon = 0, bias = false}
+norm.qk = {kind = "rmsnorm", epsilon = 0, trainable = false}
 residual.b = {depth = "list", counts = "blocks", list = [1, 0.1, 1e-7]}
 residual.p.stop_gradient = true
 dropout.branch = 0.1
@@ -91,7 +91,7 @@ TEST(ConfigHash, DependsOnWhatShapesTheRunOnly) {
   const std::string base = config_hash(load_text(minimal()).config);
   EXPECT_EQ(base.size(), 16U);
   for (const char* same : {"run.name=other", "run.overwrite=true", "log.console_every=3",
-                           "checkpoint.every=5", "validation.sequences=4"}) {
+                           "checkpoint.every=5", "validation.every=4"}) {
     EXPECT_EQ(config_hash(load_text(minimal(), {same}).config), base) << same;
   }
   for (const char* other :

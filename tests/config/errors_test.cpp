@@ -184,7 +184,7 @@ TEST(ConfigErrors, KeysThatNothingReads) {
   EXPECT_EQ(error_of("model.norm.post.epsilon = 1e-6"),
             "configs/x.toml:4: model.norm.post.epsilon = 1e-06 is not read, because model.norm.post.kind = "
             "\"none\"; it "
-            "needs \"standard\" or \"layernorm\" or \"rmsnorm\" or \"dyt\" or \"derf\" or \"l2\"");
+            "needs \"layernorm\" or \"rmsnorm\" or \"l2\"");
   EXPECT_EQ(error_of("model.residual.b.ramp_steps = 5"),
             "configs/x.toml:4: model.residual.b.ramp_steps = 5 is not read, because model.residual.b.time = "
             "\"constant\"; it needs \"linear\"");
@@ -192,6 +192,60 @@ TEST(ConfigErrors, KeysThatNothingReads) {
   EXPECT_EQ(error_of("optimizer.momentum = 0.9"), "");
   // An override fills the slot somewhere.
   EXPECT_EQ(error_of("model.norm.post.epsilon = 1e-6\n[[model.override]]\nnorm.post.kind = 'l2'"), "");
+}
+
+TEST(ConfigErrors, KeysOfSublayersThatAreNotThere) {
+  const std::string ffn_only = "model.block = ['ffn']\n";
+  const std::string needs_attention = " is not read, because model.block = [\"ffn\"]; it needs \"attention\"";
+  for (const std::string setting :
+       {"model.norm.qk.kind = \"standard\"", "model.head_gains = true", "model.qk_norm_extent = \"full\"",
+        "model.heads = 2", "model.head_width = 8", "model.causal = false", "model.attention_scale = 0.5",
+        "model.attention_soft_cap = 2.0", "model.dropout.attention = 0.5"}) {
+    EXPECT_EQ(error_of(ffn_only + setting), "configs/x.toml:5: " + setting + needs_attention);
+  }
+  EXPECT_EQ(error_of(ffn_only + "model.position = 'rotary'\nmodel.rotary_base = 5.0"),
+            "configs/x.toml:6: model.rotary_base = 5.0" + needs_attention);
+  EXPECT_EQ(error_of("model.block = ['attention']\nmodel.ffn_hidden = 8"),
+            "configs/x.toml:5: model.ffn_hidden = 8 is not read, because model.block = [\"attention\"]; it "
+            "needs \"ffn\"");
+  EXPECT_EQ(error_of("model.block = ['linear']\nmodel.activation = 'relu'"),
+            "configs/x.toml:5: model.activation = \"relu\" is not read, because model.block = [\"linear\"]; "
+            "it needs \"ffn\"");
+  EXPECT_EQ(error_of(ffn_only + "[[model.override]]\nhead_gains = true"),
+            "configs/x.toml:5: model.head_gains is set in [[model.override]] but not read there: it needs "
+            "model.block = \"attention\"");
+}
+
+TEST(ConfigErrors, KeysThatTheNormDoesNotHave) {
+  EXPECT_EQ(error_of("model.norm.out = {gain = false, gain_init = 3.0}"),
+            "configs/x.toml:4: model.norm.out.gain_init = 3.0 is not read, because model.norm.out.gain = "
+            "false; it needs true");
+  // What `standard` stands for decides.
+  EXPECT_EQ(error_of("model.norm.in.bias = false"), "");
+  EXPECT_EQ(error_of("model.norm_kind = 'rmsnorm'\nmodel.norm.in.bias = false"),
+            "configs/x.toml:5: model.norm.in.bias = false is not read, because model.norm.in.kind = "
+            "\"standard\" (model.norm_kind = \"rmsnorm\"); it needs \"layernorm\" or \"dyt\" or \"derf\"");
+  EXPECT_EQ(error_of("model.norm.in.alpha_init = 0.9").substr(0, 58),
+            "configs/x.toml:4: model.norm.in.alpha_init = 0.9 is not re");
+  EXPECT_EQ(error_of("model.norm_kind = 'derf'\nmodel.norm.in.alpha_init = 0.9"), "");
+  EXPECT_NE(error_of("model.norm.in = {kind = 'dyt', epsilon = 1e-3}"), "");
+  EXPECT_NE(error_of("model.norm.final = {kind = 'derf', epsilon = 1e-3}"), "");
+  EXPECT_EQ(error_of("model.norm.final = {kind = 'l2', epsilon = 1e-3}"), "");
+  EXPECT_EQ(error_of("model.qk_norm_extent = 'full'"),
+            "configs/x.toml:4: model.qk_norm_extent = \"full\" is not read, because model.norm.qk.kind = "
+            "\"none\"; it needs \"layernorm\" or \"rmsnorm\" or \"dyt\" or \"derf\" or \"l2\"");
+  EXPECT_EQ(error_of("model.qk_norm_extent = 'full'\nmodel.norm.qk.kind = 'standard'"), "");
+  EXPECT_NE(error_of("[[model.override]]\nnorm.in = {kind = 'rmsnorm', bias = false}"), "");
+  EXPECT_EQ(error_of("model.norm.in.bias = false\n[[model.override]]\nnorm.in.kind = 'l2'"),
+            "configs/x.toml:4: model.norm.in.bias = false is not read, because the [[model.override]] tables "
+            "change model.norm.in.kind in every sublayer; it needs \"layernorm\" or \"dyt\" or \"derf\"");
+}
+
+TEST(ConfigErrors, SequencesOfAValidationThatNeverComes) {
+  EXPECT_EQ(error_of("validation.sequences = 8"),
+            "configs/x.toml:4: validation.sequences = 8 is not read, because validation.every = 0; it needs "
+            "another value");
+  EXPECT_EQ(error_of("validation = {sequences = 8, every = 5}"), "");
 }
 
 TEST(ConfigErrors, Files) {

@@ -52,11 +52,11 @@ TEST(ConfigLayers, SetWinsAndTheLastSetOfAKey) {
 TEST(ConfigLayers, SetTakesTomlAndBareWords) {
   const LoadedConfig loaded = load_text(
       minimal(),
-      {"model.causal=false", "model.block=['ffn', 'linear']", "optimizer.learning_rate=3e-4",
+      {"model.causal=false", "model.block=['attention', 'linear']", "optimizer.learning_rate=3e-4",
        "model.placement=none", "run.name=\"quoted name\"", "model.residual.b.depth=1/sqrt(L)",
        "model.residual.b.value=2", "run.dir=runs/2025", "model.norm.out={kind = 'l2', epsilon = 0.5}"});
   EXPECT_FALSE(loaded.config.model.causal);
-  EXPECT_EQ(loaded.config.model.block, (std::vector<std::string>{"ffn", "linear"}));
+  EXPECT_EQ(loaded.config.model.block, (std::vector<std::string>{"attention", "linear"}));
   EXPECT_EQ(loaded.config.optimizer.learning_rate, 3e-4);
   EXPECT_EQ(loaded.config.model.placement, "none");
   EXPECT_EQ(loaded.config.run.name, "quoted name");

@@ -126,8 +126,9 @@ std::vector<std::string> neighbours(const Field& field) {
   const std::string name = field.key.substr(point == std::string::npos ? 0 : point + 1);
   const std::string table = field.key.substr(0, field.key.size() - name.size());
   std::vector<std::string> changes;
-  if (!field.read_when.key.empty()) {
-    changes.push_back(field.read_when.key + "=" + field.read_when.values.front());
+  for (const Condition& condition : field.read_when) {
+    const std::string value = condition.values.empty() ? "2" : condition.values.front();
+    changes.push_back(condition.key + "=" + (condition.key == "model.block" ? "['" + value + "']" : value));
   }
   if (name == "time" || name == "time_start") changes.push_back(table + "ramp_steps=4");
   if (name == "list") changes.insert(changes.end(), {"model.blocks=1", "model.block=['ffn']"});

@@ -9,8 +9,8 @@ KNOB = {"value": 1.0, "depth": "constant", "counts": "sublayers", "list": [], "t
 SLOTS = ["in", "out", "post", "qk", "v", "pre_projection", "ffn_inner", "embedding", "final"]
 MODEL = {
     "placement": "peri", "norm_kind": "layernorm", "block": ["attention", "ffn"], "position": "learned",
-    "head_width": 0, "rotary_base": 10000.0, "causal": True, "biases": True, "tied_head": True, "head_bias": False,
-    "embedding_scale": 1.0, "ffn_hidden": 0, "attention_scale": 0.0, "attention_soft_cap": 0.0,
+    "heads": 4, "head_width": 0, "rotary_base": 10000.0, "causal": True, "biases": True, "tied_head": True,
+    "head_bias": False, "embedding_scale": 1.0, "ffn_hidden": 0, "attention_scale": 0.0, "attention_soft_cap": 0.0,
     "head_soft_cap": 0.0, "z_loss": 0.0, "qk_norm_extent": "head", "v_norm_extent": "head", "head_gains": False,
     "activation": "gelu",
     "norm": {slot: NORM for slot in SLOTS},
@@ -37,7 +37,7 @@ class Config:
         self.sequences = given["training"]["sequences_per_step"]
         model = given["model"]
         self.overrides = model.pop("override", [])
-        known = set(MODEL) | {"blocks", "width", "heads", "sequence_length", "vocabulary"}
+        known = set(MODEL) | {"blocks", "width", "sequence_length", "vocabulary"}
         assert set(model) <= known, f"{path}: unknown keys {set(model) - known}"
         placement = model.get("placement", MODEL["placement"])
         preset = {"norm": {slot: {"kind": "standard"} for slot in PLACEMENTS[placement]}}
