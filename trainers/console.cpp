@@ -72,7 +72,8 @@ std::string format_duration(double seconds) {
 Console::Console() : terminal_(watched()) {}
 
 void Console::progress(const Progress& progress, std::int64_t every) {
-  const bool due = every > 0 && (progress.step % every == 0 || progress.step == progress.steps);
+  if (every <= 0) return;
+  const bool due = progress.step % every == 0 || progress.step == progress.steps;
   if (!terminal_ && !due) return;
   // Between two steps nothing is allocated: the line is made in place.
   fmt::memory_buffer line;

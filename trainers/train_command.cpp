@@ -180,16 +180,19 @@ void announce(Setup& setup, Session& session) {
              setup.checkpoint ? fmt::format(", going on after step {} of {}", setup.loop->step(),
                                             setup.checkpoint->path.string())
                               : "");
+  if (setup.loop->step() >= config.training.steps) {
+    log_warning("nothing is left to train: the checkpoint has {} steps, training.steps = {}",
+                setup.loop->step(), config.training.steps);
+  }
   std::fflush(stdout);
 }
 
 void summarize(const Setup& setup, const TrainingOutcome& outcome) {
-  const Config& config = setup.loaded.config;
   fmt::print("{} {} steps in {}\n", outcome.signal != 0 ? "stopped after" : "done:", outcome.steps,
              format_duration(outcome.seconds));
   if (outcome.validation) {
     const double bits = bits_per_byte(outcome.validation->loss, setup.task.bytes_per_target);
-    const bool whole = config.validation.at_end && outcome.signal == 0;
+    const bool whole = outcome.validation->targets == setup.task.validation->total_targets();
     fmt::print("validation loss {:.4f} nats per target over {} targets ({})\n", outcome.validation->loss,
                outcome.validation->targets, whole ? "the whole split" : "a part of the split");
     if (bits == bits) fmt::print("validation bits per byte {:.4f}\n", bits);
