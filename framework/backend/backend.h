@@ -16,8 +16,10 @@
 #include "backend/ops/moments.h"
 #include "backend/ops/norm.h"
 #include "backend/ops/optimizer.h"
+#include "backend/ops/parameter.h"
 #include "backend/ops/random.h"
 #include "backend/ops/residual.h"
+#include "backend/ops/stream_mix.h"
 #include "backend/stream.h"
 #include "core/tensor.h"
 
@@ -66,6 +68,8 @@ class Backend {
   virtual const ElementwiseOps& elementwise() const = 0;
   virtual const MomentsOps& moments() const = 0;
   virtual const RandomOps& random() const = 0;
+  virtual const ParameterOps& parameter() const = 0;
+  virtual const StreamMixOps& stream_mix() const = 0;
 };
 
 /// fp64 for fp64, else fp32.

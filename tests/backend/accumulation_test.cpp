@@ -149,6 +149,46 @@ TEST_F(Accumulation, EmbeddingAndGroupGain) {
   EXPECT_EQ(values_of(backward.dx), separate);
 }
 
+TEST_F(Accumulation, ScalarBias) {
+  ScalarBiasBackward backward{tensors_.random(Shape{3, 4}), Tensor(), {}};
+  expect_adds("dbias", Shape{1}, [&](const Tensor& target) {
+    backward.dbias = target;
+    backend_.elementwise().scalar_bias_backward(*stream_, backward);
+  });
+  const Tensor x = tensors_.random(Shape{3, 4}), bias = tensors_.random(Shape{1}), y = tensors_.like(x);
+  backend_.elementwise().scalar_bias_forward(*stream_, {x, bias, y});
+  for (std::int64_t i = 0; i < x.elements(); ++i) EXPECT_EQ(at(y, i), at(x, i) + at(bias, 0));
+  backend_.elementwise().scalar_bias_forward(*stream_, {x, bias, x});  // may be the same view
+  EXPECT_EQ(values_of(x), values_of(y));
+}
+
+TEST_F(Accumulation, CoefficientMapAndRowGain) {
+  const ParameterOps& ops = backend_.parameter();
+  const Tensor x = tensors_.random(Shape{5});
+  expect_adds("dx of the map", Shape{5}, [&](const Tensor& target) {
+    ops.coefficient_map_backward(
+        *stream_, {CoefficientMapKind::OneMinusSilu, x, tensors_.of(Shape{5}, {1, 2, 3, 4, 5}), target});
+  });
+  RowGainBackward backward;
+  backward.x = tensors_.random(Shape{3, 4}), backward.dy = tensors_.random(Shape{3, 4});
+  backward.scalar = tensors_.random(Shape{1});
+  for (const std::int64_t gains : {1, 3}) {
+    backward.gain = tensors_.random(Shape{gains});
+    backward.dx = tensors_.zeros(Shape{3, 4}), backward.dgain = tensors_.zeros(Shape{gains});
+    backward.workspace = tensors_.workspace(ops.row_gain_backward_workspace(backward));
+    expect_adds("dx", Shape{3, 4}, [&](const Tensor& target) {
+      RowGainBackward one = backward;
+      one.dx = target;
+      ops.row_gain_backward(*stream_, one);
+    });
+    expect_adds("dgain", Shape{gains}, [&](const Tensor& target) {
+      RowGainBackward one = backward;
+      one.dgain = target;
+      ops.row_gain_backward(*stream_, one);
+    });
+  }
+}
+
 TEST_F(Accumulation, HeadLoss) {
   HeadLossForward forward;
   forward.h = tensors_.random(Shape{3, 4});

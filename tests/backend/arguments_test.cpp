@@ -150,5 +150,98 @@ TEST_P(Arguments, HeadLoss) {
               HasSubstr("head_loss_forward: sums is fp32 (5), expected fp64 with 5 elements"));
 }
 
+TEST_P(Arguments, ScalarBias) {
+  const Tensor x = zeros(Shape{2, 3});
+  const auto bias = [&](const Tensor& in, const Tensor& by, const Tensor& out) {
+    return message([&] { backend_.elementwise().scalar_bias_forward(*stream_, {in, by, out}); });
+  };
+  EXPECT_EQ(bias(x, zeros(Shape{1}), x), "nothing was thrown");
+  EXPECT_THAT(bias(x, zeros(Shape{3}), x),
+              HasSubstr("scalar_bias_forward: bias is fp32 (3), expected fp32 with 1 elements"));
+  EXPECT_THAT(bias(x, zeros(Shape{1}), zeros(Shape{3, 3})),
+              HasSubstr("scalar_bias_forward: y is fp32 (3,3)"));
+  EXPECT_THAT(bias(zeros(Shape{2, 5}).columns(1, 3), zeros(Shape{1}), x),
+              HasSubstr("scalar_bias_forward: x must be contiguous"));
+}
+
+TEST_P(Arguments, Parameter) {
+  const ParameterOps& ops = backend_.parameter();
+  const Tensor x = zeros(Shape{4, 3}), y = zeros(Shape{4, 3}), n = zeros(Shape{5});
+  EXPECT_THAT(message([&] {
+                ops.coefficient_map_forward(*stream_, {CoefficientMapKind::Absolute, n, zeros(Shape{4})});
+              }),
+              HasSubstr("coefficient_map_forward: y is fp32 (4), expected fp32 with 5 elements"));
+  EXPECT_THAT(message([&] {
+                ops.coefficient_map_forward(*stream_, {CoefficientMapKind::Absolute, n, n});
+              }),
+              HasSubstr("coefficient_map_forward: y overlaps x"));
+  EXPECT_THAT(message([&] {
+                ops.row_gain_forward(*stream_, {x, Tensor(), zeros(Shape{3}), y});
+              }),
+              HasSubstr("row_gain_forward: gain is fp32 (3), expected fp32 with 4 elements"));
+  EXPECT_THAT(message([&] {
+                ops.row_gain_forward(*stream_, {x, Tensor(), Tensor(), x});
+              }),
+              HasSubstr("row_gain_forward: y overlaps x"));
+  EXPECT_THAT(
+      message([&] {
+        ops.row_gain_backward(*stream_, {x, Tensor(), Tensor(), y, zeros(Shape{4, 3}), zeros(Shape{4}), {}});
+      }),
+      HasSubstr("row_gain_backward: dgain needs a gain"));
+  RowGainBackward backward{x, Tensor(), zeros(Shape{1}), y, zeros(Shape{4, 3}), zeros(Shape{1}), {}};
+  EXPECT_THAT(message([&] { ops.row_gain_backward(*stream_, backward); }), HasSubstr("workspace"));
+  const SphereWeight weights[] = {{x, zeros(Shape{3, 4}), false}};
+  EXPECT_THAT(message([&] { ops.normalize_spheres(*stream_, {}, weights); }),
+              HasSubstr("normalize_spheres: compute_copy is fp32 (3,4), expected fp32 with 4 rows of 3"));
+}
+
+TEST_P(Arguments, StreamMix) {
+  StreamWrite write;
+  write.streams = 2, write.x = zeros(Shape{3, 8}), write.o = zeros(Shape{3, 4});
+  write.weights = zeros(Shape{3, 8}), write.out = zeros(Shape{3, 8});
+  const auto run = [&](const StreamWrite& arguments) {
+    return message([&] { backend_.stream_mix().stream_write(*stream_, arguments); });
+  };
+  EXPECT_EQ(run(write), "nothing was thrown");
+  StreamWrite wrong = write;
+  wrong.streams = 17;
+  EXPECT_THAT(run(wrong), HasSubstr("stream_write: streams is 17, not in [1, 16]"));
+  wrong = write;
+  wrong.x = zeros(Shape{3, 4});
+  EXPECT_THAT(run(wrong), HasSubstr("stream_write: x is fp32 (3,4), expected fp32 with 3 rows of 8"));
+  wrong = write;
+  wrong.weights = zeros(Shape{2, 8});
+  EXPECT_THAT(run(wrong), HasSubstr("stream_write: weights is fp32 (2,8), expected fp32 with 3 rows of 8"));
+  wrong = write;
+  wrong.out = wrong.x;
+  EXPECT_THAT(run(wrong), HasSubstr("stream_write: out overlaps x or o"));
+  StreamReadBackward read;
+  read.streams = 2, read.x = write.x, read.weights = zeros(Shape{1, 8});
+  read.dh = write.o, read.dx = write.out, read.dweights = zeros(Shape{3, 8});
+  read.workspace = workspace(backend_.stream_mix().stream_read_backward_workspace(read));
+  EXPECT_THAT(message([&] { backend_.stream_mix().stream_read_backward(*stream_, read); }),
+              HasSubstr("stream_read_backward: dweights is fp32 (3,8), expected fp32 with 1 rows of 8"));
+}
+
+TEST_P(Arguments, StreamWeights) {
+  StreamWeights weights;
+  weights.kind = StreamWeightKind::Manifold, weights.streams = 2;
+  weights.raw = weights.weights = zeros(Shape{3, 8});
+  weights.base = zeros(Shape{8}), weights.scales = zeros(Shape{3});
+  const auto run = [&](const StreamWeights& arguments) {
+    return message([&] { backend_.stream_mix().stream_weights(*stream_, arguments); });
+  };
+  EXPECT_EQ(run(weights), "nothing was thrown");
+  StreamWeights wrong = weights;
+  wrong.iterations = 101;
+  EXPECT_THAT(run(wrong), HasSubstr("stream_weights: iterations is 101, not in [1, 100]"));
+  wrong = weights;
+  wrong.kind = StreamWeightKind::Hyper;
+  EXPECT_THAT(run(wrong), HasSubstr("stream_weights: scales is fp32 (3), expected fp32 with 2 elements"));
+  wrong = weights;
+  wrong.streams = 0;
+  EXPECT_THAT(run(wrong), HasSubstr("stream_weights: streams is 0, not in [1, 16]"));
+}
+
 }  // namespace
 }  // namespace plumb::test

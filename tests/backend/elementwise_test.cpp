@@ -65,6 +65,29 @@ TEST_P(ElementwiseOp, GroupGain) {
   });
 }
 
+void run_scalar_bias(Bench& bench, const ElementwiseCase& one) {
+  const ElementwiseOps& ops = bench.backend().elementwise();
+  const Shape shape{one.rows, one.groups * one.width};
+  ScalarBias forward;
+  forward.x = one.in_place ? bench.in_place("x_y", shape, kRoundedOnce) : bench.input("x", shape);
+  forward.y = one.in_place ? forward.x : bench.output("y", shape, kRoundedOnce);
+  forward.bias = bench.parameter("bias", Shape{1}, {0.5, 0.1});
+  ops.scalar_bias_forward(bench.stream(), forward);
+
+  ScalarBiasBackward backward;
+  backward.dy = bench.input("dy", shape, {0.3, 1});
+  backward.dbias = bench.accumulated("dbias", Shape{1}, {1e-12, 5e-6, 5e-6});
+  backward.workspace = bench.workspace(ops.scalar_bias_backward_workspace(backward));
+  ops.scalar_bias_backward(bench.stream(), backward);
+}
+
+TEST_P(ElementwiseOp, ScalarBias) {
+  const auto& [target, one] = GetParam();
+  const auto run = [&one = one](Bench& bench) { run_scalar_bias(bench, one); };
+  expect_matches_reference(target, run);
+  expect_same_for_any_threads(target, run);
+}
+
 TEST_P(ElementwiseOp, SumOfSquares) {
   const auto& [target, one] = GetParam();
   expect_matches_reference(target, [&one = one](Bench& bench) {

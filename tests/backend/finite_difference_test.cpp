@@ -1,26 +1,8 @@
 // Every backward pass of the reference backend against central differences of its forward pass, in fp64.
-#include "backend/host_tensors.h"
+#include "backend/finite_difference.h"
 
 namespace plumb::test {
 namespace {
-
-using Loss = std::function<double()>;
-
-/// d loss / d x by central differences, element by element, against `gradient`.
-void expect_gradient(const char* name, const Tensor& x, const Tensor& gradient, const Loss& loss) {
-  if (!x.defined()) return;
-  std::vector<double> differences;
-  for (std::int64_t i = 0; i < x.elements(); ++i) {
-    const double value = at(x, i), h = 1e-5 * std::max(1.0, std::abs(value));
-    at(x, i) = value + h;
-    const double above = loss();
-    at(x, i) = value - h;
-    const double below = loss();
-    at(x, i) = value;
-    differences.push_back((above - below) / (2 * h));
-  }
-  EXPECT_LE(relative_error(values_of(gradient), differences), 1e-6) << name;
-}
 
 class FiniteDifference : public testing::Test {
  protected:
@@ -319,6 +301,20 @@ TEST_F(FiniteDifference, GroupGain) {
   backend_.elementwise().group_gain_backward(*stream_, backward);
   expect_gradient("dx", x, backward.dx, loss);
   expect_gradient("dgain", gain, backward.dgain, loss);
+}
+
+TEST_F(FiniteDifference, ScalarBias) {
+  const Tensor x = tensors_.random(Shape{4, 9}), bias = tensors_.random(Shape{1}), y = tensors_.like(x);
+  const Tensor dy = tensors_.random(Shape{4, 9});
+  const Loss loss = [&] {
+    backend_.elementwise().scalar_bias_forward(*stream_, {x, bias, y});
+    return inner_product(y, dy);
+  };
+  ScalarBiasBackward backward{dy, tensors_.like(bias), {}};
+  backward.workspace = tensors_.workspace(backend_.elementwise().scalar_bias_backward_workspace(backward));
+  backend_.elementwise().scalar_bias_backward(*stream_, backward);
+  expect_gradient("dx", x, dy, loss);
+  expect_gradient("dbias", bias, backward.dbias, loss);
 }
 
 TEST_F(FiniteDifference, Dropout) {

@@ -97,6 +97,43 @@ TEST_P(NotFinite, LargestLogitOfTheHeadKeepsNaN) {
   }
 }
 
+// The weights of a row come from that row alone, however many rows are worked on at once.
+TEST_P(NotFinite, StreamWeightsOfOtherRowsAreUntouched) {
+  const std::int64_t rows = 35, count = 24, bad = 17;
+  const auto run = [&](std::int64_t place) {
+    StreamWeightsBackward backward;
+    backward.kind = StreamWeightKind::Manifold, backward.streams = 4;
+    backward.raw = tensor("raw", Shape{rows, count}, place, kNaN);
+    backward.base = bench_.parameter("base", Shape{count});
+    backward.scales = bench_.parameter("scales", Shape{3});
+    backward.dweights = bench_.parameter("dweights", Shape{rows, count});
+    backward.draw = bench_.output("draw", Shape{rows, count});
+    backward.dbase = bench_.accumulated("dbase", Shape{count});
+    backward.dscales = bench_.accumulated("dscales", Shape{3});
+    const StreamMixOps& ops = bench_.backend().stream_mix();
+    backward.workspace = bench_.workspace(ops.stream_weights_backward_workspace(backward));
+    ops.stream_weights_backward(bench_.stream(), backward);
+    StreamWeights forward;
+    forward.kind = StreamWeightKind::Manifold, forward.streams = 4;
+    forward.raw = backward.raw, forward.base = backward.base, forward.scales = backward.scales;
+    forward.weights = bench_.master_output("weights", Shape{rows, count});
+    ops.stream_weights(bench_.stream(), forward);
+    std::vector<double> both = bench_.read(forward.weights), draw = bench_.read(backward.draw);
+    both.insert(both.end(), draw.begin(), draw.end());
+    return both;
+  };
+  const std::vector<double> plain = run(-1), with = run(bad * count + 3);
+  for (std::int64_t i = 0; i < 2 * rows * count; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const std::int64_t entry = i % count;
+    if (i / count % rows == bad && entry % 6 >= 2) {
+      EXPECT_TRUE(std::isnan(with[at])) << i;
+    } else {
+      EXPECT_EQ(with[at], plain[at]) << i;
+    }
+  }
+}
+
 /// One run of attention, both ways, with one special value.
 class NotFiniteAttention : public NotFinite {
  protected:

@@ -298,6 +298,22 @@ void expect_matches_reference(const Target& target, const std::function<void(Ben
   }
 }
 
+void expect_same_for_any_threads(const Target& target, const std::function<void(Bench&)>& run) {
+  const ThreadCounts restore;
+  std::vector<Bench::Result> expected;
+  for (const int threads : {1, 2, 3, 7}) {
+    set_thread_count(threads);
+    Bench bench(shared_backend(target.backend), target.dtype, target.dtype);
+    run(bench);
+    const auto results = bench.finish();
+    if (threads == 1) expected = results;
+    ASSERT_EQ(results.size(), expected.size());
+    for (std::size_t n = 0; n < results.size(); ++n)
+      EXPECT_EQ(relative_error(results[n].values, expected[n].values), 0)
+          << results[n].name << " with " << threads << " threads";
+  }
+}
+
 std::ostream& operator<<(std::ostream& out, const Knob& knob) {
   return out << (knob.scalar ? "scalar " : "") << (knob.sequence ? "sequence " : "") << "feature "
              << knob.feature << (knob.stop_gradient ? " stop_gradient" : "");

@@ -130,6 +130,8 @@ class Bench {
 /// Runs it on the oracle, and on the target with 1, 2, 3 and 7 threads, and compares all outputs. What was
 /// added to an accumulated one must be large enough beside the values before for its error to be seen.
 void expect_matches_reference(const Target& target, const std::function<void(Bench&)>& run);
+/// Runs it on the target with 1, 2, 3 and 7 threads: every bit of every output is the same.
+void expect_same_for_any_threads(const Target& target, const std::function<void(Bench&)>& run);
 /// A backend that lives as long as the process.
 Backend& shared_backend(const std::string& name);
 

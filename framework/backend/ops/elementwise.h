@@ -24,6 +24,19 @@ struct GroupGainBackward {
   Workspace workspace;
 };
 
+/// One trainable number added to every entry (Fixup, arXiv 1901.09321).
+struct ScalarBias {
+  Tensor x;     ///< (R, C) compute dtype, contiguous
+  Tensor bias;  ///< (1) master dtype
+  Tensor y;     ///< (R, C); may be the same view as x
+};
+
+struct ScalarBiasBackward {
+  Tensor dy;     ///< (R, C) compute dtype; it is the gradient of x as well
+  Tensor dbias;  ///< (1) master dtype, accumulated (+=)
+  Workspace workspace;
+};
+
 class ElementwiseOps {
  public:
   virtual ~ElementwiseOps() = default;
@@ -40,6 +53,9 @@ class ElementwiseOps {
   virtual void group_gain_forward(Stream& stream, const GroupGain& arguments) const = 0;
   virtual void group_gain_backward(Stream& stream, const GroupGainBackward& arguments) const = 0;
   virtual std::size_t group_gain_backward_workspace(const GroupGainBackward& arguments) const = 0;
+  virtual void scalar_bias_forward(Stream& stream, const ScalarBias& arguments) const = 0;
+  virtual void scalar_bias_backward(Stream& stream, const ScalarBiasBackward& arguments) const = 0;
+  virtual std::size_t scalar_bias_backward_workspace(const ScalarBiasBackward& arguments) const = 0;
 };
 
 }  // namespace plumb

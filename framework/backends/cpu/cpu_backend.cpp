@@ -82,6 +82,8 @@ class CpuBackend final : public Backend {
   const ElementwiseOps& elementwise() const override { return elementwise_; }
   const MomentsOps& moments() const override { return moments_; }
   const RandomOps& random() const override { return random_; }
+  const ParameterOps& parameter() const override { return parameter_; }
+  const StreamMixOps& stream_mix() const override { return stream_mix_; }
 
  private:
   CpuNorm norm_;
@@ -95,6 +97,8 @@ class CpuBackend final : public Backend {
   CpuElementwise elementwise_;
   CpuMoments moments_;
   CpuRandom random_;
+  CpuParameter parameter_;
+  CpuStreamMix stream_mix_;
 };
 
 }  // namespace

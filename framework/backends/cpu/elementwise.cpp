@@ -2,6 +2,8 @@
 
 #include "backends/cpu/arguments.h"
 #include "backends/cpu/cpu_ops.h"
+#include "backends/cpu/row_segments.h"
+#include "backends/cpu/row_sums.h"
 #include "backends/cpu/tensor_pieces.h"
 #include "backends/cpu/thread_columns.h"
 #include "backends/cpu/vector_math.h"
@@ -141,6 +143,41 @@ void gain_backward(const GroupGainBackward& arguments) {
   }
 }
 
+template <class T>
+void bias_forward(const ScalarBias& arguments) {
+  const char* op = "scalar_bias_forward";
+  check_pair(op, arguments.x, arguments.y);
+  require_vector(op, "x", arguments.x, dtype_of<T>, arguments.x.elements());
+  require_rows(op, "y", arguments.y, dtype_of<T>, arguments.x.rows(), arguments.x.cols());
+  const float bias = *vector_of<float>(op, "bias", arguments.bias, 1);
+  for_pieces<const T, T>(arguments.x, arguments.y, [bias](const T* from, T* to, std::int64_t n) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) store(static_cast<float>(from[i]) + bias, &to[i]);
+  });
+}
+
+RowSegments bias_segments(const ScalarBiasBackward& arguments, WorkspaceCarver& carver) {
+  return RowSegments(carver, arguments.dy.rows(), row_grain(arguments.dy.cols(), kCheapElements), 1);
+}
+
+template <class T>
+void bias_backward(const ScalarBiasBackward& arguments) {
+  const char* op = "scalar_bias_backward";
+  const std::int64_t cols = arguments.dy.cols();
+  const Rows<T> dy(op, "dy", arguments.dy, arguments.dy.rows(), cols);
+  float* dbias = vector_of<float>(op, "dbias", arguments.dbias, 1);
+  WorkspaceCarver carver(arguments.workspace);
+  const RowSegments segments = bias_segments(arguments, carver);
+  segments.run([&](int, std::int64_t begin, std::int64_t end, double* sums) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const T* row = dy[r];
+      const auto add = [row](auto load, std::int64_t i, auto& sum, auto&) { sum += load(row + i); };
+      sums[0] += static_cast<double>(sum_two(cols, add).first);
+    }
+  });
+  segments.add_to(dbias, 0, 1);
+}
+
 }  // namespace
 
 void CpuElementwise::fill(Stream&, const Tensor& x, double value) const {
@@ -229,6 +266,22 @@ void CpuElementwise::group_gain_backward(Stream&, const GroupGainBackward& argum
 std::size_t CpuElementwise::group_gain_backward_workspace(const GroupGainBackward& arguments) const {
   WorkspaceCarver carver;
   gain_sums(arguments, carver);
+  return carver.bytes();
+}
+
+void CpuElementwise::scalar_bias_forward(Stream&, const ScalarBias& arguments) const {
+  with_compute("scalar_bias_forward", arguments.x.dtype,
+               [&](auto element) { bias_forward<decltype(element)>(arguments); });
+}
+
+void CpuElementwise::scalar_bias_backward(Stream&, const ScalarBiasBackward& arguments) const {
+  with_compute("scalar_bias_backward", arguments.dy.dtype,
+               [&](auto element) { bias_backward<decltype(element)>(arguments); });
+}
+
+std::size_t CpuElementwise::scalar_bias_backward_workspace(const ScalarBiasBackward& arguments) const {
+  WorkspaceCarver carver;
+  bias_segments(arguments, carver);
   return carver.bytes();
 }
 

@@ -72,4 +72,11 @@ TwoSums sum_two(std::int64_t n, Body&& body) {
   return {sum_of_lanes(first) + rest.first, sum_of_lanes(second) + rest.second};
 }
 
+/// sum_i a[i] b[i].
+template <class A, class B>
+float dot(const A* a, const B* b, std::int64_t n) {
+  return sum_two(n, [&](auto load, std::int64_t i, auto& sum, auto&) { sum += load(a + i) * load(b + i); })
+      .first;
+}
+
 }  // namespace plumb::cpu

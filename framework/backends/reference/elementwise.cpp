@@ -47,6 +47,29 @@ void gain_backward(const GroupGainBackward& arguments, std::size_t workspace_byt
   if (dgain) dgain.add(dgain_sums);
 }
 
+template <class T>
+void bias_forward(const ScalarBias& arguments) {
+  const char* op = "scalar_bias_forward";
+  const std::int64_t rows = arguments.x.rows(), cols = arguments.x.cols();
+  require_vector(op, "x", arguments.x, dtype_of<T>, rows * cols);
+  const Rows<T> x(op, "x", arguments.x, rows, cols), y(op, "y", arguments.y, rows, cols);
+  const Vector<T> bias(op, "bias", arguments.bias, 1);
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t i = 0; i < cols; ++i) y[r][i] = static_cast<T>(double{x[r][i]} + bias[0]);
+}
+
+template <class T>
+void bias_backward(const ScalarBiasBackward& arguments) {
+  const char* op = "scalar_bias_backward";
+  const std::int64_t rows = arguments.dy.rows(), cols = arguments.dy.cols();
+  const Rows<T> dy(op, "dy", arguments.dy, rows, cols);
+  const Vector<T> dbias(op, "dbias", arguments.dbias, 1);
+  double sum = 0;
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t i = 0; i < cols; ++i) sum += dy[r][i];
+  dbias.add(&sum);
+}
+
 void check_groups(const char* op, std::int64_t groups, std::int64_t cols) {
   PLUMB_CHECK(groups >= 1 && cols % groups == 0, "{}: {} columns do not split into {} groups", op, cols,
               groups);
@@ -106,6 +129,20 @@ void ReferenceElementwise::group_gain_backward(Stream&, const GroupGainBackward&
 
 std::size_t ReferenceElementwise::group_gain_backward_workspace(const GroupGainBackward& arguments) const {
   return scratch_bytes(arguments.dgain.elements());
+}
+
+void ReferenceElementwise::scalar_bias_forward(Stream&, const ScalarBias& arguments) const {
+  with_scalar("scalar_bias_forward", arguments.x.dtype,
+              [&](auto scalar) { bias_forward<decltype(scalar)>(arguments); });
+}
+
+void ReferenceElementwise::scalar_bias_backward(Stream&, const ScalarBiasBackward& arguments) const {
+  with_scalar("scalar_bias_backward", arguments.dy.dtype,
+              [&](auto scalar) { bias_backward<decltype(scalar)>(arguments); });
+}
+
+std::size_t ReferenceElementwise::scalar_bias_backward_workspace(const ScalarBiasBackward&) const {
+  return 0;
 }
 
 }  // namespace plumb::reference

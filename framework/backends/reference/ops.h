@@ -81,6 +81,9 @@ class ReferenceElementwise final : public ElementwiseOps {
   void group_gain_forward(Stream& stream, const GroupGain& arguments) const override;
   void group_gain_backward(Stream& stream, const GroupGainBackward& arguments) const override;
   std::size_t group_gain_backward_workspace(const GroupGainBackward& arguments) const override;
+  void scalar_bias_forward(Stream& stream, const ScalarBias& arguments) const override;
+  void scalar_bias_backward(Stream& stream, const ScalarBiasBackward& arguments) const override;
+  std::size_t scalar_bias_backward_workspace(const ScalarBiasBackward& arguments) const override;
 };
 
 class ReferenceMoments final : public MomentsOps {
@@ -93,6 +96,31 @@ class ReferenceRandom final : public RandomOps {
  public:
   void dropout(Stream& stream, const Dropout& arguments) const override;
   void bernoulli_per_sequence(Stream& stream, const BernoulliPerSequence& arguments) const override;
+};
+
+class ReferenceParameter final : public ParameterOps {
+ public:
+  void coefficient_map_forward(Stream& stream, const CoefficientMap& arguments) const override;
+  void coefficient_map_backward(Stream& stream, const CoefficientMapBackward& arguments) const override;
+  void row_gain_forward(Stream& stream, const RowGain& arguments) const override;
+  void row_gain_backward(Stream& stream, const RowGainBackward& arguments) const override;
+  std::size_t row_gain_backward_workspace(const RowGainBackward& arguments) const override;
+  void normalize_spheres(Stream& stream, const NormalizeSpheres& arguments,
+                         std::span<const SphereWeight> weights) const override;
+  std::size_t normalize_spheres_workspace(std::span<const SphereWeight> weights) const override;
+};
+
+class ReferenceStreamMix final : public StreamMixOps {
+ public:
+  void stream_read(Stream& stream, const StreamRead& arguments) const override;
+  void stream_read_backward(Stream& stream, const StreamReadBackward& arguments) const override;
+  std::size_t stream_read_backward_workspace(const StreamReadBackward& arguments) const override;
+  void stream_write(Stream& stream, const StreamWrite& arguments) const override;
+  void stream_write_backward(Stream& stream, const StreamWriteBackward& arguments) const override;
+  std::size_t stream_write_backward_workspace(const StreamWriteBackward& arguments) const override;
+  void stream_weights(Stream& stream, const StreamWeights& arguments) const override;
+  void stream_weights_backward(Stream& stream, const StreamWeightsBackward& arguments) const override;
+  std::size_t stream_weights_backward_workspace(const StreamWeightsBackward& arguments) const override;
 };
 
 /// Adds the moments of x (R, C) to the view; nothing when the view is not defined.

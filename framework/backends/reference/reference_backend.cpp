@@ -54,6 +54,8 @@ class ReferenceBackend final : public Backend {
   const ElementwiseOps& elementwise() const override { return elementwise_; }
   const MomentsOps& moments() const override { return moments_; }
   const RandomOps& random() const override { return random_; }
+  const ParameterOps& parameter() const override { return parameter_; }
+  const StreamMixOps& stream_mix() const override { return stream_mix_; }
 
  private:
   ReferenceNorm norm_;
@@ -67,6 +69,8 @@ class ReferenceBackend final : public Backend {
   ReferenceElementwise elementwise_;
   ReferenceMoments moments_;
   ReferenceRandom random_;
+  ReferenceParameter parameter_;
+  ReferenceStreamMix stream_mix_;
 };
 }  // namespace
 
