@@ -68,6 +68,8 @@ int run_dump(const DumpOptions& options);
 
 struct PlacementsOptions {
   std::string name;  ///< "" = the table of all
+  std::int64_t layers = 12;
+  bool json = false;
 };
 int run_placements(const PlacementsOptions& options);
 

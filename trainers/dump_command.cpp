@@ -12,6 +12,7 @@
 #include "data/sampler.h"
 #include "lm_task.h"
 #include "model_state.h"
+#include "nn/admin_profile.h"
 #include "nn/placement.h"
 #include "session.h"
 
@@ -21,14 +22,15 @@ namespace {
 std::vector<NamedTensor> activations(Engine& engine, const Probes& probes) {
   const Context context = engine.context(&probes, true);
   const ModelShape& shape = engine.model().shape();
-  const Shape stream_shape{shape.batch, shape.tokens, engine.model().config().width};
+  const Shape branch_shape{shape.batch, shape.tokens, engine.model().config().width};
+  const Shape stream_shape = engine.model().stream_shape();
   std::vector<NamedTensor> list;
   for (std::int64_t k = 0; k <= engine.model().sublayers(); ++k) {
     list.push_back({fmt::format("stream/{}", k), engine.model().stream(context, k).reshaped(stream_shape)});
   }
   for (std::int64_t k = 0; k < engine.model().sublayers(); ++k) {
     list.push_back({fmt::format("branch/{}", k),
-                    engine.model().sublayer(k).branch_output(context).reshaped(stream_shape)});
+                    engine.model().sublayer(k).branch_output(context).reshaped(branch_shape)});
   }
   return list;
 }
@@ -57,6 +59,13 @@ int run_dump(const DumpOptions& options) {
 
   Batch batch;
   fill_batch(*task.train, static_cast<std::uint64_t>(options.step * rows), rows, batch);
+  if (config.model.init.profile == "admin") {
+    profile_admin_skips(engine, {.load =
+                                     [&](std::int64_t) {
+                                       engine.upload_batch(batch.inputs, batch.targets, batch.first_sequence);
+                                     },
+                                 .sum_over_ranks = [](std::span<double>) {}});
+  }
   engine.upload_batch(batch.inputs, batch.targets, batch.first_sequence);
   Buffer sums = backend->allocate(kHeadLossSums * sizeof(double));
   Probes probes;

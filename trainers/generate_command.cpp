@@ -61,7 +61,7 @@ class LogitReader {
     const Transformer& model = engine_.model();
     LinearForward product;
     product.x = x;
-    product.weight = model.head_weight();
+    product.weight = model.head_weight(engine_.context(nullptr, false));
     product.bias = model.head_bias();
     product.y = Tensor(row_.data(), model.shape().compute, {1, model.vocabulary()});
     return product;

@@ -107,6 +107,17 @@ void add_dump(CLI::App& app, DumpOptions& options, Action& action) {
   command->callback([&options, &action] { action = [&options] { return run_dump(options); }; });
 }
 
+void add_placements(CLI::App& app, PlacementsOptions& options, Action& action) {
+  CLI::App* command =
+      app.add_subcommand("placements", "Every placement; one with its equations, coefficients and init");
+  CLI::Option* name = command->add_option("name", options.name, "A placement; without it, the table of all");
+  command->add_option("--layers", options.layers, "Depth that coefficients and init are shown for")
+      ->check(CLI::Range(1, 1000))
+      ->needs(name);
+  command->add_flag("--json", options.json, "Print JSON");
+  command->callback([&options, &action] { action = [&options] { return run_placements(options); }; });
+}
+
 /// One line about the first word that is no subcommand of `app`, which CLI11 would only call missing; empty
 /// when there is none.
 std::string unknown_subcommand(const CLI::App& app, int argc, char** argv) {
@@ -156,9 +167,7 @@ int run(int argc, char** argv) {
   add_generate(app, generate, action);
   add_data(app, data, action);
   add_dump(app, dump, action);
-  CLI::App* list = app.add_subcommand("placements", "Every placement with its formula, init and citation");
-  list->add_option("name", placements.name, "One placement, with its settings");
-  list->callback([&] { action = [&] { return run_placements(placements); }; });
+  add_placements(app, placements, action);
   app.add_subcommand("doctor", "What this machine and this launch offer, what is missing, how to get it")
       ->callback([&] { action = run_doctor; });
 

@@ -9,6 +9,8 @@
 #include "config/schema.h"
 #include "core/log.h"
 #include "model_state.h"
+#include "nn/admin_profile.h"
+#include "optim/depth_scaling.h"
 #include "signals.h"
 #include "version.h"
 
@@ -25,14 +27,17 @@ ModelShape model_shape(const Config& config, const BatchShare& share, DType comp
   return {.batch = share.micro_batch, .tokens = config.model.sequence_length, .compute = compute};
 }
 
-OptimizerSettings optimizer_settings(const OptimizerConfig& config) {
-  return {.kind = optimizer_kind_from_name(config.kind),
-          .beta1 = config.beta1,
-          .beta2 = config.beta2,
-          .epsilon = config.epsilon,
-          .momentum = config.momentum,
-          .weight_decay = config.weight_decay,
-          .clip_norm = config.clip_norm};
+OptimizerSettings optimizer_settings(const Config& config) {
+  const OptimizerConfig& optimizer = config.optimizer;
+  return {.kind = optimizer_kind_from_name(optimizer.kind),
+          .beta1 = optimizer.beta1,
+          .beta2 = optimizer.beta2,
+          .epsilon = optimizer.epsilon,
+          .momentum = optimizer.momentum,
+          .weight_decay = optimizer.weight_decay,
+          .clip_norm = optimizer.clip_norm,
+          .hidden_matrix = optimizer_factors(config, ParameterRole::HiddenMatrix),
+          .hidden_vector = optimizer_factors(config, ParameterRole::HiddenVector)};
 }
 
 LearningRate learning_rate_schedule(const Config& config) {
@@ -65,7 +70,7 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
                              .micro_steps = batch_share.accumulation,
                              .micro_batch_rows = batch_share.micro_batch}),
       batch_(sampler_.make_batch()),
-      optimizer_(optimizer_settings(config_.optimizer), engine_.parameters(), backend),
+      optimizer_(optimizer_settings(config_), engine_.parameters(), backend),
       statistics_(statistics_shape(), backend, session.communicator()),
       gradients_(gradient_tensors(engine_.parameters())),
       reducer_(session.communicator(), gradient_layout(), engine_.parameters().flat_gradient(),
@@ -116,6 +121,25 @@ void TrainingLoop::take_local_gradient_squares(const Bucket& bucket) {
                                                      .row_range(bucket.first_tensor, bucket.tensors)
                                                      .reshaped({bucket.tensors}),
                                                  /*accumulate=*/false);
+}
+
+void TrainingLoop::start() {
+  engine_.initialize();
+  if (config_.model.init.profile != "admin") return;
+  engine_.begin_step(0);
+  profile_admin_skips(engine_,
+                      {.count = sampler_.partition().micro_steps,
+                       .load =
+                           [this](std::int64_t micro_step) {
+                             sampler_.fill(data_cursor_, micro_step, batch_);
+                             engine_.upload_batch(batch_.inputs, batch_.targets, batch_.first_sequence);
+                           },
+                       .sum_over_ranks =
+                           [this](std::span<double> sums) {
+                             const Tensor tensor(sums.data(), DType::Float64,
+                                                 {static_cast<std::int64_t>(sums.size())});
+                             session_.communicator().all_reduce("admin profile", tensor, ReduceOp::Sum);
+                           }});
 }
 
 void TrainingLoop::accumulate_gradients() {

@@ -41,7 +41,7 @@ class TrainingLoop {
 
   /// Draws the initial parameters; or takes parameters, optimiser state, statistics' state, step and data
   /// cursor from a checkpoint.
-  void start() { engine_.initialize(); }
+  void start();
   void resume(const Checkpoint& checkpoint);
 
   /// Optimiser steps done so far.

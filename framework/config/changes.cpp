@@ -13,6 +13,7 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 
 std::string covered_text(const OverrideConfig& change) {
   std::string out = change.sublayer == "all" ? "all sublayers" : change.sublayer + " sublayers";
+  if (change.every != 1) out += fmt::format(" of every {} blocks", change.every);
   if (change.blocks.empty()) return out;
   return out + fmt::format(" of {} {} to {}", change.fractions ? "depth" : "blocks", change.blocks.at(0),
                            change.blocks.at(1));

@@ -34,7 +34,9 @@ struct OptimizerConfig {
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
   double momentum = 0.9;
   double weight_decay = 0.1;
-  double clip_norm = 1;  ///< 0 = no clipping
+  double clip_norm = 1;           ///< 0 = no clipping
+  std::string scaling = "none";   ///< none | depth-mup | completep: what depth does to rates, eps and decay
+  double scaling_base_width = 0;  ///< completep: the width at which nothing is scaled; 0 = this one
 };
 
 struct LearningRateConfig {

@@ -39,6 +39,7 @@ std::string range_text(const OverrideConfig& change) {
 std::string override_text(const OverrideConfig& change) {
   std::string out = "\n[[model.override]]" + comment(change.origin);
   if (!change.blocks.empty()) out += fmt::format("blocks = {}\n", range_text(change));
+  if (change.every != 1) out += fmt::format("every = {}\n", change.every);
   out += fmt::format("sublayer = {}\n", toml_text({change.sublayer, 0}));
   for (const auto& [key, value] : change.settings) out += fmt::format("{} = {}\n", key, value);
   return out;

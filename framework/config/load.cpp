@@ -85,13 +85,17 @@ void forget_lines(TomlValue& value) {
   }
 }
 
-Layer layer_of_placement(const std::string& placement, const std::string& settings) {
+Layer layer_of_placement(const std::string& placement, const PresetSettings& settings) {
   Layer layer;
   const std::string source = "placement " + placement;
-  for (TomlEntry& entry : parse_toml(settings, source)) {
-    forget_lines(entry.value);
-    flatten("model." + entry.key, entry.value, source, layer);
-  }
+  const auto read = [&](const std::string& text, const std::string& table) {
+    for (TomlEntry& entry : parse_toml(text, source)) {
+      forget_lines(entry.value);
+      flatten(table + entry.key, entry.value, source, layer);
+    }
+  };
+  read(settings.model, "model.");
+  read(settings.companions, "");
   return layer;
 }
 
@@ -137,8 +141,8 @@ void apply_settings(const Layer& layer, LoadedConfig& loaded) {
 }
 
 bool same(const OverrideConfig& x, const OverrideConfig& y) {
-  return x.blocks == y.blocks && x.fractions == y.fractions && x.sublayer == y.sublayer &&
-         x.settings == y.settings;
+  return x.blocks == y.blocks && x.fractions == y.fractions && x.every == y.every &&
+         x.sublayer == y.sublayer && x.settings == y.settings;
 }
 
 /// Appends the layer's overrides, without a repetition of all that are there at its start: applying the same
@@ -193,7 +197,8 @@ LoadedConfig load_config(const std::vector<ConfigSource>& sources,
   LoadedConfig first_pass;
   for (const Layer& layer : layers) apply_settings(layer, first_pass);
   const std::string placement = first_pass.config.model.placement;
-  const std::optional<std::string> row = presets.settings ? presets.settings(placement) : std::nullopt;
+  const std::optional<PresetSettings> row =
+      presets.settings ? presets.settings(first_pass.config.model) : std::nullopt;
   if (!row) fail_unknown_placement(first_pass, presets);
   layers.insert(layers.begin(), layer_of_placement(placement, *row));
 

@@ -20,10 +20,16 @@ struct ConfigSource {
   std::string text;
 };
 
+/// What a placement sets, as TOML text.
+struct PresetSettings {
+  std::string model;       ///< keys relative to `model`
+  std::string companions;  ///< other keys, whole: what its authors train it with
+};
+
 /// Where placements come from: {placement_settings, placement_names} of nn/placement.h.
 struct PresetProvider {
-  /// TOML text with keys relative to `model`, or nothing for an unknown name.
-  std::function<std::optional<std::string>(const std::string& placement)> settings;
+  /// The row of model.placement (with its placement_... keys), or nothing for an unknown name.
+  std::function<std::optional<PresetSettings>(const ModelConfig& model)> settings;
   std::function<std::vector<std::string>()> names;
 };
 

@@ -20,6 +20,12 @@ void read_range(const TomlEntry& entry, const std::string& origin, OverrideConfi
     for (const TomlValue& bound : std::get<TomlValue::List>(entry.value.data)) {
       change.fractions |= std::holds_alternative<double>(bound.data);
     }
+  } else if (entry.key == "every") {
+    Field field;
+    field.key = "model.override.every";
+    field.member = [](Config& config) -> FieldPointer { return &config.model.blocks; };
+    field.allowed = at_least(1);
+    assign(field, &change.every, entry.value, origin);
   } else {
     Field field;
     field.key = "model.override.sublayer";
@@ -34,7 +40,7 @@ void read_setting(const std::string& key, const TomlValue& value, const std::str
   const Field* field = find_field("model." + key);
   if (field == nullptr || !field->sublayer_member) {
     std::vector<std::string> known = override_keys();
-    known.insert(known.end(), {"blocks", "sublayer"});
+    known.insert(known.end(), {"blocks", "every", "sublayer"});
     const std::string nearest = nearest_word(key, known);
     if (field == nullptr || edit_distance(key, nearest) == 1) {
       fail_input("{}: unknown key '{}' in [[model.override]]; did you mean '{}'?", origin, key, nearest);
@@ -52,7 +58,7 @@ void read_table(const TomlValue::Table& table, const std::string& prefix, const 
     const std::string key = prefix + entry.key;
     const std::string origin = origin_text(source, entry.value.line);
     const auto* inner = std::get_if<TomlValue::Table>(&entry.value.data);
-    if (key == "blocks" || key == "sublayer") {
+    if (key == "blocks" || key == "every" || key == "sublayer") {
       read_range(entry, origin, change);
     } else if (inner != nullptr && find_field("model." + key) == nullptr) {
       read_table(*inner, key + ".", source, change);
@@ -75,8 +81,9 @@ OverrideConfig read_override(const TomlValue& table, const std::string& source) 
   read_table(*entries, "", source, change);
   if (change.settings.empty()) {
     fail_input(
-        "{}: [[model.override]] sets nothing; allowed keys beside blocks and sublayer: norm.*, residual.*, "
-        "activation, qk_norm_extent, v_norm_extent, head_gains",
+        "{}: [[model.override]] sets nothing; allowed keys beside blocks, every and sublayer: norm.*, "
+        "residual.*, gain.*, activation, qk_norm_extent, v_norm_extent, head_gains, branch_input, "
+        "branch_biases",
         change.origin);
   }
   return change;
@@ -84,6 +91,7 @@ OverrideConfig read_override(const TomlValue& table, const std::string& source) 
 
 bool covers(const OverrideConfig& change, std::int64_t blocks, std::int64_t block, const std::string& kind) {
   if (change.sublayer != "all" && change.sublayer != kind) return false;
+  if ((block + 1) % change.every != 0) return false;
   if (change.blocks.empty()) return true;
   const double first = change.blocks.at(0), last = change.blocks.at(1);
   if (!change.fractions) return first <= static_cast<double>(block) && static_cast<double>(block) <= last;

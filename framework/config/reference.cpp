@@ -107,10 +107,20 @@ const char* table_intro(const std::string& table) {
            "the output "
            "matrix of attention), `ffn_inner` (on the hidden layer of the FFN). Of the model: `embedding` "
            "(on the "
-           "embedding) and `final` (before the head). The placement fills slots; all but `embedding` and "
-           "`final` may "
+           "embedding), `final` (before the head) and `stream` (of the second stream where it is read and at "
+           "the end, or of the streams before their mixing weights; model.streams.kind). The placement fills "
+           "slots; all but these three may "
            "differ between sublayers. Where a key is read for some kinds only, `standard` counts as the kind "
            "that it stands for.\n\n";
+  }
+  if (table == "model.gain.<gain>") {
+    return "Factors inside a branch and on the logits, with the schedules of a knob: `qk` on queries and "
+           "keys "
+           "after their norm and rotation, one for both; `value` on the values, and `first_value` times the "
+           "first "
+           "attention's values added to them (value residual); `ffn` on the FFN's hidden layer before the "
+           "activation; `logits` on the output logits. A trained vector has an entry per feature of what it "
+           "acts on. All but `logits` may differ between sublayers.\n\n";
   }
   if (table == "model.residual.<knob>") {
     return "The coefficients of s = a x + b z + e x_block, x' = p N_post(s), with the branch fed by c "
@@ -144,8 +154,9 @@ Changes a range of sublayers; tables add up in the order given, and a later one 
 | key | type | default | allowed | meaning |
 |---|---|---|---|---|
 | `blocks` | two numbers | all blocks | whole: 0 <= first <= last < model.blocks; with a point: 0.0 <= first <= last <= 1.0 | Blocks first to last, both included, counted from 0; written with a point, fractions of the depth: [0.0, 0.25] is the first quarter (blocks whose middle lies in it). |
+| `every` | a whole number | `1` | >= 1 | Of those only every so-manieth block of the model: blocks l = 1, 2, ... (counted from 1) that it divides. |
 | `sublayer` | a string | `"all"` | all, attention, ffn, linear | Kind of sublayer. |
-| `norm.*`, `residual.*`, `activation`, `qk_norm_extent`, `v_norm_extent`, `head_gains` | | | | As under `model`, for the sublayers covered; not `norm.embedding` and `norm.final`. |
+| `norm.*`, `residual.*`, `gain.*`, `activation`, `qk_norm_extent`, `v_norm_extent`, `head_gains`, `branch_input`, `branch_biases` | | | | As under `model`, for the sublayers covered; not `norm.embedding`, `norm.final`, `norm.stream` and `gain.logits`. |
 
 ```toml
 [[model.override]]
@@ -183,7 +194,9 @@ std::string config_help_text() {
   std::string out = "Configuration keys and defaults (docs/config.md explains each):\n";
   for (const Row& row : rows()) out += fmt::format("  {} = {}\n", row.pattern, default_text(row));
   out +=
-      "  <slot>: in, out, post, qk, v, pre_projection, ffn_inner, embedding, final; <knob>: a, b, c, e, p\n";
+      "  <slot>: in, out, post, qk, v, pre_projection, ffn_inner, embedding, final, stream; <knob>: a, b, c, "
+      "e, "
+      "p; <gain>: qk, value, first_value, ffn, logits\n";
   out += "  [[model.override]] changes norm.*, residual.* and more for a range of blocks\n";
   return out;
 }

@@ -63,6 +63,15 @@ std::vector<FieldSpec<OptimizerConfig>> optimizer_fields() {
        "where their slot says so."},
       {"clip_norm", &OptimizerConfig::clip_norm, at_least(0), "",
        "Limit of the global 2-norm of the reduced gradient; 0: no clipping."},
+      {"scaling", &OptimizerConfig::scaling, one_of({"none", "depth-mup", "completep"}), "",
+       "What depth does to learning rates, eps and weight decay, to go with the depth schedule of the same "
+       "name in model.residual.b ([companions](placements.md#companions))."},
+      {"scaling_base_width",
+       &OptimizerConfig::scaling_base_width,
+       at_least(0),
+       "",
+       "completep: the width at which rates, eps and decay are as given; 0: the model's own.",
+       {{"scaling", {"completep"}}}},
   };
 }
 

@@ -92,11 +92,13 @@ void collect_warnings(LoadedConfig& loaded) {
 }  // namespace
 
 void validate(LoadedConfig& loaded) {
+  detail::drop_displaced(loaded);
   validate_run(loaded);
   validate_batch(loaded);
   validate_data(loaded);
   validate_model(loaded);
   detail::validate_sublayers(loaded);
+  detail::validate_combinations(loaded);
   detail::validate_all_read(loaded);
   collect_warnings(loaded);
 }

@@ -134,6 +134,29 @@ void check_key(const Field& field, const LoadedConfig& loaded) {
 
 namespace detail {
 
+void drop_displaced(LoadedConfig& loaded) {
+  Config& config = loaded.config;
+  const auto from_row = [](const std::string& origin) { return origin.starts_with("placement "); };
+  const auto displaced = [&](const std::optional<Condition>& obstacle) {
+    if (!obstacle) return false;
+    const std::string origin = loaded.origin(obstacle->key);
+    return origin != "default" && !from_row(origin);
+  };
+  for (const Field& field : config_fields()) {
+    if (!from_row(loaded.origin(field.key)) || !displaced(Search{field, config}.obstacle())) continue;
+    assign(field, field.member(config), field_default(field), "default");
+    loaded.origins.erase(field.key);
+  }
+  for (OverrideConfig& change : config.model.overrides) {
+    if (!from_row(change.origin)) continue;
+    std::erase_if(change.settings, [&](const auto& setting) {
+      const Field& field = *find_field("model." + setting.first);
+      return displaced(Search{field, config, &change}.obstacle());
+    });
+  }
+  std::erase_if(config.model.overrides, [](const OverrideConfig& change) { return change.settings.empty(); });
+}
+
 void validate_all_read(const LoadedConfig& loaded) {
   for (const OverrideConfig& change : loaded.config.model.overrides) check_override(change, loaded.config);
   for (const Field& field : config_fields()) {

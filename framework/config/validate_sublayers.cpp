@@ -17,31 +17,40 @@ constexpr NamedKnob kKnobs[] = {{"a", &SublayerKnobs::a},
                                 {"e", &SublayerKnobs::e},
                                 {"p", &SublayerKnobs::p}};
 
+struct NamedGain {
+  const char* name;
+  KnobConfig SublayerGains::*member;
+};
+constexpr NamedGain kGains[] = {{"qk", &SublayerGains::qk},
+                                {"value", &SublayerGains::value},
+                                {"first_value", &SublayerGains::first_value},
+                                {"ffn", &SublayerGains::ffn}};
+
 /// One sublayer of the model as messages name it, with where a key of it was set.
 struct Place {
   const LoadedConfig& loaded;
   std::int64_t block;
   const std::string& kind;
 
-  /// Origin of a key under model: the last override that sets it here, else the base's.
   std::string origin(const std::string& key) const {
-    const ModelConfig& model = loaded.config.model;
-    std::string text = loaded.origin("model." + key);
-    for (const OverrideConfig& change : model.overrides) {
-      if (!covers(change, model.blocks, block, kind)) continue;
-      for (const auto& setting : change.settings) {
-        if (setting.first == key) text = change.origin;
-      }
-    }
-    return text;
+    return detail::origin_in_sublayer(loaded, key, block, kind);
   }
 };
 
 void check_schedules(const KnobConfig& knob, const std::string& name, const Place& place) {
   const ModelConfig& model = place.loaded.config.model;
-  if (knob.time == "linear" && knob.ramp_steps == 0) {
-    fail_input("{}: model.{}.time = \"linear\" needs model.{}.ramp_steps of at least 1",
-               place.origin(name + ".time"), name, name);
+  detail::check_ramp(knob, name, place.origin(name + ".time"));
+  if (knob.transform == "absolute" && knob.value < 0) {
+    fail_input(
+        "{}: model.{}.value = {} with model.{}.transform = \"absolute\", which is never negative; take a "
+        "value of at least 0",
+        place.origin(name + ".value"), name, knob.value, name);
+  }
+  if (knob.transform == "gpas" && (knob.depth != "constant" || knob.storage != "value")) {
+    fail_input(
+        "{}: model.{}.transform = \"gpas\" makes the coefficient value * (1 - SiLU(.)) from 0 on; leave "
+        "depth and storage of model.{} at their defaults",
+        place.origin(name + ".transform"), name, name);
   }
   if (knob.keep_depth == "linear" && knob.keep_probability == 1) {
     fail_input("{}: model.{}.keep_depth = \"linear\" is not read, because model.{}.keep_probability = 1",
@@ -52,14 +61,31 @@ void check_schedules(const KnobConfig& knob, const std::string& name, const Plac
   const std::int64_t units =
       by_block ? model.blocks : model.blocks * static_cast<std::int64_t>(model.block.size());
   if (static_cast<std::int64_t>(knob.list.size()) != units) {
-    fail_input("{}: model.{}.list has {} entries, the model has {} {}", place.origin(name + ".list"), name,
-               knob.list.size(), units, by_block ? "blocks" : "sublayers");
+    fail_input("{}: model.{}.list has {} entries, the model has {} {}; give one entry for each",
+               place.origin(name + ".list"), name, knob.list.size(), units,
+               by_block ? "blocks" : "sublayers");
   }
+}
+
+/// One number cannot be trained in two ways.
+void check_shared(const KnobConfig& knob, const KnobConfig& other, const std::string& name,
+                  const Place& place) {
+  if (!knob.per_block || !other.per_block || knob == other) return;
+  fail_input(
+      "{}: model.{}.per_block = true shares one trained number in block {}, but its sublayers set model.{} "
+      "differently; make them alike or drop per_block",
+      place.origin(name + ".per_block"), name, place.block, name);
 }
 
 /// A tied skip coefficient is computed from b, so that everything else about it would be ignored.
 void check_tied(const KnobConfig& a, const Place& place) {
   if (!a.tie_to_branch) return;
+  if (a.trainable != "none") {
+    fail_input(
+        "{}: model.residual.a.tie_to_branch = true means a = 1 - b, so a cannot be trained by itself; drop "
+        "model.residual.a.trainable = \"{}\" and train b (block {}, {})",
+        place.origin("residual.a.trainable"), a.trainable, place.block, place.kind);
+  }
   KnobConfig plain;
   plain.tie_to_branch = true;
   if (a == plain) return;
@@ -74,6 +100,10 @@ void check_range(const OverrideConfig& change, const ModelConfig& model) {
   if (change.sublayer != "all" && std::find(kinds.begin(), kinds.end(), change.sublayer) == kinds.end()) {
     fail_input("{}: [[model.override]] is for {} sublayers, but model.block has none", change.origin,
                change.sublayer);
+  }
+  if (change.every > model.blocks) {
+    fail_input("{}: [[model.override]] every = {} covers none of the {} blocks", change.origin, change.every,
+               model.blocks);
   }
   if (change.blocks.empty()) return;
   const double first = change.blocks[0], last = change.blocks[1];
@@ -90,6 +120,10 @@ void check_range(const OverrideConfig& change, const ModelConfig& model) {
       if (covers(change, model.blocks, block, kind)) return;
     }
   }
+  if (change.every > 1) {
+    fail_input("{}: [[model.override]] blocks = [{}, {}] with every = {} covers none of the {} blocks",
+               change.origin, first, last, change.every, model.blocks);
+  }
   fail_input("{}: [[model.override]] blocks = [{}, {}] holds the middle of none of the {} blocks",
              change.origin, first, last, model.blocks);
 }
@@ -97,6 +131,25 @@ void check_range(const OverrideConfig& change, const ModelConfig& model) {
 }  // namespace
 
 namespace detail {
+
+std::string origin_in_sublayer(const LoadedConfig& loaded, const std::string& key, std::int64_t block,
+                               const std::string& kind) {
+  const ModelConfig& model = loaded.config.model;
+  std::string text = loaded.origin("model." + key);
+  for (const OverrideConfig& change : model.overrides) {
+    if (!covers(change, model.blocks, block, kind)) continue;
+    for (const auto& setting : change.settings) {
+      if (setting.first == key) text = change.origin;
+    }
+  }
+  return text;
+}
+
+void check_ramp(const KnobConfig& knob, const std::string& name, const std::string& origin) {
+  if (knob.time == "constant" || knob.ramp_steps > 0) return;
+  fail_input("{}: model.{}.time = \"{}\" needs model.{}.ramp_steps of at least 1", origin, name, knob.time,
+             name);
+}
 
 void validate_sublayers(const LoadedConfig& loaded) {
   const ModelConfig& model = loaded.config.model;
@@ -107,8 +160,14 @@ void validate_sublayers(const LoadedConfig& loaded) {
       const SublayerConfig sublayer = resolved_sublayer(model, block, kind);
       const Place place{loaded, block, kind};
       check_tied(sublayer.residual.a, place);
+      const SublayerConfig first = resolved_sublayer(model, block, model.block.front());
       for (const NamedKnob& knob : kKnobs) {
-        check_schedules(sublayer.residual.*knob.member, std::string("residual.") + knob.name, place);
+        const std::string name = std::string("residual.") + knob.name;
+        check_schedules(sublayer.residual.*knob.member, name, place);
+        check_shared(sublayer.residual.*knob.member, first.residual.*knob.member, name, place);
+      }
+      for (const NamedGain& gain : kGains) {
+        check_schedules(sublayer.gain.*gain.member, std::string("gain.") + gain.name, place);
       }
     }
   }

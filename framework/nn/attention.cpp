@@ -1,6 +1,7 @@
 #include "nn/attention.h"
 
 #include <cmath>
+#include <utility>
 
 #include "nn/random_sites.h"
 
@@ -12,30 +13,49 @@ NormExtent head_extent(const std::string& extent, std::int64_t heads, std::int64
   return {.width = heads * head_width, .groups = per_head ? heads : 1, .shared_parameters = per_head};
 }
 
+/// The first attention has no earlier values to add.
+KnobConfig absent() {
+  KnobConfig knob;
+  knob.value = 0;
+  return knob;
+}
+
 }  // namespace
 
 Attention::Attention(const ModelConfig& model, const SublayerConfig& config, const std::string& name,
-                     std::int64_t sublayer, InitRule inner_init, InitRule projection_init,
-                     const ModelShape& shape, ParameterStore& store)
-    : sublayer_(sublayer),
+                     const DepthPosition& position, AttentionWeights weights, const Attention* first,
+                     const ModelShape& shape, ParameterStore& store, StepValues& values)
+    : sublayer_(position.sublayer),
       heads_(model.heads),
       head_width_(model.resolved_head_width()),
       rotary_(model.position == "rotary"),
       causal_(model.causal),
       rotary_base_(model.rotary_base),
-      scale_(model.attention_scale > 0 ? model.attention_scale
-                                       : 1 / std::sqrt(static_cast<double>(model.resolved_head_width()))),
+      scale_(model.attention_scale > 0
+                 ? model.attention_scale
+                 : std::pow(static_cast<double>(model.resolved_head_width()),
+                            model.attention_scale_by == "sqrt(head_width)" ? 0.5 : -0.5)),
       soft_cap_(model.attention_soft_cap),
       dropout_(model.dropout_attention),
       name_(name),
       shape_(shape),
-      qkv_(name + ".qkv", model.width, 3 * heads_ * head_width_, model.biases, inner_init, shape, store),
+      first_(first),
+      bias_in_(config.branch_biases, name + ".bias_in", store),
+      qkv_(name + ".qkv", model.width, 3 * heads_ * head_width_, model.biases, std::move(weights.qkv), shape,
+           store),
       norm_q_(config.norm.qk, model.norm_kind, name + ".norm_q",
               head_extent(config.qk_norm_extent, heads_, head_width_), shape, store),
       norm_k_(config.norm.qk, model.norm_kind, name + ".norm_k",
               head_extent(config.qk_norm_extent, heads_, head_width_), shape, store),
       norm_v_(config.norm.v, model.norm_kind, name + ".norm_v",
               head_extent(config.v_norm_extent, heads_, head_width_), shape, store),
+      qk_gain_(config.gain.qk, name + ".gain_qk", position, {heads_ * head_width_, model.width}, store,
+               values),
+      value_gain_(config.gain.value, name + ".gain_value", position, {heads_ * head_width_, model.width},
+                  store, values),
+      first_value_gain_(first != nullptr ? config.gain.first_value : absent(), name + ".gain_first_value",
+                        position, {heads_ * head_width_, model.width}, store, values),
+      gain_norm_(NormConfig{}, "none", name + ".gain", {.width = heads_ * head_width_}, shape, store),
       head_gain_(config.head_gains ? store.declare({.name = name + ".head_gain",
                                                     .shape = {heads_},
                                                     .init = InitRule::constant(1),
@@ -43,8 +63,8 @@ Attention::Attention(const ModelConfig& model, const SublayerConfig& config, con
                                    : nullptr),
       norm_pre_projection_(config.norm.pre_projection, model.norm_kind, name + ".norm_pre_projection",
                            {.width = heads_ * head_width_}, shape, store),
-      projection_(name + ".projection", heads_ * head_width_, model.width, model.biases, projection_init,
-                  shape, store) {}
+      projection_(name + ".projection", heads_ * head_width_, model.width, model.biases,
+                  std::move(weights.projection), shape, store) {}
 
 AttentionShape Attention::attention_shape(const Context* context) const {
   AttentionShape shape;
@@ -67,22 +87,46 @@ void Attention::plan(Backend& backend, ArenaPlan& plan) {
   const auto keep = [&](const char* suffix, std::int64_t columns) {
     return plan.persistent(name_ + suffix, shape_.compute, {rows, columns});
   };
+  const auto scratch = [&](const char* suffix, std::int64_t columns) {
+    return plan.transient(name_ + suffix, shape_.compute, {rows, columns});
+  };
+  if (bias_in_.present()) biased_ = keep(".biased", qkv_.in());
   qkv_slot_ = keep(".qkv", 3 * width);
-  if (norm_q_.present()) q_slot_ = keep(".q", width);
-  if (norm_k_.present()) k_slot_ = keep(".k", width);
-  if (norm_v_.present()) v_slot_ = keep(".v", width);
+  if (norm_q_.present()) {
+    q_slot_ = keep(".q", width);
+    k_slot_ = keep(".k", width);
+  }
+  if (gains_qk()) {
+    q_gained_ = keep(".q_gained", width);
+    k_gained_ = keep(".k_gained", width);
+    gain_norm_.plan(backend, plan);
+  }
+  if (transforms_v()) v_slot_ = keep(".v", width);
+  if (reads_first_values()) {
+    mixed_slot_ = keep(".mixed_values", width);
+    dfirst_ = scratch(".dfirst_values", width);
+  }
+  if (serves_later_) dfirst_sum_ = keep(".dfirst_values_sum", width);
   log_sum_exp_ =
       plan.persistent(name_ + ".log_sum_exp", shape_.master(), {shape_.batch, heads_, shape_.tokens});
   out_slot_ = keep(".out", width);
   if (head_gain_ != nullptr) gained_slot_ = keep(".gained", width);
   if (norm_pre_projection_.present()) pre_projection_slot_ = keep(".pre_projection", width);
-  dprojection_input_ = plan.transient(name_ + ".dprojection_input", shape_.compute, {rows, width});
-  dqkv_ = plan.transient(name_ + ".dqkv", shape_.compute, {rows, 3 * width});
+  dprojection_input_ = scratch(".dprojection_input", width);
+  dqkv_ = scratch(".dqkv", 3 * width);
+  if (transforms_v()) dv_ = scratch(".dv", width);
 
   for (Module* part : std::initializer_list<Module*>{&qkv_, &norm_q_, &norm_k_, &norm_v_,
                                                      &norm_pre_projection_, &projection_}) {
     part->plan(backend, plan);
   }
+  for (Knob* gain : {&qk_gain_, &value_gain_, &first_value_gain_}) gain->plan(shape_, plan);
+  bias_in_.plan(backend, plan, shape_, qkv_.in());
+  plan_ops(backend, plan);
+}
+
+void Attention::plan_ops(Backend& backend, ArenaPlan& plan) const {
+  const std::int64_t rows = shape_.rows(), width = heads_ * head_width_;
   const Tensor packed(nullptr, shape_.compute, {rows, 3 * width});
   const Tensor part = packed.columns(0, width);
   const Tensor contiguous(nullptr, shape_.compute, {rows, width});
@@ -100,6 +144,18 @@ void Attention::plan(Backend& backend, ArenaPlan& plan) {
   backward.out = backward.dout = contiguous;
   backward.log_sum_exp = log_sum_exp;
   plan.require_workspace(ops.attention_backward_workspace(backward));
+  if (reads_first_values()) {
+    ResidualForward mixing;
+    mixing.rows_per_sequence = shape_.tokens;
+    mixing.x = mixing.z = mixing.out = contiguous;
+    plan.require_workspace(backend.residual().residual_forward_workspace(mixing));
+    ResidualBackward mixing_backward;
+    mixing_backward.rows_per_sequence = shape_.tokens;
+    mixing_backward.x = mixing_backward.z = mixing_backward.dout = mixing_backward.dx = mixing_backward.dz =
+        contiguous;
+    mixing_backward.db.feature = Tensor(nullptr, shape_.master(), {width});
+    plan.require_workspace(backend.residual().residual_backward_workspace(mixing_backward));
+  }
   if (rotary_) {
     ops.prepare_rotary(
         {.tokens = shape_.tokens, .heads = heads_, .width = head_width_, .base = rotary_base_, .x = {}});
@@ -114,13 +170,20 @@ void Attention::plan(Backend& backend, ArenaPlan& plan) {
 }
 
 std::vector<Parameter*> Attention::parameters() const {
-  std::vector<Parameter*> list = qkv_.parameters();
-  for (const NormLayer* norm : {&norm_q_, &norm_k_, &norm_v_}) {
-    for (Parameter* parameter : norm->parameters()) list.push_back(parameter);
-  }
-  if (head_gain_ != nullptr) list.push_back(head_gain_);
-  for (Parameter* parameter : norm_pre_projection_.parameters()) list.push_back(parameter);
-  for (Parameter* parameter : projection_.parameters()) list.push_back(parameter);
+  std::vector<Parameter*> list;
+  const auto append = [&](const Module& part) {
+    for (Parameter* parameter : part.parameters()) list.push_back(parameter);
+  };
+  const auto append_one = [&](Parameter* parameter) {
+    if (parameter != nullptr) list.push_back(parameter);
+  };
+  append_one(bias_in_.parameter());
+  append(qkv_);
+  for (const NormLayer* norm : {&norm_q_, &norm_k_, &norm_v_}) append(*norm);
+  for (const Knob* gain : {&qk_gain_, &value_gain_, &first_value_gain_}) append_one(gain->parameter());
+  append_one(head_gain_);
+  append(norm_pre_projection_);
+  append(projection_);
   return list;
 }
 
@@ -134,38 +197,105 @@ void Attention::rotate(const Context& context, const Tensor& x, bool inverse) co
                                                       .x = x});
 }
 
-Tensor Attention::normed(const Context& context, const NormLayer& norm, Slot slot, int part) const {
+Tensor Attention::part(const Tensor& qkv, int index) const {
   const std::int64_t width = heads_ * head_width_;
-  return norm.present() ? context.tensor(slot) : context.tensor(qkv_slot_).columns(part * width, width);
+  return qkv.columns(index * width, width);
 }
 
-void Attention::forward(const Context& context, const Tensor& u, const Tensor& y) {
-  const std::int64_t width = heads_ * head_width_;
+Tensor Attention::rotated_queries(const Context& context) const {
+  return norm_q_.present() ? context.tensor(q_slot_) : part(context.tensor(qkv_slot_), 0);
+}
+
+Tensor Attention::rotated_keys(const Context& context) const {
+  return norm_k_.present() ? context.tensor(k_slot_) : part(context.tensor(qkv_slot_), 1);
+}
+
+Tensor Attention::queries(const Context& context) const {
+  return gains_qk() ? context.tensor(q_gained_) : rotated_queries(context);
+}
+
+Tensor Attention::keys(const Context& context) const {
+  return gains_qk() ? context.tensor(k_gained_) : rotated_keys(context);
+}
+
+Tensor Attention::own_values(const Context& context) const {
+  return transforms_v() ? context.tensor(v_slot_) : part(context.tensor(qkv_slot_), 2);
+}
+
+Tensor Attention::values(const Context& context) const {
+  return reads_first_values() ? context.tensor(mixed_slot_) : own_values(context);
+}
+
+void Attention::transform_inputs(const Context& context) const {
   const Tensor qkv = context.tensor(qkv_slot_);
-  qkv_.forward(context, u, qkv);
-  const Tensor q = normed(context, norm_q_, q_slot_, 0);
-  const Tensor k = normed(context, norm_k_, k_slot_, 1);
-  const Tensor v = normed(context, norm_v_, v_slot_, 2);
-  if (norm_q_.present()) norm_q_.forward(context, qkv.columns(0, width), q);
-  if (norm_k_.present()) norm_k_.forward(context, qkv.columns(width, width), k);
-  if (norm_v_.present()) norm_v_.forward(context, qkv.columns(2 * width, width), v);
+  for (const Knob* gain : {&qk_gain_, &value_gain_, &first_value_gain_}) gain->begin(context);
+  const Tensor q = rotated_queries(context), k = rotated_keys(context);
+  if (norm_q_.present()) norm_q_.forward(context, part(qkv, 0), q);
+  if (norm_k_.present()) norm_k_.forward(context, part(qkv, 1), k);
   rotate(context, q, false);
   rotate(context, k, false);
-
-  AttentionForward arguments;
-  arguments.shape = attention_shape(&context);
-  arguments.q = q;
-  arguments.k = k;
-  arguments.v = v;
-  arguments.out = context.tensor(out_slot_);
-  arguments.log_sum_exp = context.tensor(log_sum_exp_);
-  if (context.probes != nullptr && !context.probes->max_attention_logit.empty()) {
-    arguments.max_logit = context.probes->max_attention_logit[static_cast<std::size_t>(sublayer_)];
+  if (gains_qk()) {
+    gain_norm_.forward(context, q, queries(context), qk_gain_.coefficient(context));
+    gain_norm_.forward(context, k, keys(context), qk_gain_.coefficient(context));
   }
-  arguments.workspace = context.workspace();
-  context.backend.attention().attention_forward(context.stream, arguments);
+  if (transforms_v()) {
+    norm_v_.forward(context, part(qkv, 2), own_values(context), value_gain_.coefficient(context));
+  }
+  if (serves_later_) context.backend.elementwise().fill(context.stream, context.tensor(dfirst_sum_), 0);
+  if (reads_first_values()) {
+    ResidualForward mixing;
+    mixing.rows_per_sequence = shape_.tokens;
+    mixing.x = own_values(context);
+    mixing.z = first_->own_values(context);
+    mixing.b = first_value_gain_.coefficient(context);
+    mixing.out = values(context);
+    mixing.workspace = context.workspace();
+    context.backend.residual().residual_forward(context.stream, mixing);
+  }
+}
 
-  Tensor head_out = arguments.out;
+void Attention::mix_values_backward(const Context& context, const Tensor& dv) const {
+  const ElementwiseOps& ops = context.backend.elementwise();
+  if (reads_first_values()) {
+    ResidualBackward mixing;
+    mixing.rows_per_sequence = shape_.tokens;
+    mixing.x = own_values(context);
+    mixing.z = first_->own_values(context);
+    mixing.b = first_value_gain_.coefficient(context);
+    mixing.db = first_value_gain_.gradient(context);
+    mixing.dout = mixing.dx = dv;
+    mixing.dz = context.tensor(dfirst_);
+    mixing.workspace = context.workspace();
+    context.backend.residual().residual_backward(context.stream, mixing);
+    ops.add(context.stream, context.tensor(dfirst_), context.tensor(first_->dfirst_sum_));
+  }
+  // All later sublayers have been through backward by now.
+  if (serves_later_) ops.add(context.stream, context.tensor(dfirst_sum_), dv);
+}
+
+void Attention::transform_inputs_backward(const Context& context, const Tensor& dqkv) const {
+  const Tensor qkv = context.tensor(qkv_slot_);
+  const Tensor dq = part(dqkv, 0), dk = part(dqkv, 1);
+  if (gains_qk()) {
+    const Coefficient gain = qk_gain_.coefficient(context);
+    const CoefficientGradient dgain = qk_gain_.gradient(context);
+    gain_norm_.backward(context, rotated_queries(context), dq, dq, false, gain, dgain);
+    gain_norm_.backward(context, rotated_keys(context), dk, dk, false, gain, dgain);
+  }
+  rotate(context, dq, true);
+  rotate(context, dk, true);
+  if (norm_q_.present()) norm_q_.backward(context, part(qkv, 0), dq, dq, false);
+  if (norm_k_.present()) norm_k_.backward(context, part(qkv, 1), dk, dk, false);
+  if (transforms_v()) {
+    const Tensor dv = context.tensor(dv_);
+    mix_values_backward(context, dv);
+    norm_v_.backward(context, part(qkv, 2), dv, part(dqkv, 2), false, value_gain_.coefficient(context),
+                     value_gain_.gradient(context));
+  }
+}
+
+Tensor Attention::transform_output(const Context& context, const Tensor& out) const {
+  Tensor head_out = out;
   if (head_gain_ != nullptr) {
     const Tensor gained = context.tensor(gained_slot_);
     context.backend.elementwise().group_gain_forward(
@@ -177,52 +307,77 @@ void Attention::forward(const Context& context, const Tensor& u, const Tensor& y
     norm_pre_projection_.forward(context, head_out, normed_out);
     head_out = normed_out;
   }
-  projection_.forward(context, head_out, y);
+  return head_out;
+}
+
+void Attention::transform_output_backward(const Context& context, const Tensor& out,
+                                          const Tensor& dout) const {
+  if (norm_pre_projection_.present()) {
+    const Tensor gained = head_gain_ != nullptr ? context.tensor(gained_slot_) : out;
+    norm_pre_projection_.backward(context, gained, dout, dout, false);
+  }
+  if (head_gain_ == nullptr) return;
+  context.backend.elementwise().group_gain_backward(context.stream, {.groups = heads_,
+                                                                     .x = out,
+                                                                     .gain = head_gain_->value,
+                                                                     .dy = dout,
+                                                                     .dx = dout,
+                                                                     .dgain = head_gain_->gradient,
+                                                                     .workspace = context.workspace()});
+}
+
+void Attention::forward(const Context& context, const Tensor& u, const Tensor& y) {
+  Tensor input = u;
+  if (bias_in_.present()) {
+    input = context.tensor(biased_);
+    bias_in_.forward(context, u, input);
+  }
+  qkv_.forward(context, input, context.tensor(qkv_slot_));
+  transform_inputs(context);
+
+  AttentionForward arguments;
+  arguments.shape = attention_shape(&context);
+  arguments.q = queries(context);
+  arguments.k = keys(context);
+  arguments.v = values(context);
+  arguments.out = context.tensor(out_slot_);
+  arguments.log_sum_exp = context.tensor(log_sum_exp_);
+  if (context.probes != nullptr && !context.probes->max_attention_logit.empty()) {
+    arguments.max_logit = context.probes->max_attention_logit[static_cast<std::size_t>(sublayer_)];
+  }
+  arguments.workspace = context.workspace();
+  context.backend.attention().attention_forward(context.stream, arguments);
+  projection_.forward(context, transform_output(context, arguments.out), y);
 }
 
 void Attention::backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) {
-  const std::int64_t width = heads_ * head_width_;
   const Tensor out = context.tensor(out_slot_);
-  const Tensor gained = head_gain_ != nullptr ? context.tensor(gained_slot_) : out;
-  const Tensor projected = norm_pre_projection_.present() ? context.tensor(pre_projection_slot_) : gained;
+  const Tensor projected = norm_pre_projection_.present() ? context.tensor(pre_projection_slot_)
+                           : head_gain_ != nullptr        ? context.tensor(gained_slot_)
+                                                          : out;
   const Tensor dout = context.tensor(dprojection_input_);
   projection_.backward(context, projected, dy, dout);
-  if (norm_pre_projection_.present()) norm_pre_projection_.backward(context, gained, dout, dout, false);
-  if (head_gain_ != nullptr) {
-    context.backend.elementwise().group_gain_backward(context.stream, {.groups = heads_,
-                                                                       .x = out,
-                                                                       .gain = head_gain_->value,
-                                                                       .dy = dout,
-                                                                       .dx = dout,
-                                                                       .dgain = head_gain_->gradient,
-                                                                       .workspace = context.workspace()});
-  }
+  transform_output_backward(context, out, dout);
 
   const Tensor dqkv = context.tensor(dqkv_);
   AttentionBackward arguments;
   arguments.shape = attention_shape(&context);
-  arguments.q = normed(context, norm_q_, q_slot_, 0);
-  arguments.k = normed(context, norm_k_, k_slot_, 1);
-  arguments.v = normed(context, norm_v_, v_slot_, 2);
+  arguments.q = queries(context);
+  arguments.k = keys(context);
+  arguments.v = values(context);
   arguments.out = out;
   arguments.log_sum_exp = context.tensor(log_sum_exp_);
   arguments.dout = dout;
-  arguments.dq = dqkv.columns(0, width);
-  arguments.dk = dqkv.columns(width, width);
-  arguments.dv = dqkv.columns(2 * width, width);
+  arguments.dq = part(dqkv, 0);
+  arguments.dk = part(dqkv, 1);
+  arguments.dv = transforms_v() ? context.tensor(dv_) : part(dqkv, 2);
   arguments.workspace = context.workspace();
   context.backend.attention().attention_backward(context.stream, arguments);
   if (context.listener != nullptr) context.listener->progress();
 
-  rotate(context, arguments.dq, true);
-  rotate(context, arguments.dk, true);
-  const Tensor qkv = context.tensor(qkv_slot_);
-  if (norm_q_.present()) norm_q_.backward(context, qkv.columns(0, width), arguments.dq, arguments.dq, false);
-  if (norm_k_.present())
-    norm_k_.backward(context, qkv.columns(width, width), arguments.dk, arguments.dk, false);
-  if (norm_v_.present())
-    norm_v_.backward(context, qkv.columns(2 * width, width), arguments.dv, arguments.dv, false);
-  qkv_.backward(context, u, dqkv, du);
+  transform_inputs_backward(context, dqkv);
+  qkv_.backward(context, bias_in_.present() ? context.tensor(biased_) : u, dqkv, du);
+  if (bias_in_.present()) bias_in_.backward(context, du);
 }
 
 }  // namespace plumb

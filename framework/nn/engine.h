@@ -36,6 +36,11 @@ class Engine {
                     std::uint64_t first_sequence);
   /// Forward pass of the uploaded batch; adds to the probes (loss_sums at least).
   void forward(const Probes& probes, bool training);
+  /// The embedding of the uploaded batch, and then one sublayer at a time, without probes.
+  void forward_embedding(bool training) { model_->embed(context(nullptr, training), inputs_); }
+  void forward_sublayer(std::int64_t k, bool training) {
+    model_->forward_sublayer(context(nullptr, training), k);
+  }
   /// Backward pass after forward with the same probes and training flag; see Transformer::backward.
   void backward(const Probes& probes, double gradient_scale, GradientListener* listener, bool training);
 

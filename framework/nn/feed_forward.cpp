@@ -1,5 +1,7 @@
 #include "nn/feed_forward.h"
 
+#include <utility>
+
 namespace plumb {
 
 ActivationKind activation_from_name(const std::string& name) {
@@ -21,27 +23,43 @@ std::int64_t ffn_hidden_width(const ModelConfig& model, ActivationKind kind) {
 }
 
 FeedForward::FeedForward(const ModelConfig& model, const SublayerConfig& config, const std::string& name,
-                         InitRule inner_init, InitRule projection_init, const ModelShape& shape,
-                         ParameterStore& store)
+                         const DepthPosition& position, FeedForwardWeights weights, const ModelShape& shape,
+                         ParameterStore& store, StepValues& values)
     : kind_(activation_from_name(config.activation)),
       hidden_(ffn_hidden_width(model, kind_)),
       name_(name),
       shape_(shape),
+      bias_in_(config.branch_biases, name + ".bias_in", store),
+      bias_hidden_(config.branch_biases, name + ".bias_hidden", store),
+      bias_out_(config.branch_biases, name + ".bias_out", store),
       expand_(name + ".expand", model.width, is_gated(kind_) ? 2 * hidden_ : hidden_, model.biases,
-              inner_init, shape, store),
+              std::move(weights.expand), shape, store),
+      gain_(config.gain.ffn, name + ".gain_ffn", position, {expand_.out(), model.width}, store, values),
+      gain_norm_(NormConfig{}, "none", name + ".gain", {.width = expand_.out()}, shape, store),
       norm_inner_(config.norm.ffn_inner, model.norm_kind, name + ".norm_ffn_inner", {.width = hidden_}, shape,
                   store),
-      contract_(name + ".contract", hidden_, model.width, model.biases, projection_init, shape, store) {}
+      contract_(name + ".contract", hidden_, model.width, model.biases, std::move(weights.contract), shape,
+                store) {}
 
 void FeedForward::plan(Backend& backend, ArenaPlan& plan) {
   const std::int64_t rows = shape_.rows();
-  pre_ = plan.persistent(name_ + ".pre", shape_.compute, {rows, expand_.out()});
-  hidden_slot_ = plan.persistent(name_ + ".hidden", shape_.compute, {rows, hidden_});
-  if (norm_inner_.present()) normed_ = plan.persistent(name_ + ".normed", shape_.compute, {rows, hidden_});
+  const auto keep = [&](const char* suffix, std::int64_t columns) {
+    return plan.persistent(name_ + suffix, shape_.compute, {rows, columns});
+  };
+  if (bias_in_.present()) biased_ = keep(".biased", expand_.in());
+  pre_ = keep(".pre", expand_.out());
+  if (has_gain()) gained_ = keep(".gained", expand_.out());
+  hidden_slot_ = keep(".hidden", hidden_);
+  if (norm_inner_.present()) normed_ = keep(".normed", hidden_);
   dhidden_ = plan.transient(name_ + ".dhidden", shape_.compute, {rows, hidden_});
-  expand_.plan(backend, plan);
-  norm_inner_.plan(backend, plan);
-  contract_.plan(backend, plan);
+  for (Module* part : std::initializer_list<Module*>{&expand_, &norm_inner_, &contract_}) {
+    part->plan(backend, plan);
+  }
+  if (has_gain()) gain_norm_.plan(backend, plan);
+  gain_.plan(shape_, plan);
+  bias_in_.plan(backend, plan, shape_, expand_.in());
+  bias_hidden_.plan(backend, plan, shape_, expand_.out());
+  bias_out_.plan(backend, plan, shape_, hidden_);
   ActivationBackward backward;
   backward.kind = kind_;
   backward.pre = backward.dpre = Tensor(nullptr, shape_.compute, {rows, expand_.out()});
@@ -51,41 +69,65 @@ void FeedForward::plan(Backend& backend, ArenaPlan& plan) {
 }
 
 std::vector<Parameter*> FeedForward::parameters() const {
-  std::vector<Parameter*> list = expand_.parameters();
-  for (Parameter* parameter : norm_inner_.parameters()) list.push_back(parameter);
-  for (Parameter* parameter : contract_.parameters()) list.push_back(parameter);
+  std::vector<Parameter*> list;
+  const auto append_one = [&](Parameter* parameter) {
+    if (parameter != nullptr) list.push_back(parameter);
+  };
+  const auto append = [&](const Module& part) {
+    for (Parameter* parameter : part.parameters()) list.push_back(parameter);
+  };
+  for (const BranchBias* bias : {&bias_in_, &bias_hidden_, &bias_out_}) append_one(bias->parameter());
+  append(expand_);
+  append_one(gain_.parameter());
+  append(norm_inner_);
+  append(contract_);
   return list;
 }
 
 void FeedForward::forward(const Context& context, const Tensor& u, const Tensor& y) {
-  const Tensor pre = context.tensor(pre_);
-  Tensor hidden = context.tensor(hidden_slot_);
-  expand_.forward(context, u, pre, /*with_bias=*/false);
-  context.backend.activation().activation_forward(
-      context.stream, {.kind = kind_, .pre = pre, .bias = expand_.bias(), .h = hidden});
-  if (norm_inner_.present()) {
-    const Tensor normed = context.tensor(normed_);
-    norm_inner_.forward(context, hidden, normed);
-    hidden = normed;
+  Tensor input = u;
+  if (bias_in_.present()) {
+    input = context.tensor(biased_);
+    bias_in_.forward(context, u, input);
   }
-  contract_.forward(context, hidden, y);
+  const Tensor pre = context.tensor(pre_), hidden = context.tensor(hidden_slot_);
+  expand_.forward(context, input, pre, /*with_bias=*/has_gain());
+  gain_.begin(context);
+  if (has_gain()) gain_norm_.forward(context, pre, pre_activation(context), gain_.coefficient(context));
+  if (bias_hidden_.present()) bias_hidden_.forward(context, pre_activation(context), pre_activation(context));
+  context.backend.activation().activation_forward(
+      context.stream, {.kind = kind_, .pre = pre_activation(context), .bias = fused_bias(), .h = hidden});
+  if (norm_inner_.present()) norm_inner_.forward(context, hidden, context.tensor(normed_));
+  const Tensor last = contract_input(context);
+  if (bias_out_.present()) bias_out_.forward(context, last, last);
+  contract_.forward(context, last, y);
 }
 
 void FeedForward::backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) {
-  const Tensor pre = context.tensor(pre_);
-  const Tensor hidden = context.tensor(hidden_slot_);
   const Tensor dhidden = context.tensor(dhidden_);
-  contract_.backward(context, norm_inner_.present() ? context.tensor(normed_) : hidden, dy, dhidden);
-  if (norm_inner_.present()) norm_inner_.backward(context, hidden, dhidden, dhidden, false);
+  contract_.backward(context, contract_input(context), dy, dhidden);
+  if (bias_out_.present()) bias_out_.backward(context, dhidden);
+  if (norm_inner_.present()) {
+    norm_inner_.backward(context, context.tensor(hidden_slot_), dhidden, dhidden, false);
+  }
   // The pre-activation is not needed again, so its gradient takes its place.
-  context.backend.activation().activation_backward(context.stream, {.kind = kind_,
-                                                                    .pre = pre,
-                                                                    .bias = expand_.bias(),
-                                                                    .dh = dhidden,
-                                                                    .dpre = pre,
-                                                                    .dbias = expand_.bias_gradient(),
-                                                                    .workspace = context.workspace()});
-  expand_.backward(context, u, pre, du, /*with_bias=*/false);
+  const Tensor dpre = pre_activation(context);
+  context.backend.activation().activation_backward(context.stream,
+                                                   {.kind = kind_,
+                                                    .pre = dpre,
+                                                    .bias = fused_bias(),
+                                                    .dh = dhidden,
+                                                    .dpre = dpre,
+                                                    .dbias = has_gain() ? Tensor() : expand_.bias_gradient(),
+                                                    .workspace = context.workspace()});
+  if (bias_hidden_.present()) bias_hidden_.backward(context, dpre);
+  if (has_gain()) {
+    gain_norm_.backward(context, context.tensor(pre_), dpre, dpre, false, gain_.coefficient(context),
+                        gain_.gradient(context));
+  }
+  expand_.backward(context, bias_in_.present() ? context.tensor(biased_) : u, dpre, du,
+                   /*with_bias=*/has_gain());
+  if (bias_in_.present()) bias_in_.backward(context, du);
 }
 
 }  // namespace plumb

@@ -1,19 +1,31 @@
 #include "nn/matrix.h"
 
+#include <utility>
+
+#include "nn/init.h"
+
 namespace plumb {
 
-Matrix::Matrix(const std::string& name, std::int64_t in, std::int64_t out, bool bias, InitRule init,
+Matrix::Matrix(const std::string& name, std::int64_t in, std::int64_t out, bool bias, WeightSpec spec,
                const ModelShape& shape, ParameterStore& store)
     : in_(in),
       out_(out),
       shape_(shape),
-      weight_(store.declare({.name = name + ".weight", .shape = {out, in}, .init = init})) {
+      weight_(store.declare({.name = name + ".weight",
+                             .shape = {out, in},
+                             .init_parts = std::move(spec.init),
+                             .twin = twin_in_first_block(name + ".weight"),
+                             .correlation = spec.correlation,
+                             .role = ParameterRole::HiddenMatrix,
+                             .sphere = spec.sphere})),
+      rows_per_token_(spec.rows_per_token) {
   if (bias) bias_ = store.declare({.name = name + ".bias", .shape = {out}, .weight_decay = false});
 }
 
 void Matrix::plan(Backend& backend, ArenaPlan& plan) {
-  const Tensor x(nullptr, shape_.compute, {shape_.rows(), in_});
-  const Tensor y(nullptr, shape_.compute, {shape_.rows(), out_});
+  const std::int64_t rows = shape_.rows() * rows_per_token_;
+  const Tensor x(nullptr, shape_.compute, {rows, in_});
+  const Tensor y(nullptr, shape_.compute, {rows, out_});
   const Tensor weight(nullptr, shape_.compute, {out_, in_});
   const Tensor dweight(nullptr, shape_.master(), {out_, in_});
   const Tensor bias = bias_ != nullptr ? Tensor(nullptr, shape_.master(), {out_}) : Tensor();

@@ -7,10 +7,18 @@
 
 namespace plumb {
 
+/// How a weight starts and what the optimiser does with it.
+struct WeightSpec {
+  std::vector<InitRule> init;  ///< of equal parts of the rows
+  double correlation = 0;      ///< with the same matrix of block 0
+  Sphere sphere = Sphere::None;
+  std::int64_t rows_per_token = 1;  ///< rows of the tensors it gets, per token (streams side by side)
+};
+
 class Matrix : public Module {
  public:
   /// Declares name.weight (out, in) and, if asked for, name.bias (out) starting at 0.
-  Matrix(const std::string& name, std::int64_t in, std::int64_t out, bool bias, InitRule init,
+  Matrix(const std::string& name, std::int64_t in, std::int64_t out, bool bias, WeightSpec spec,
          const ModelShape& shape, ParameterStore& store);
 
   void plan(Backend& backend, ArenaPlan& plan) override;
@@ -31,6 +39,7 @@ class Matrix : public Module {
   std::int64_t in_, out_;
   ModelShape shape_;
   Parameter* weight_;
+  std::int64_t rows_per_token_;
   Parameter* bias_ = nullptr;
 };
 

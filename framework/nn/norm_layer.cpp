@@ -39,6 +39,7 @@ NormLayer::NormLayer(const NormConfig& config, const std::string& standard_kind,
     return store.declare({.name = name + suffix,
                           .shape = {count},
                           .init = InitRule::constant(start),
+                          .role = extent.role,
                           .trainable = config.trainable,
                           .weight_decay = config.decay});
   };
@@ -53,7 +54,7 @@ NormForward NormLayer::forward_arguments(const Tensor& x, const Tensor& y) const
   arguments.kind = kind_;
   arguments.epsilon = epsilon_;
   arguments.groups = extent_.groups;
-  arguments.rows_per_sequence = shape_.tokens;
+  arguments.rows_per_sequence = shape_.tokens * extent_.vectors_per_row;
   arguments.x = x;
   arguments.y = y;
   arguments.gain = value_of(gain_);
@@ -68,7 +69,7 @@ NormBackward NormLayer::backward_arguments(const Tensor& x, const Tensor& dy, co
   arguments.kind = kind_;
   arguments.epsilon = epsilon_;
   arguments.groups = extent_.groups;
-  arguments.rows_per_sequence = shape_.tokens;
+  arguments.rows_per_sequence = shape_.tokens * extent_.vectors_per_row;
   arguments.x = x;
   arguments.gain = value_of(gain_);
   arguments.bias = value_of(bias_);
@@ -84,10 +85,11 @@ NormBackward NormLayer::backward_arguments(const Tensor& x, const Tensor& dy, co
 }
 
 void NormLayer::plan(Backend& backend, ArenaPlan& plan) {
-  const Tensor row(nullptr, shape_.compute, {shape_.rows(), extent_.width});
+  const std::int64_t rows = shape_.rows() * extent_.vectors_per_row;
+  const Tensor row(nullptr, shape_.compute, {rows, extent_.width});
   if (present()) {
-    mean_ = plan.persistent(name_ + ".mean", shape_.master(), {shape_.rows(), extent_.groups});
-    rstd_ = plan.persistent(name_ + ".rstd", shape_.master(), {shape_.rows(), extent_.groups});
+    mean_ = plan.persistent(name_ + ".mean", shape_.master(), {rows, extent_.groups});
+    rstd_ = plan.persistent(name_ + ".rstd", shape_.master(), {rows, extent_.groups});
   }
   NormForward forward = forward_arguments(row, row);
   // A scale and moments may come with any call; ask for the larger need.

@@ -16,6 +16,8 @@ struct NormExtent {
   std::int64_t width = 1;          ///< entries of a row
   std::int64_t groups = 1;         ///< vectors per row, normed one by one
   bool shared_parameters = false;  ///< one gain (width/groups) for all groups instead of (width)
+  ParameterRole role = ParameterRole::HiddenVector;
+  std::int64_t vectors_per_row = 1;  ///< rows of the tensors it gets, per token (streams side by side)
 };
 
 class NormLayer : public Module {

@@ -1,5 +1,6 @@
 #include "nn/parameter.h"
 
+#include <cmath>
 #include <utility>
 
 #include "core/hash.h"
@@ -88,6 +89,25 @@ void ParameterStore::initialize(Stream& stream, std::uint64_t seed) {
     stream.synchronize();
   }
   refresh_compute(stream);
+  const std::vector<SphereWeight> spheres = sphere_weights();
+  if (spheres.empty()) return;
+  const ParameterOps& ops = backend_->parameter();
+  const std::size_t bytes = ops.normalize_spheres_workspace(spheres);
+  Buffer workspace = backend_->allocate(bytes);
+  ops.normalize_spheres(stream, {.step_scalars = {}, .workspace = {workspace.data(), bytes}}, spheres);
+  stream.synchronize();
+}
+
+std::vector<SphereWeight> ParameterStore::sphere_weights() const {
+  std::vector<SphereWeight> list;
+  for (const Parameter& parameter : parameters_) {
+    if (parameter.sphere == Sphere::None) continue;
+    const bool has_copy = parameter.compute.data != parameter.value.data;
+    list.push_back({.value = parameter.value,
+                    .compute_copy = has_copy ? parameter.compute : Tensor(),
+                    .columns = parameter.sphere == Sphere::Columns});
+  }
+  return list;
 }
 
 void ParameterStore::refresh_compute(Stream& stream) {
@@ -97,15 +117,40 @@ void ParameterStore::refresh_compute(Stream& stream) {
   }
 }
 
+double InitRule::standard_deviation() const {
+  if (kind == Kind::Constant) return 0;
+  return kind == Kind::Normal ? value : value / std::sqrt(3.0);
+}
+
+namespace {
+
+/// A draw before its scale: a standard normal, or uniform in [-1, 1).
+double unit_draw(const RandomStream& random, std::uint64_t index, InitRule::Kind kind) {
+  if (kind == InitRule::Kind::Normal) return random.normal(index);
+  return 2.0 * static_cast<double>(random.word(index)) * 0x1p-32 - 1.0;
+}
+
+}  // namespace
+
 std::vector<double> draw_initial_values(const Parameter& parameter, std::uint64_t seed) {
   const auto count = static_cast<std::size_t>(parameter.shape.elements());
-  std::vector<double> values(count, parameter.init.value);
-  if (parameter.init.kind == InitRule::Kind::Constant) return values;
+  const std::vector<InitRule> parts =
+      parameter.init_parts.empty() ? std::vector<InitRule>{parameter.init} : parameter.init_parts;
+  PLUMB_CHECK(count % parts.size() == 0, "'{}' has {} entries for {} parts", parameter.name, count,
+              parts.size());
+  const double shared =
+      parameter.twin.empty() || parameter.twin == parameter.name ? 0 : parameter.correlation;
+  const double own = std::sqrt(1 - shared * shared);
   const RandomStream random{seed ^ hash_text(parameter.name), 0, 0};
+  const RandomStream twin{seed ^ hash_text(parameter.twin), 0, 0};
+  std::vector<double> values(count);
   for (std::size_t i = 0; i < count; ++i) {
-    values[i] *= parameter.init.kind == InitRule::Kind::Normal
-                     ? random.normal(i)
-                     : 2.0 * static_cast<double>(random.word(i)) * 0x1p-32 - 1.0;
+    const InitRule& rule = parts[i / (count / parts.size())];
+    values[i] = rule.value;
+    if (rule.kind == InitRule::Kind::Constant) continue;
+    double unit = own * unit_draw(random, i, rule.kind);
+    if (shared != 0) unit += shared * unit_draw(twin, i, rule.kind);
+    values[i] *= unit;
   }
   return values;
 }

@@ -18,16 +18,31 @@ struct InitRule {
   Kind kind = Kind::Constant;
   double value = 0;  ///< constant; standard deviation; half-width of the interval
 
+  double standard_deviation() const;
+  bool operator==(const InitRule&) const = default;
+
   static InitRule constant(double value) { return {Kind::Constant, value}; }
   static InitRule normal(double standard_deviation) { return {Kind::Normal, standard_deviation}; }
   static InitRule uniform(double limit) { return {Kind::Uniform, limit}; }
 };
+
+/// What a tensor is to the optimiser (optim/depth_scaling.h).
+enum class ParameterRole { Embedding, HiddenMatrix, HiddenVector, FinalVector, Head };
+
+/// Whether rows or columns of a matrix are kept at unit 2-norm (nGPT).
+enum class Sphere { None, Rows, Columns };
 
 /// One logical tensor. The views are empty until ParameterStore::allocate.
 struct Parameter {
   std::string name{};  ///< "blocks.3.attention.qkv.weight"
   Shape shape{};
   InitRule init{};
+  std::vector<InitRule> init_parts{};  ///< not empty: rules of equal parts of the rows, in the place of init
+  /// The draws are rho * those of the tensor named `twin` + sqrt(1 - rho^2) * its own, before their scale.
+  std::string twin{};
+  double correlation = 0;
+  ParameterRole role = ParameterRole::HiddenVector;
+  Sphere sphere = Sphere::None;
   bool trainable = true;
   bool weight_decay = true;
   double learning_rate_scale = 1;
@@ -47,7 +62,8 @@ class ParameterStore {
   Parameter* declare(Parameter parameter);
   /// Lays out and allocates the flat buffers. No declaration afterwards.
   void allocate(Backend& backend, DType compute);
-  /// Draws all values (float64, rounded to the master dtype) and the compute copies.
+  /// Draws all values (float64, rounded to the master dtype) and the compute copies; matrices on the sphere
+  /// are normalised.
   void initialize(Stream& stream, std::uint64_t seed);
   /// Refreshes the compute copies from the values (after a checkpoint was loaded).
   void refresh_compute(Stream& stream);
@@ -56,6 +72,8 @@ class ParameterStore {
   /// Trainable tensors in flat order; Parameter::index is the position here.
   const std::vector<Parameter*>& trainable() const { return trainable_; }
   Parameter* find(const std::string& name);
+  /// The matrices on the sphere, as ParameterOps::normalize_spheres takes them.
+  std::vector<SphereWeight> sphere_weights() const;
   std::int64_t trainable_elements() const;  ///< logical, without padding
   Tensor flat_gradient() const { return flat_gradient_; }
   /// Elements of the flat buffers, padding included: of all tensors, and of the trainable ones.
@@ -72,7 +90,8 @@ class ParameterStore {
   Tensor flat_gradient_;
 };
 
-/// Values of a tensor under its rule: element i is drawn at index i of RandomStream{seed ^ hash(name), 0, 0}.
+/// Values of a tensor under its rules: element i is drawn at index i of RandomStream{seed ^ hash(name), 0,
+/// 0}.
 std::vector<double> draw_initial_values(const Parameter& parameter, std::uint64_t seed);
 
 }  // namespace plumb

@@ -1,7 +1,10 @@
-// Residual schedules: how a knob's factor depends on depth and on the optimiser step.
+// Residual schedules: how a knob's factor depends on depth and on the optimiser step. Rows of data; adding a
+// schedule is adding a row here and its name to the schema (config/schema_sublayer.cpp).
 #pragma once
 
 #include <cstdint>
+#include <string_view>
+#include <vector>
 
 #include "config/model_config.h"
 
@@ -13,14 +16,37 @@ struct DepthPosition {
   std::int64_t block = 0, blocks = 1;
 };
 
-/// The factor over depth, with n = number of units and i = 1-based index of the unit that knob.counts names
-/// (sublayers or blocks):  constant 1;  "1/L" 1/n;  "1/sqrt(L)" 1/sqrt(n);  "1/l" 1/i;  "1/sqrt(l)"
-/// 1/sqrt(i); list: the i-th entry.
+/// A place among the units that a schedule counts: number l = 1..L.
+struct Ordinal {
+  double number = 1, count = 1;
+};
+
+struct DepthSchedule {
+  std::string_view name;
+  std::string_view formula;  ///< with L units, l = 1..L, base = depth_base
+  std::string_view citation;
+  double (*factor)(const KnobConfig& knob, const Ordinal& unit);
+  bool counts_blocks = false;  ///< always, whatever the knob's `counts` says
+};
+
+struct TimeSchedule {
+  std::string_view name;
+  std::string_view formula;  ///< at optimiser step t = 0, 1, ..., with T = ramp_steps
+  std::string_view citation;
+  double (*factor)(const KnobConfig& knob, const Ordinal& unit, double step);
+};
+
+const std::vector<DepthSchedule>& depth_schedules();
+const std::vector<TimeSchedule>& time_schedules();
+
+/// The place of a sublayer when `counts` is "blocks" or "sublayers".
+Ordinal ordinal_of(const DepthPosition& position, bool by_block);
+
+/// The factor over depth under the row named knob.depth. A number shared by a block counts blocks.
 double depth_factor(const KnobConfig& knob, const DepthPosition& position);
 
-/// The factor at optimiser step t (0 = first):  constant 1;  linear time_start + (1 - time_start) min(t/ramp,
-/// 1).
-double time_factor(const KnobConfig& knob, std::int64_t step);
+/// The factor at optimiser step t (0 = first) under the row named knob.time.
+double time_factor(const KnobConfig& knob, const DepthPosition& position, std::int64_t step);
 
 /// Keep probability of a Bernoulli knob: constant, or falling linearly with depth to keep_probability at the
 /// last sublayer: 1 - (k+1)/K (1 - keep)  (arXiv 1603.09382, l counted from 1).

@@ -1,6 +1,7 @@
 #include "nn/sublayer.h"
 
-#include "nn/attention.h"
+#include <algorithm>
+
 #include "nn/feed_forward.h"
 #include "nn/init.h"
 #include "nn/linear_branch.h"
@@ -8,30 +9,59 @@
 namespace plumb {
 namespace {
 
+/// Makes the weights of one sublayer under model.init.
+class WeightMaker {
+ public:
+  WeightMaker(const ModelConfig& model, const DepthPosition& position, bool branch_ends_in_norm)
+      : model_(model), position_(position), branch_ends_in_norm_(branch_ends_in_norm) {}
+
+  /// What writes to the stream has its unit vectors, on the sphere, down the columns.
+  WeightSpec operator()(std::vector<MatrixRole> parts, std::int64_t in, std::int64_t out, bool writes) const {
+    WeightSpec spec;
+    for (MatrixRole role : parts) {
+      spec.init.push_back(matrix_init(model_, {.role = role,
+                                               .in = in,
+                                               .out = out,
+                                               .width = model_.width,
+                                               .position = position_,
+                                               .branch_ends_in_norm = branch_ends_in_norm_}));
+    }
+    spec.correlation = model_.init.depth_correlation;
+    if (model_.sphere_weights) spec.sphere = writes ? Sphere::Columns : Sphere::Rows;
+    return spec;
+  }
+
+ private:
+  const ModelConfig& model_;
+  DepthPosition position_;
+  bool branch_ends_in_norm_;
+};
+
 std::unique_ptr<Branch> make_branch(const ModelConfig& model, const SublayerConfig& config,
                                     const std::string& kind, const std::string& name,
-                                    const DepthPosition& position, const ModelShape& shape,
-                                    ParameterStore& store) {
+                                    const DepthPosition& position, const Attention* first_attention,
+                                    const ModelShape& shape, ParameterStore& store, StepValues& values) {
   const bool ends_in_norm = norm_kind_from_name(config.norm.out.kind, model.norm_kind) != NormKind::None;
+  const WeightMaker weight(model, position, ends_in_norm);
   const std::int64_t width = model.width;
-  const auto init = [&](MatrixRole role, std::int64_t in, std::int64_t out) {
-    return matrix_init(model.init, role, in, out, position.sublayers, ends_in_norm);
-  };
   if (kind == "attention") {
     const std::int64_t heads_width = model.heads * model.resolved_head_width();
-    // Xavier sees W_Q, W_K and W_V as three (width, heads_width) matrices.
-    return std::make_unique<Attention>(model, config, name, position.sublayer,
-                                       init(MatrixRole::Inner, width, heads_width),
-                                       init(MatrixRole::Projection, heads_width, width), shape, store);
+    AttentionWeights weights{
+        weight({MatrixRole::QueryKey, MatrixRole::QueryKey, MatrixRole::Value}, width, heads_width, false),
+        weight({MatrixRole::AttentionOutput}, heads_width, width, true)};
+    return std::make_unique<Attention>(model, config, name, position, std::move(weights), first_attention,
+                                       shape, store, values);
   }
   if (kind == "ffn") {
     const std::int64_t hidden = ffn_hidden_width(model, activation_from_name(config.activation));
-    return std::make_unique<FeedForward>(model, config, name, init(MatrixRole::Inner, width, hidden),
-                                         init(MatrixRole::Projection, hidden, width), shape, store);
+    FeedForwardWeights weights{weight({MatrixRole::FfnInput}, width, hidden, false),
+                               weight({MatrixRole::FfnOutput}, hidden, width, true)};
+    return std::make_unique<FeedForward>(model, config, name, position, std::move(weights), shape, store,
+                                         values);
   }
   if (kind == "linear") {
-    return std::make_unique<LinearBranch>(model, name, init(MatrixRole::Projection, width, width), shape,
-                                          store);
+    return std::make_unique<LinearBranch>(model, config, name,
+                                          weight({MatrixRole::Linear}, width, width, true), shape, store);
   }
   fail_input("sublayer kind '{}' is unknown; known: attention, ffn, linear", kind);
 }
@@ -39,23 +69,26 @@ std::unique_ptr<Branch> make_branch(const ModelConfig& model, const SublayerConf
 }  // namespace
 
 Sublayer::Sublayer(const ModelConfig& model, const SublayerConfig& config, const std::string& kind,
-                   const std::string& name, const DepthPosition& position, const ModelShape& shape,
-                   ParameterStore& store, StepValues& values)
+                   const std::string& name, const DepthPosition& position, const Attention* first_attention,
+                   const ModelShape& shape, ParameterStore& store, StepValues& values)
     : kind_(kind),
       name_(name),
       position_(position),
       shape_(shape),
       width_(model.width),
       dropout_(model.dropout_branch),
+      reads_block_input_(config.branch_input == "block"),
       norm_in_(config.norm.in, model.norm_kind, name + ".norm_in", {.width = width_}, shape, store),
-      branch_(make_branch(model, config, kind, name, position, shape, store)),
+      branch_(make_branch(model, config, kind, name, position, first_attention, shape, store, values)),
+      attention_(dynamic_cast<Attention*>(branch_.get())),
       norm_out_(config.norm.out, model.norm_kind, name + ".norm_out", {.width = width_}, shape, store),
       norm_post_(config.norm.post, model.norm_kind, name + ".norm_post", {.width = width_}, shape, store),
-      a_(config.residual.a, name + ".a", position, width_, RandomPurpose::KnobA, store, values),
-      b_(config.residual.b, name + ".b", position, width_, RandomPurpose::KnobB, store, values),
-      c_(config.residual.c, name + ".c", position, width_, RandomPurpose::KnobC, store, values),
-      e_(config.residual.e, name + ".e", position, width_, RandomPurpose::KnobE, store, values),
-      p_(config.residual.p, name + ".p", position, width_, RandomPurpose::KnobP, store, values) {
+      identity_(NormConfig{}, "none", name + ".step", {.width = width_}, shape, store),
+      a_(config.residual.a, name + ".a", position, {width_, width_}, RandomPurpose::KnobA, store, values),
+      b_(config.residual.b, name + ".b", position, {width_, width_}, RandomPurpose::KnobB, store, values),
+      c_(config.residual.c, name + ".c", position, {width_, width_}, RandomPurpose::KnobC, store, values),
+      e_(config.residual.e, name + ".e", position, {width_, width_}, RandomPurpose::KnobE, store, values),
+      p_(config.residual.p, name + ".p", position, {width_, width_}, RandomPurpose::KnobP, store, values) {
   const auto append = [&](const Module& part) {
     for (Parameter* parameter : part.parameters()) parameters_.push_back(parameter);
   };
@@ -63,13 +96,13 @@ Sublayer::Sublayer(const ModelConfig& model, const SublayerConfig& config, const
   append(*branch_);
   append(norm_out_);
   append(norm_post_);
-  for (const Knob* knob : {&a_, &b_, &c_, &e_, &p_}) {
+  for (const Knob* knob : knobs()) {
     if (knob->parameter() != nullptr) parameters_.push_back(knob->parameter());
   }
 }
 
 bool Sublayer::needs_branch_in_backward() const {
-  return b_.parameter() != nullptr || p_.parameter() != nullptr || shape_.keep_branches;
+  return b_.is_trained() || p_.is_trained() || shape_.keep_branches;
 }
 
 ResidualForward Sublayer::residual_forward_arguments(const Context* context) const {
@@ -92,17 +125,17 @@ ResidualBackward Sublayer::residual_backward_arguments(const Context* context) c
   if (context == nullptr) return arguments;
   if (!arguments.tie_skip) {
     arguments.a = a_.coefficient(*context);
-    arguments.da = a_.gradient();
+    arguments.da = a_.gradient(*context);
   }
   arguments.b = b_.coefficient(*context);
-  arguments.db = b_.gradient();
+  arguments.db = b_.gradient(*context);
   if (has_block_skip()) {
     arguments.e = e_.coefficient(*context);
-    arguments.de = e_.gradient();
+    arguments.de = e_.gradient(*context);
   }
   if (!norm_post_.present()) {
     arguments.p = p_.coefficient(*context);
-    arguments.dp = p_.gradient();
+    arguments.dp = p_.gradient(*context);
   }
   arguments.workspace = context->workspace();
   return arguments;
@@ -123,12 +156,17 @@ void Sublayer::plan(Backend& backend, ArenaPlan& plan) {
   if (norm_post_.present()) s_ = keep(".s");
   dz_ = scratch(".dz");
   du_ = scratch(".du");
+  if (feeds_second_stream_) dz_second_ = scratch(".dz_second");
   for (Knob* knob : {&a_, &b_, &c_, &e_, &p_}) knob->plan(shape_, plan);
-  for (Module* part : std::initializer_list<Module*>{&norm_in_, branch_.get(), &norm_out_, &norm_post_}) {
+  for (Module* part :
+       std::initializer_list<Module*>{&norm_in_, branch_.get(), &norm_out_, &norm_post_, &identity_}) {
     part->plan(backend, plan);
   }
+  plan_residual(backend, plan);
+}
 
-  const Tensor row(nullptr, shape_.compute, {rows, width_});
+void Sublayer::plan_residual(Backend& backend, ArenaPlan& plan) const {
+  const Tensor row(nullptr, shape_.compute, {shape_.rows(), width_});
   const Tensor vector(nullptr, shape_.master(), {width_});
   const Tensor column(nullptr, DType::Float64, {width_});
   const MomentsView moments{Tensor(nullptr, DType::Float64, {kMomentScalars}), column, column, column};
@@ -152,15 +190,12 @@ void Sublayer::apply_branch_dropout(const Context& context, const Tensor& z) con
       {.probability = dropout_, .site = site, .rows_per_sequence = shape_.tokens, .x = z, .y = z});
 }
 
-void Sublayer::forward(const Context& context, const Tensor& x, const Tensor& x_block, const Tensor& out) {
-  for (const Knob* knob : {&a_, &b_, &c_, &e_, &p_}) knob->draw(context);
-  const auto k = static_cast<std::size_t>(position_.sublayer);
-  const Probes* probes = context.probes;
-
-  Tensor u = x;
+void Sublayer::branch_forward(const Context& context, const Tensor& h) {
+  for (const Knob* knob : knobs()) knob->begin(context);
+  Tensor u = h;
   if (transforms_input()) {
     u = context.tensor(u_);
-    norm_in_.forward(context, x, u, c_.coefficient(context));
+    norm_in_.forward(context, h, u, c_.coefficient(context));
   }
   const Tensor z = context.tensor(z_);
   if (norm_out_.present()) {
@@ -171,12 +206,17 @@ void Sublayer::forward(const Context& context, const Tensor& x, const Tensor& x_
     branch_->forward(context, u, z);
   }
   apply_branch_dropout(context, z);
+}
 
-  const MomentsView stream_moments =
-      probes != nullptr && !probes->stream.empty() ? probes->stream[k + 1] : MomentsView{};
+void Sublayer::combine_forward(const Context& context, const Tensor& x, const Tensor& x_block,
+                               const Tensor& out) {
+  const auto k = static_cast<std::size_t>(position_.sublayer);
+  const Probes* probes = context.probes;
+  const bool probes_stream = probes != nullptr && !probes->stream.empty() && !feeds_second_stream_;
+  const MomentsView stream_moments = probes_stream ? probes->stream[k + 1] : MomentsView{};
   ResidualForward residual = residual_forward_arguments(&context);
   residual.x = x;
-  residual.z = z;
+  residual.z = context.tensor(z_);
   if (has_block_skip()) residual.x_block = x_block;
   residual.out = norm_post_.present() ? context.tensor(s_) : out;
   if (probes != nullptr && !probes->branch.empty()) residual.branch_moments = probes->branch[k];
@@ -187,13 +227,33 @@ void Sublayer::forward(const Context& context, const Tensor& x, const Tensor& x_
   }
 }
 
-void Sublayer::backward(const Context& context, const Tensor& x, const Tensor& x_block,
-                        const Tensor& gradient, const Tensor& dx_block) {
+void Sublayer::accumulate_forward(const Context& context, const Tensor& y, const Tensor& out) {
+  ResidualForward residual;
+  residual.rows_per_sequence = shape_.tokens;
+  residual.x = y;
+  residual.z = context.tensor(z_);
+  residual.b = b_.coefficient(context);
+  residual.out = out;
+  residual.workspace = context.workspace();
+  context.backend.residual().residual_forward(context.stream, residual);
+}
+
+void Sublayer::step_forward(const Context& context, const Tensor& out) {
+  if (context.probes != nullptr && !context.probes->branch.empty()) {
+    context.backend.moments().moments(
+        context.stream, {.x = context.tensor(z_),
+                         .moments = context.probes->branch[static_cast<std::size_t>(position_.sublayer)],
+                         .workspace = context.workspace()});
+  }
+  identity_.forward(context, context.tensor(z_), out, b_.coefficient(context));
+}
+
+void Sublayer::combine_backward(const Context& context, const Tensor& x, const Tensor& x_block,
+                                const Tensor& gradient, const Tensor& dx_block) {
   if (norm_post_.present()) {
     norm_post_.backward(context, context.tensor(s_), gradient, gradient, false, p_.coefficient(context),
-                        p_.gradient());
+                        p_.gradient(context));
   }
-  const Tensor dz = context.tensor(dz_);
   ResidualBackward residual = residual_backward_arguments(&context);
   residual.x = x;
   if (needs_branch_in_backward()) residual.z = context.tensor(z_);
@@ -203,9 +263,31 @@ void Sublayer::backward(const Context& context, const Tensor& x, const Tensor& x
   }
   residual.dout = gradient;
   residual.dx = gradient;
-  residual.dz = dz;
+  residual.dz = context.tensor(dz_);
   context.backend.residual().residual_backward(context.stream, residual);
+}
 
+void Sublayer::accumulate_backward(const Context& context, const Tensor& dout) {
+  ResidualBackward residual;
+  residual.rows_per_sequence = shape_.tokens;
+  if (needs_branch_in_backward()) residual.z = context.tensor(z_);
+  residual.b = b_.coefficient(context);
+  residual.db = b_.gradient(context);
+  residual.dout = dout;
+  residual.dx = dout;  // a = 1: it stays as it is
+  residual.dz = context.tensor(dz_second_);
+  residual.workspace = context.workspace();
+  context.backend.residual().residual_backward(context.stream, residual);
+  context.backend.elementwise().add(context.stream, residual.dz, context.tensor(dz_));
+}
+
+void Sublayer::step_backward(const Context& context, const Tensor& dout) {
+  identity_.backward(context, context.tensor(z_), dout, context.tensor(dz_), false, b_.coefficient(context),
+                     b_.gradient(context));
+}
+
+void Sublayer::branch_backward(const Context& context, const Tensor& h, const Tensor& dh) {
+  const Tensor dz = context.tensor(dz_);
   const Probes* probes = context.probes;
   if (probes != nullptr && !probes->branch_gradient_square.empty()) {
     const Tensor list[] = {dz};
@@ -216,13 +298,13 @@ void Sublayer::backward(const Context& context, const Tensor& x, const Tensor& x
   apply_branch_dropout(context, dz);
   if (norm_out_.present()) norm_out_.backward(context, context.tensor(y_), dz, dz, false);
   const Tensor du = context.tensor(du_);
-  branch_->backward(context, transforms_input() ? context.tensor(u_) : x, dz, du);
+  branch_->backward(context, transforms_input() ? context.tensor(u_) : h, dz, du);
   if (transforms_input()) {
-    norm_in_.backward(context, x, du, gradient, /*accumulate=*/true, c_.coefficient(context), c_.gradient());
+    norm_in_.backward(context, h, du, dh, /*accumulate=*/true, c_.coefficient(context), c_.gradient(context));
   } else {
-    context.backend.elementwise().add(context.stream, du, gradient);
+    context.backend.elementwise().add(context.stream, du, dh);
   }
-
+  for (const Knob* knob : knobs()) knob->finish_gradient(context);
   announce_gradients(context, parameters_);
 }
 

@@ -8,13 +8,15 @@
 #include "nn/module.h"
 #include "nn/norm_layer.h"
 #include "nn/step_values.h"
+#include "nn/streams/stream_adapter.h"
 #include "nn/sublayer.h"
 
 namespace plumb {
 
 /// A decoder (or, with causal = false, encoder) Transformer for one micro-batch shape on one backend.
-///   x_0 = dropout( N_emb( embedding_scale tok[id] + pos[t] ) );  x_{k+1} = sublayer_k(x_k);
-///   logits = N_final(x_K) W_head^T + b_head;  loss as in backend/ops/head_loss.h.
+///   x_0 = dropout( N_emb( embedding_scale tok[id] + pos[t] ) );  the streams from x_0 on, sublayer by
+///   sublayer (nn/streams/stream_adapter.h), merged to x_K;
+///   logits = gain o (N_final(x_K) W_head^T) + b_head;  loss as in backend/ops/head_loss.h.
 /// Life: construct (declares parameters), store.allocate, plan, make the Arena, then passes.
 class Transformer : public Module {
  public:
@@ -31,6 +33,9 @@ class Transformer : public Module {
 
   /// ids, targets: (B*T) int32 on the device. Adds to probes->loss_sums and to every probe that is there.
   void forward(const Context& context, const Tensor& ids, const Tensor& targets);
+  /// Parts of forward, for who needs one sublayer at a time: ids to state 0, and state k to state k + 1.
+  void embed(const Context& context, const Tensor& ids);
+  void forward_sublayer(const Context& context, std::int64_t k);
   /// After forward on the same micro-batch. Gradients of loss * targets * gradient_scale are accumulated,
   /// that is of the mean over the global batch when gradient_scale = 1 / (targets of the global batch).
   void backward(const Context& context, const Tensor& ids, const Tensor& targets, double gradient_scale);
@@ -41,21 +46,28 @@ class Transformer : public Module {
   const ModelShape& shape() const { return shape_; }
   std::int64_t vocabulary() const { return vocabulary_; }
 
-  /// The stream before sublayer k of the last forward pass, k = 0..K (B*T, C).
-  Tensor stream(const Context& context, std::int64_t k) const;
+  /// The stream before sublayer k of the last forward pass, k = 0..K (B*T, C); where there are n streams, all
+  /// of them as the adapter keeps them (n*B*T, C).
+  Tensor stream(const Context& context, std::int64_t k) const { return streams_->state(context, k); }
+  /// What the rows of stream() are: (B,T,C), (2,B,T,C) for two streams one after the other, (B,T,n,C) for
+  /// streams side by side.
+  Shape stream_shape() const { return streams_->state_shape(); }
   /// N_final(x_K) (B*T, C) of the last forward pass.
   Tensor head_input(const Context& context) const;
-  /// Head weight (V, C) in the compute dtype, and its bias (V) or nothing.
-  Tensor head_weight() const;
+  /// Head weight (V, C) in the compute dtype, with the gain of the logits, and its bias (V) or nothing.
+  Tensor head_weight(const Context& context) const;
   Tensor head_bias() const;
 
  private:
-  void embed(const Context& context, const Tensor& ids);
-  void embed_backward(const Context& context, const Tensor& ids, const Tensor& gradient);
+  void embed_backward(const Context& context, const Tensor& ids);
   void embedding_dropout(const Context& context, const Tensor& x) const;
-  void probe_stream_gradient(const Context& context, const Tensor& gradient, std::int64_t k) const;
-  std::int64_t block_of(std::int64_t k) const { return k / static_cast<std::int64_t>(config_.block.size()); }
-  bool starts_block(std::int64_t k) const { return k % static_cast<std::int64_t>(config_.block.size()) == 0; }
+  double embedding_scale() const;
+  void gain_head(const Context& context);
+  Tensor plain_head() const;
+  void head_backward(const Context& context, const Tensor& targets, double gradient_scale);
+  void probe_state_gradient(const Context& context, std::int64_t k) const;
+  std::vector<std::unique_ptr<Sublayer>> make_sublayers(ParameterStore& store);
+  void plan_ops(Backend& backend, ArenaPlan& plan) const;
 
   ModelConfig config_;
   std::int64_t vocabulary_;
@@ -64,12 +76,13 @@ class Transformer : public Module {
   Parameter* token_table_;
   Parameter* position_table_ = nullptr;
   NormLayer embedding_norm_;
+  std::unique_ptr<StreamAdapter> streams_;
   std::vector<std::unique_ptr<Sublayer>> sublayers_;
   NormLayer final_norm_;
+  Knob logit_gain_;
   Parameter *head_weight_ = nullptr, *head_bias_ = nullptr;
   std::vector<Parameter*> head_parameters_, embedding_parameters_;
-  Slot raw_embedding_, head_input_, log_z_, gradient_, block_gradient_;
-  std::vector<Slot> stream_;
+  Slot raw_embedding_, head_input_, log_z_, gained_head_, dgained_head_;
 };
 
 /// "blocks.3.ffn", and "blocks.3.ffn_1" for a second sublayer of the same kind in a block.

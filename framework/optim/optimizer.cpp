@@ -15,6 +15,12 @@ Tensor slice(const Buffer& buffer, std::int64_t offset, DType dtype, Shape shape
                 shape);
 }
 
+OptimizerFactors factors_of(const OptimizerSettings& settings, ParameterRole role) {
+  if (role == ParameterRole::HiddenMatrix) return settings.hidden_matrix;
+  if (role == ParameterRole::HiddenVector) return settings.hidden_vector;
+  return {};
+}
+
 }  // namespace
 
 OptimizerKind optimizer_kind_from_name(const std::string& name) {
@@ -43,6 +49,7 @@ Optimizer::Optimizer(const OptimizerSettings& settings, const ParameterStore& pa
 
   for (const Parameter* parameter : trainable) {
     const bool has_copy = parameter->compute.data != parameter->value.data;
+    const OptimizerFactors factors = factors_of(settings, parameter->role);
     names_.push_back(parameter->name);
     gradients_.push_back(parameter->gradient);
     updates_.push_back({
@@ -51,10 +58,13 @@ Optimizer::Optimizer(const OptimizerSettings& settings, const ParameterStore& pa
         .momentum = slice(momentum_, parameter->offset, master, parameter->shape),
         .variance = has_variance ? slice(variance_, parameter->offset, master, parameter->shape) : Tensor(),
         .compute_copy = has_copy ? parameter->compute : Tensor(),
-        .learning_rate_scale = parameter->learning_rate_scale,
-        .weight_decay = parameter->weight_decay ? settings.weight_decay : 0,
+        .learning_rate_scale = parameter->learning_rate_scale * factors.learning_rate,
+        .weight_decay = parameter->weight_decay ? settings.weight_decay * factors.weight_decay : 0,
+        .epsilon_scale = factors.epsilon,
     });
   }
+  spheres_ = parameters.sphere_weights();
+  sphere_workspace_ = backend.allocate(backend.parameter().normalize_spheres_workspace(spheres_));
 }
 
 void Optimizer::upload_step_scalars(Stream& stream, std::int64_t step_index, double learning_rate) {
@@ -84,6 +94,11 @@ void Optimizer::step(Stream& stream, std::int64_t step_index, double learning_ra
         stream, {.momentum = settings_.momentum, .step_scalars = step_scalars_, .statistics = statistics},
         updates_);
   }
+  if (spheres_.empty()) return;
+  backend_.parameter().normalize_spheres(
+      stream,
+      {.step_scalars = step_scalars_, .workspace = {sphere_workspace_.data(), sphere_workspace_.bytes()}},
+      spheres_);
 }
 
 std::vector<OptimizerStateTensor> Optimizer::state_tensors() const {

@@ -16,12 +16,19 @@ enum class OptimizerKind { AdamW, SgdMomentum };
 /// "adamw", "sgd"; anything else is an InputError that lists them.
 OptimizerKind optimizer_kind_from_name(const std::string& name);
 
+/// Factors on what the settings give, for one kind of parameter.
+struct OptimizerFactors {
+  double learning_rate = 1, epsilon = 1, weight_decay = 1;
+  bool operator==(const OptimizerFactors&) const = default;
+};
+
 struct OptimizerSettings {
   OptimizerKind kind = OptimizerKind::AdamW;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;  ///< AdamW
   double momentum = 0.9;                             ///< SGD
   double weight_decay = 0.1;  ///< decoupled; only for parameters whose weight_decay flag is set
   double clip_norm = 1;       ///< largest global gradient norm; 0 = no clipping
+  OptimizerFactors hidden_matrix{}, hidden_vector{};  ///< of parameters inside blocks (optim/depth_scaling.h)
 };
 
 /// A part of the optimiser's state under the name that checkpoints use; a view into device memory.
@@ -42,11 +49,12 @@ class Optimizer {
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  /// One update from the reduced gradients: sums of squares, clipping by the global norm, update. Neither
-  /// allocates nor waits: clip factor and skip factor are decided on the device, alike on all ranks because
-  /// all hold the same gradients. A gradient norm that is not finite leaves parameters and state as they are.
-  /// step_index is counted from 0; Adam's bias corrections are 1 - beta^(step_index + 1), whether or not
-  /// earlier steps were skipped, so that they depend on nothing but the step.
+  /// One update from the reduced gradients: sums of squares, clipping by the global norm, update, and then
+  /// unit vectors again for the matrices on the sphere (the statistics are those of the update itself).
+  /// Neither allocates nor waits: clip factor and skip factor are decided on the device, alike on all ranks
+  /// because all hold the same gradients. A gradient norm that is not finite leaves parameters and state as
+  /// they are. step_index is counted from 0; Adam's bias corrections are 1 - beta^(step_index + 1), whether
+  /// or not earlier steps were skipped, so that they depend on nothing but the step.
   void step(Stream& stream, std::int64_t step_index, double learning_rate);
 
   // Results of the last step(), on the device, float64. P = trainable tensors, in the order of
@@ -67,11 +75,12 @@ class Optimizer {
 
   OptimizerSettings settings_;
   Backend& backend_;
-  Buffer momentum_, variance_, statistics_;
+  Buffer momentum_, variance_, statistics_, sphere_workspace_;
   Tensor step_scalars_, gradient_squares_, update_squares_, parameter_squares_;
   std::vector<std::string> names_;
   std::vector<Tensor> gradients_;
   std::vector<UpdateTensor> updates_;
+  std::vector<SphereWeight> spheres_;
   /// Host side of the uploads: learning rate and both bias corrections. A row is reused only after
   /// kStepsInFlight steps, because an upload reads it in stream order.
   std::array<std::array<double, 3>, kStepsInFlight> host_scalars_{};

@@ -55,6 +55,10 @@ TEST(ConfigChanges, WhatWasRemovedIsNamedToo) {
   moved.replace(moved.find("[0, 3]"), 6, "[0, 4]");
   EXPECT_THAT(changes(first, moved), ElementsAre("model.override[0]: all sublayers of blocks 0 to 3 -> all "
                                                  "sublayers of blocks 0 to 4"));
+  EXPECT_THAT(
+      changes("[[model.override]]\nevery = 2\nactivation = 'relu'",
+              "[[model.override]]\nevery = 3\nactivation = 'relu'"),
+      ElementsAre("model.override[0]: all sublayers of every 2 blocks -> all sublayers of every 3 blocks"));
 }
 
 }  // namespace

@@ -33,6 +33,11 @@ sublayer = "ffn"
 residual.b.value = 0.7
 norm.ffn_inner.kind = "l2"
 [[model.override]]
+every = 2
+branch_biases = true
+gain.qk = {trainable = "vector", storage = "unit"}
+residual.c = {time = "prores-linear", ramp_steps = 100, time_counts = "sublayers"}
+[[model.override]]
 blocks = [0.0, 1.0]
 residual.e.value = 1
 residual.a.depth = "list"
@@ -53,9 +58,13 @@ TEST(ConfigDump, LoadsBackToTheSame) {
   EXPECT_EQ(second.config.optimizer.weight_decay, 0.30000000000000004);
   EXPECT_EQ(second.config.model.base.residual.b.list, (std::vector<double>{1, 0.1, 1e-7}));
   EXPECT_EQ(second.config.model.base.residual.b.value, 0.5);
-  ASSERT_EQ(second.config.model.overrides.size(), 4U);
+  ASSERT_EQ(second.config.model.overrides.size(), 5U);
   EXPECT_TRUE(second.config.model.overrides[0].fractions);
   EXPECT_FALSE(second.config.model.overrides[2].fractions);
+  EXPECT_EQ(second.config.model.overrides[2].every, 1);
+  EXPECT_EQ(second.config.model.overrides[3].every, 2);
+  EXPECT_TRUE(resolved_sublayer(second.config.model, 1, "ffn").branch_biases);
+  EXPECT_FALSE(resolved_sublayer(second.config.model, 2, "ffn").branch_biases);
   for (std::int64_t block = 0; block < 3; ++block) {
     for (const char* kind : {"attention", "linear", "ffn"}) {
       EXPECT_EQ(resolved_sublayer(second.config.model, block, kind),
@@ -84,7 +93,7 @@ TEST(ConfigDump, ADumpWithOtherSettingsOnTop) {
   const LoadedConfig second = load_config(std::vector<ConfigSource>{{"config.toml", dump_config(first)}},
                                           {"training.steps=7"}, test_presets());
   EXPECT_EQ(second.config.training.steps, 7);
-  EXPECT_EQ(second.config.model.overrides.size(), 4U);
+  EXPECT_EQ(second.config.model.overrides.size(), 5U);
 }
 
 TEST(ConfigHash, DependsOnWhatShapesTheRunOnly) {
@@ -96,7 +105,8 @@ TEST(ConfigHash, DependsOnWhatShapesTheRunOnly) {
   }
   for (const char* other :
        {"training.seed=2", "model.width=128", "model.norm.in.epsilon=1e-6", "compute.dtype=fp32",
-        "model.override=[{activation='relu'}]", "optimizer.learning_rate=0.0010000000000000002"}) {
+        "model.override=[{activation='relu'}]", "model.override=[{every=2, activation='relu'}]",
+        "model.streams.kind=siamese", "optimizer.learning_rate=0.0010000000000000002"}) {
     EXPECT_NE(config_hash(load_text(minimal(), {other}).config), base) << other;
   }
 }

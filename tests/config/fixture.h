@@ -1,4 +1,4 @@
-// Shared by the tests of framework/config: three placements and a minimal configuration.
+// Shared by the tests of framework/config: placements and a minimal configuration.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -13,20 +13,38 @@
 namespace plumb {
 
 inline PresetProvider test_presets() {
-  return {[](const std::string& name) -> std::optional<std::string> {
-            if (name == "none") return "";
+  return {[](const ModelConfig& model) -> std::optional<PresetSettings> {
+            const std::string& name = model.placement;
+            if (name == "none") return PresetSettings{};
             if (name == "peri") {
-              return "norm.in.kind = 'standard'\nnorm.out.kind = 'standard'\nnorm.final.kind = 'standard'\n";
+              return PresetSettings{
+                  "norm.in.kind = 'standard'\nnorm.out.kind = 'standard'\nnorm.final.kind = 'standard'\n",
+                  ""};
+            }
+            if (name == "scheduled") {
+              return PresetSettings{
+                  "residual.a = {depth = 'power', depth_exponent = 0.25}\n"
+                  "norm.in = {kind = 'standard', epsilon = 1e-6}\n"
+                  "[[override]]\nblocks = [0, 0]\nresidual.a.depth_exponent = 0.5\n",
+                  ""};
             }
             if (name == "two-halves") {
-              return "residual.b.value = 0.5\n"
-                     "[[override]]\nblocks = [0.0, 0.5]\nnorm.in.kind = 'standard'\n"
-                     "[[override]]\nblocks = [0.5, 1.0]\nnorm.out.kind = 'standard'\n";
+              return PresetSettings{
+                  "residual.b.value = 0.5\n"
+                  "[[override]]\nblocks = [0.0, 0.5]\nnorm.in.kind = 'standard'\n"
+                  "[[override]]\nblocks = [0.5, 1.0]\nnorm.out.kind = 'standard'\n",
+                  ""};
+            }
+            // Known because keys of theirs say so; model.placement_... is all that these tests look at.
+            if (name == "mix-ln" || name == "res-post-norm") return PresetSettings{};
+            if (name == "ngpt") {
+              return PresetSettings{"sphere_weights = true\n", "optimizer.weight_decay = 0.0\n"};
             }
             return std::nullopt;
           },
           [] {
-            return std::vector<std::string>{"none", "peri", "two-halves"};
+            return std::vector<std::string>{"none",          "peri", "two-halves", "mix-ln",
+                                            "res-post-norm", "ngpt", "scheduled"};
           }};
 }
 

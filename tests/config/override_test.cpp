@@ -33,6 +33,31 @@ TEST(ConfigOverride, RangesOfBlocks) {
   }
 }
 
+TEST(ConfigOverride, EverySoManyBlocks) {
+  const auto covered_by = [](std::int64_t every, std::vector<double> range) {
+    OverrideConfig change;
+    change.every = every;
+    change.blocks = std::move(range);
+    std::string out;
+    for (std::int64_t block = 0; block < 8; ++block) {
+      if (covers(change, 8, block, "ffn")) out += std::to_string(block);
+    }
+    return out;
+  };
+  EXPECT_EQ(covered_by(1, {}), "01234567");
+  EXPECT_EQ(covered_by(3, {}), "25");
+  EXPECT_EQ(covered_by(8, {}), "7");
+  EXPECT_EQ(covered_by(2, {2, 6}), "35");
+  const ModelConfig model = load_text(minimal() +
+                                      "model.blocks = 6\n[[model.override]]\nevery = 3\nsublayer = 'ffn'\n"
+                                      "norm.post.kind = 'l2'\n")
+                                .config.model;
+  for (std::int64_t block = 0; block < 6; ++block) {
+    EXPECT_EQ(resolved_sublayer(model, block, "ffn").norm.post.kind, block % 3 == 2 ? "l2" : "none");
+    EXPECT_EQ(resolved_sublayer(model, block, "attention").norm.post.kind, "none");
+  }
+}
+
 TEST(ConfigOverride, ChangesOnlyWhatItCovers) {
   const ModelConfig model = load_text(minimal() + R"(model.blocks = 4
 [[model.override]]
@@ -98,8 +123,9 @@ TEST(ConfigOverride, Errors) {
             "rmsnorm, dyt, derf, l2");
   EXPECT_EQ(
       error_of(head + "blocks = [0, 1]"),
-      "configs/x.toml:4: [[model.override]] sets nothing; allowed keys beside blocks and sublayer: norm.*, "
-      "residual.*, activation, qk_norm_extent, v_norm_extent, head_gains");
+      "configs/x.toml:4: [[model.override]] sets nothing; allowed keys beside blocks, every and sublayer: "
+      "norm.*, residual.*, gain.*, activation, qk_norm_extent, v_norm_extent, head_gains, branch_input, "
+      "branch_biases");
   EXPECT_EQ(error_of(head + "blocks = [3]\nactivation = 'relu'"),
             "configs/x.toml:5: model.override.blocks wants [first, last], found [3]");
   EXPECT_EQ(error_of(head + "blocks = [0, 12]\nactivation = 'relu'"),
@@ -113,6 +139,13 @@ TEST(ConfigOverride, Errors) {
   EXPECT_EQ(
       error_of(head + "blocks = [0.5, 0.5]\nactivation = 'relu'"),
       "configs/x.toml:4: [[model.override]] blocks = [0.5, 0.5] holds the middle of none of the 12 blocks");
+  EXPECT_EQ(error_of(head + "every = 0\nactivation = 'relu'"),
+            "configs/x.toml:5: model.override.every = 0 is not allowed; allowed: >= 1");
+  EXPECT_EQ(error_of(head + "every = 13\nactivation = 'relu'"),
+            "configs/x.toml:4: [[model.override]] every = 13 covers none of the 12 blocks");
+  EXPECT_EQ(error_of(head + "every = 12\nactivation = 'relu'"), "");
+  EXPECT_THAT(error_of(head + "every = 3\nblocks = [0, 1]\nactivation = 'relu'"),
+              testing::StartsWith("configs/x.toml:4: [[model.override]]"));
   EXPECT_EQ(error_of(head + "sublayer = 'linear'\nresidual.b.value = 2"),
             "configs/x.toml:4: [[model.override]] is for linear sublayers, but model.block has none");
   EXPECT_EQ(error_of(head + "sublayer = 'mlp'\nresidual.b.value = 2"),

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 
 #include "config/dump.h"
@@ -48,7 +49,7 @@ TEST(ConfigSchema, EveryMemberHasAKey) {
   EXPECT_EQ(keys_in("checkpoint"), member_count<CheckpointConfig>());
   EXPECT_EQ(keys_in("model.init"), member_count<InitConfig>());
   for (const char* slot :
-       {"in", "out", "post", "qk", "v", "pre_projection", "ffn_inner", "embedding", "final"}) {
+       {"in", "out", "post", "qk", "v", "pre_projection", "ffn_inner", "embedding", "final", "stream"}) {
     EXPECT_EQ(keys_in(std::string("model.norm.") + slot), member_count<NormConfig>()) << slot;
   }
   // tie_to_branch is a's alone, stop_gradient p's alone.
@@ -58,10 +59,17 @@ TEST(ConfigSchema, EveryMemberHasAKey) {
   for (const char* knob : {"b", "c", "e"}) {
     EXPECT_EQ(keys_in(std::string("model.residual.") + knob), member_count<KnobConfig>() - 2) << knob;
   }
-  // ModelConfig: two norms, base, init and overrides have tables of their own; SublayerConfig: norm and
-  // residual.
+  // Factors inside a branch have the schedules alone: no sharing, transform, draws, tie and stop. That of the
+  // logits has no depth: neither its six keys nor time_counts.
+  for (const char* gain : {"qk", "value", "first_value", "ffn"}) {
+    EXPECT_EQ(keys_in(std::string("model.gain.") + gain), member_count<KnobConfig>() - 6) << gain;
+  }
+  EXPECT_EQ(keys_in("model.gain.logits"), member_count<KnobConfig>() - 6 - 7);
+  EXPECT_EQ(keys_in("model.streams"), member_count<StreamsConfig>());
+  // ModelConfig: three norms, the gain of the logits, streams, base, init and overrides have tables of their
+  // own; SublayerConfig: norm, residual and gain.
   EXPECT_EQ(keys_in("model") + keys_in("model.dropout"),
-            member_count<ModelConfig>() - 5 + member_count<SublayerConfig>() - 2);
+            member_count<ModelConfig>() - 8 + member_count<SublayerConfig>() - 3);
 }
 
 TEST(ConfigSchema, NoTwoKeysShareAMember) {
@@ -120,22 +128,46 @@ TEST(ConfigSchema, EveryKeyIsSetByNameAndShowsInTheDump) {
   }
 }
 
+/// A value under which the condition holds, as --set takes it.
+std::string value_that_meets(const Condition& condition) {
+  const Field& field = *find_field(condition.key);
+  const std::string value = condition.values.empty() ? another_value(field) : condition.values.front();
+  return condition.key == "model.block" ? "['" + value + "']" : value;
+}
+
+/// Changes that the change of a whole key does not go without.
+std::vector<std::string> neighbours_of(const std::string& key) {
+  static const std::map<std::string, std::vector<std::string>> changes = {
+      {"data.validation", {"data.train=a.bin"}},
+      {"model.width", {"model.heads=1"}},
+      {"model.vocabulary", {"data.synthetic_vocabulary=2"}},
+      {"model.sphere_weights", {"optimizer.weight_decay=0"}},
+      {"model.init.profile", {"model.residual.a.trainable=scalar"}},
+      {"optimizer.scaling", {"model.residual.b.depth=depth-mup"}},
+      {"optimizer.scaling_base_width", {"optimizer.scaling=completep", "model.residual.b.depth=completep"}},
+  };
+  const auto found = changes.find(key);
+  return found == changes.end() ? std::vector<std::string>{} : found->second;
+}
+
 /// Changes that a key's own change does not go without.
 std::vector<std::string> neighbours(const Field& field) {
   const std::size_t point = field.key.rfind('.');
   const std::string name = field.key.substr(point == std::string::npos ? 0 : point + 1);
   const std::string table = field.key.substr(0, field.key.size() - name.size());
-  std::vector<std::string> changes;
+  std::vector<std::string> changes = neighbours_of(field.key);
   for (const Condition& condition : field.read_when) {
-    const std::string value = condition.values.empty() ? "2" : condition.values.front();
-    changes.push_back(condition.key + "=" + (condition.key == "model.block" ? "['" + value + "']" : value));
+    changes.push_back(condition.key + "=" + value_that_meets(condition));
   }
-  if (name == "time" || name == "time_start") changes.push_back(table + "ramp_steps=4");
-  if (name == "list") changes.insert(changes.end(), {"model.blocks=1", "model.block=['ffn']"});
+  if (name == "time" || name == "time_start" || name == "time_counts") {
+    changes.push_back(table + "ramp_steps=4");
+  }
+  if (name == "list") {
+    const std::string kind = field.acts_in.empty() ? "ffn" : field.acts_in;
+    changes.insert(changes.end(), {"model.blocks=1", "model.block=['" + kind + "']"});
+  }
   if (name == "keep_depth") changes.push_back(table + "keep_probability=0.5");
-  if (field.key == "data.validation") changes.push_back("data.train=a.bin");
-  if (field.key == "model.width") changes.push_back("model.heads=1");
-  if (field.key == "model.vocabulary") changes.push_back("data.synthetic_vocabulary=2");
+  if (table == "model.norm.stream.") changes.push_back("model.streams.kind=residual");
   return changes;
 }
 

@@ -1,4 +1,5 @@
-// Identities that the block equation must satisfy for any weights (float64, reference backend).
+// Identities that the block equation must satisfy for any weights (float64, reference backend). I1, I5, I6
+// and I10 are in placement_identity_test.cpp, I7 and I9 in tests/backend/closed_form_test.cpp.
 #include "nn/tiny_model.h"
 
 namespace plumb::test {
@@ -25,7 +26,7 @@ double inner(const std::vector<double>& a, const double* b) {
   return sum;
 }
 
-// With N_out (eps 0), scaling the last matrix and its bias by k leaves x' as it is and divides their
+// I2. With N_out (eps 0), scaling the last matrix and its bias by k leaves x' as it is and divides their
 // gradients by k; and <W, dL/dW> + <b, dL/db> = 0, because the loss does not change along the scaling
 // direction.
 TEST(Identity, OutputNormMakesTheBranchScaleInvariant) {
@@ -56,8 +57,8 @@ TEST(Identity, OutputNormMakesTheBranchScaleInvariant) {
   }
 }
 
-// b = 0: the block is the identity, the gradient passes unchanged, the branch's own gradients are zero, and
-// dL/db = <z, dL/dx'>.
+// I3. b = 0: the block is the identity, the gradient passes unchanged, the branch's own gradients are zero,
+// and dL/db = <z, dL/dx'>.
 TEST(Identity, ZeroStepIsTheIdentity) {
   for (const char* placement : {"none", "pre", "peri"}) {
     SCOPED_TRACE(placement);
@@ -92,7 +93,7 @@ TEST(Identity, ZeroStepIsTheIdentity) {
   }
 }
 
-// Without N_out: b F equals F with its last matrix scaled by b, in the forward pass and in dL/dx; the
+// I4. Without N_out: b F equals F with its last matrix scaled by b, in the forward pass and in dL/dx; the
 // matrix's own gradient carries the factor b.
 TEST(Identity, StepEqualsScaledProjectionWithoutOutputNorm) {
   constexpr double b = 0.3;
@@ -121,8 +122,8 @@ TEST(Identity, StepEqualsScaledProjectionWithoutOutputNorm) {
             1e-11 * norm_of(expected));
 }
 
-// Peri equals Pre when the branch's rows have zero mean and unit variance already: a permutation matrix after
-// LayerNorm without gain makes such rows.
+// I11. Peri equals Pre when the branch's rows have zero mean and unit variance already: a permutation matrix
+// after LayerNorm without gain makes such rows.
 TEST(Identity, PeriEqualsPreOnNormalisedBranches) {
   const auto run = [](const char* placement) {
     ModelConfig config = exact_config(placement);
@@ -153,8 +154,8 @@ TEST(Identity, PeriEqualsPreOnNormalisedBranches) {
   EXPECT_LT(distance(pre, peri), 1e-12 * norm_of(pre));
 }
 
-// Plain Peri: |x_k| <= |x_0| + sum_j b_j ( |beta_j| + sqrt(C) max_i |gamma_ji| ), row by row, whatever the
-// branch weights are; taken here along 20 steps of plain gradient descent with a large step.
+// I8. Plain Peri: |x_k| <= |x_0| + sum_j b_j ( |beta_j| + sqrt(C) max_i |gamma_ji| ), row by row, whatever
+// the branch weights are; taken here along 20 steps of plain gradient descent with a large step.
 TEST(Identity, PeriBoundHoldsAtEveryLayerAndStep) {
   ModelConfig config = exact_config("peri");
   config.blocks = 4;

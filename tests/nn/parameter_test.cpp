@@ -40,7 +40,9 @@ TEST(Initialization, StandardDeviationsFollowTheRule) {
 }
 
 TEST(Initialization, XavierLimits) {
-  const InitRule rule = matrix_init({.kind = "xavier"}, MatrixRole::Inner, 100, 200, 8, false);
+  ModelConfig model;
+  model.init.kind = "xavier";
+  const InitRule rule = matrix_init(model, {.role = MatrixRole::QueryKey, .in = 100, .out = 200});
   EXPECT_EQ(rule.kind, InitRule::Kind::Uniform);
   EXPECT_DOUBLE_EQ(rule.value, std::sqrt(6.0 / 300));
 }
@@ -101,9 +103,9 @@ TEST(ResidualSchedule, Factors) {
   knob.time = "linear";
   knob.ramp_steps = 10;
   knob.time_start = 0.2;
-  EXPECT_DOUBLE_EQ(time_factor(knob, 0), 0.2);
-  EXPECT_DOUBLE_EQ(time_factor(knob, 5), 0.6);
-  EXPECT_DOUBLE_EQ(time_factor(knob, 50), 1);
+  EXPECT_DOUBLE_EQ(time_factor(knob, position, 0), 0.2);
+  EXPECT_DOUBLE_EQ(time_factor(knob, position, 5), 0.6);
+  EXPECT_DOUBLE_EQ(time_factor(knob, position, 50), 1);
   knob.keep_probability = 0.6;
   EXPECT_DOUBLE_EQ(keep_probability(knob, position), 0.6);
   knob.keep_depth = "linear";
@@ -111,10 +113,13 @@ TEST(ResidualSchedule, Factors) {
 }
 
 TEST(Placement, RowsAreFoundByName) {
-  EXPECT_THAT(placement_names(), testing::ElementsAre("none", "pre", "post", "peri"));
   EXPECT_EQ(find_placement("perry"), nullptr);
-  EXPECT_FALSE(placement_settings("perry").has_value());
-  EXPECT_THAT(*placement_settings("peri"), testing::HasSubstr("norm.out.kind"));
+  ModelConfig model;
+  model.placement = "perry";
+  EXPECT_FALSE(placement_settings(model).has_value());
+  model.placement = "peri";
+  EXPECT_THAT(placement_settings(model)->model, testing::HasSubstr("norm.out.kind"));
+  EXPECT_EQ(find_placement("sandwich"), find_placement("peri"));
 }
 
 TEST(Arena, TransientScopesShareTheirBytes) {

@@ -111,6 +111,16 @@ class TinyModel {
   std::vector<std::int32_t> inputs_, targets_;
 };
 
+/// Gives `to` the weights of `from`, tensor by tensor of the same name; the others stay.
+inline void copy_weights(TinyModel& from, TinyModel& to) {
+  for (const Parameter& parameter : to.engine().parameters().all()) {
+    const Parameter* same = from.engine().parameters().find(parameter.name);
+    if (same == nullptr) continue;
+    std::copy(TinyModel::value(*same), TinyModel::value(*same) + same->shape.elements(),
+              TinyModel::value(parameter));
+  }
+}
+
 inline double norm_of(const std::vector<double>& values) {
   double sum = 0;
   for (double v : values) sum += v * v;

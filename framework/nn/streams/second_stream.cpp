@@ -1,0 +1,129 @@
+#include "nn/streams/second_stream.h"
+
+namespace plumb {
+
+SecondStream::SecondStream(const StreamAdapterParts& parts)
+    : model_(parts.model),
+      shape_(parts.shape),
+      store_(parts.store),
+      reads_both_(parts.model.streams.kind == "siamese"),
+      sublayers_per_block_(static_cast<std::int64_t>(parts.model.block.size())) {}
+
+void SecondStream::declare_sublayer(const std::string& name, const DepthPosition&) {
+  if (!reads_both_) return;
+  norms_.emplace_back(model_.stream_norm, model_.norm_kind, name + ".norm_stream",
+                      NormExtent{.width = model_.width}, shape_, store_);
+  norm_parameters_.push_back(norms_.back().parameters());
+}
+
+void SecondStream::declare_end() {
+  norms_.emplace_back(model_.stream_norm, model_.norm_kind, "stream_norm",
+                      NormExtent{.width = model_.width, .role = ParameterRole::FinalVector}, shape_, store_);
+}
+
+void SecondStream::attach(Sublayer& sublayer) {
+  sublayer.feed_second_stream();
+  needs_block_input_ |= sublayer.has_block_skip();
+}
+
+void SecondStream::plan(Backend& backend, ArenaPlan& plan) {
+  const std::int64_t rows = shape_.rows(), sublayers = model_.blocks * sublayers_per_block_;
+  const auto keep = [&](const std::string& name, std::int64_t count) {
+    return plan.persistent(name, shape_.compute, {count, model_.width});
+  };
+  for (std::int64_t k = 0; k <= sublayers; ++k) {
+    states_.push_back(keep(fmt::format("stream.{}", k), 2 * rows));
+    if (reads_both_ && k < sublayers) inputs_.push_back(keep(fmt::format("stream.{}.input", k), rows));
+  }
+  merged_ = keep("stream.merged", rows);
+  merged_gradient_ = keep("stream.merged_gradient", rows);
+  gradient_ = keep("stream.gradient", 2 * rows);
+  if (reads_both_) input_gradient_ = keep("stream.input_gradient", rows);
+  if (needs_block_input_) block_gradient_ = keep("stream.block_gradient", rows);
+  for (NormLayer& norm : norms_) norm.plan(backend, plan);
+  plan_probe(backend, plan, shape_.compute, 2 * rows, model_.width);
+}
+
+std::vector<Parameter*> SecondStream::parameters() const {
+  std::vector<Parameter*> list;
+  for (const NormLayer& norm : norms_) {
+    for (Parameter* parameter : norm.parameters()) list.push_back(parameter);
+  }
+  return list;
+}
+
+void SecondStream::join(const Context& context, const NormLayer& norm, const Tensor& state,
+                        const Tensor& out) const {
+  norm.forward(context, second(state), out);
+  context.backend.elementwise().add(context.stream, first(state), out);
+}
+
+void SecondStream::join_backward(const Context& context, const NormLayer& norm, const Tensor& state,
+                                 const Tensor& dout, const Tensor& gradient) const {
+  context.backend.elementwise().add(context.stream, dout, first(gradient));
+  norm.backward(context, second(state), dout, second(gradient), /*accumulate=*/true);
+}
+
+void SecondStream::begin(const Context& context) {
+  const Tensor x0 = state(context, 0);
+  context.backend.elementwise().copy(context.stream, first(x0), second(x0));
+}
+
+void SecondStream::forward(const Context& context, Sublayer& sublayer) {
+  const std::int64_t k = sublayer.position().sublayer;
+  const Tensor now = state(context, k), next = state(context, k + 1);
+  const Tensor x_block = first(state(context, sublayer.position().block * sublayers_per_block_));
+  Tensor input = first(now);
+  if (reads_both_) {
+    input = context.tensor(inputs_[static_cast<std::size_t>(k)]);
+    join(context, norms_[static_cast<std::size_t>(k)], now, input);
+  }
+  sublayer.branch_forward(context, input);
+  sublayer.combine_forward(context, first(now), x_block, first(next));
+  sublayer.accumulate_forward(context, second(now), second(next));
+  probe_state(context, k + 1);
+}
+
+void SecondStream::merge(const Context& context) {
+  join(context, norms_.back(), context.tensor(states_.back()), merged(context));
+}
+
+void SecondStream::begin_backward(const Context& context) {
+  const Tensor gradient = context.tensor(gradient_);
+  context.backend.elementwise().fill(context.stream, gradient, 0);
+  join_backward(context, norms_.back(), context.tensor(states_.back()), context.tensor(merged_gradient_),
+                gradient);
+}
+
+void SecondStream::backward(const Context& context, Sublayer& sublayer) {
+  const std::int64_t k = sublayer.position().sublayer;
+  const std::int64_t block_start = sublayer.position().block * sublayers_per_block_;
+  const Tensor now = state(context, k), gradient = context.tensor(gradient_);
+  const Tensor block_gradient = context.tensor(block_gradient_);
+  const ElementwiseOps& ops = context.backend.elementwise();
+  if (needs_block_input_ && k == block_start + sublayers_per_block_ - 1) {
+    ops.fill(context.stream, block_gradient, 0);
+  }
+  sublayer.combine_backward(context, first(now), first(state(context, block_start)), first(gradient),
+                            block_gradient);
+  sublayer.accumulate_backward(context, second(gradient));
+  if (reads_both_) {
+    const NormLayer& norm = norms_[static_cast<std::size_t>(k)];
+    const Tensor dinput = context.tensor(input_gradient_);
+    ops.fill(context.stream, dinput, 0);
+    sublayer.branch_backward(context, context.tensor(inputs_[static_cast<std::size_t>(k)]), dinput);
+    join_backward(context, norm, now, dinput, gradient);
+    announce_gradients(context, norm_parameters_[static_cast<std::size_t>(k)]);
+  } else {
+    sublayer.branch_backward(context, first(now), first(gradient));
+  }
+  if (needs_block_input_ && k == block_start) ops.add(context.stream, block_gradient, first(gradient));
+}
+
+void SecondStream::end_backward(const Context& context) {
+  const Tensor gradient = context.tensor(gradient_), out = context.tensor(merged_gradient_);
+  context.backend.elementwise().copy(context.stream, first(gradient), out);
+  context.backend.elementwise().add(context.stream, second(gradient), out);
+}
+
+}  // namespace plumb
