@@ -56,12 +56,13 @@ ranks_every = 2
 at_end = false
 )";
 
-test::AllocationReport train(const std::string& dtype) {
+test::AllocationReport train(const std::string& dtype, const std::string& placement) {
   // All ranks of a job run this; the log's folder is rank 0's.
   const test::Folder folder;
-  const LoadedConfig loaded =
-      load_config({ConfigSource{"allocation.toml", kConfig}},
-                  {fmt::format("training.steps={}", kSteps), "compute.dtype=" + dtype}, placement_presets());
+  const LoadedConfig loaded = load_config(
+      {ConfigSource{"allocation.toml", kConfig}},
+      {fmt::format("training.steps={}", kSteps), "compute.dtype=" + dtype, "model.placement=" + placement},
+      placement_presets());
   const BatchShare share = check_batch(loaded, session->world());
   const LanguageModelTask task = make_language_model_task(loaded.config);
   set_thread_count(2);
@@ -91,13 +92,13 @@ test::AllocationReport train(const std::string& dtype) {
   return report;
 }
 
-void expect_none_of_ours(const std::string& dtype) {
-  const test::AllocationReport report = train(dtype);
+void expect_none_of_ours(const std::string& dtype, const std::string& placement = "peri") {
+  const test::AllocationReport report = train(dtype, placement);
   std::string text;
   for (const auto& [object, count] : report.by_object) {
     text += fmt::format("  {}: {:.1f} a step", object, static_cast<double>(count) / (kSteps - kWarmUp));
   }
-  fmt::print("operator new on the training thread of rank {}, {}:{}\n", session->rank(), dtype,
+  fmt::print("operator new on the training thread of rank {}, {}, {}:{}\n", session->rank(), dtype, placement,
              text.empty() ? "  none" : text);
   std::string trace;
   for (const std::string& frame : report.first_own) trace += "  " + frame + "\n";
@@ -106,6 +107,14 @@ void expect_none_of_ours(const std::string& dtype) {
 
 TEST(Allocation, NoneOfOursInFloat32) { expect_none_of_ours("fp32"); }
 TEST(Allocation, NoneOfOursInBfloat16) { expect_none_of_ours("bf16"); }
+
+TEST(Allocation, NoneOfOursInPlacementsWithMoreThanNorms) {
+  // Coefficient maps, weights on the sphere, gains; values of the first attention; two streams; mixed ones.
+  for (const char* placement : {"ngpt", "gpas", "value-residual", "fixup", "siamesenorm", "mhc"}) {
+    SCOPED_TRACE(placement);
+    expect_none_of_ours("fp32", placement);
+  }
+}
 
 bool always() { return true; }
 

@@ -79,7 +79,7 @@ std::vector<BrokenInput> broken_files() {
 std::vector<BrokenInput> broken_settings() {
   return {
       {"misspelt_placement",
-       {"--set", "unknown placement 'perri'", "did you mean 'peri'", "none, pre, post"},
+       {"--set", "unknown placement 'perri'", "did you mean 'peri'", "none, post, pre"},
        "",
        "",
        {"--set", "model.placement=perri"}},
@@ -143,6 +143,56 @@ std::vector<BrokenInput> broken_settings() {
        "run.dir = \"@/run\"",
        "",
        {"--set", "run.name=a/b"}},
+  };
+}
+
+/// Wrong by what --set says alone.
+BrokenInput set_to(const std::string& name, std::vector<std::string> expected,
+                   const std::vector<std::string>& settings) {
+  BrokenInput input{name, std::move(expected)};
+  for (const std::string& setting : settings) {
+    input.arguments.insert(input.arguments.end(), {"--set", setting});
+  }
+  return input;
+}
+
+std::vector<BrokenInput> broken_placements() {
+  return {
+      set_to("trained_skip_tied_to_the_branch",
+             {"--set: model.residual.a.tie_to_branch", "a = 1 - b", "train b"},
+             {"model.residual.a={tie_to_branch = true, trainable = \"scalar\"}"}),
+      set_to(
+          "decay_of_weights_on_the_sphere",
+          {"--set: optimizer.weight_decay = 0.1", "model.sphere_weights", "set optimizer.weight_decay = 0"},
+          {"model.placement=ngpt", "optimizer.weight_decay=0.1"}),
+      set_to("override_every_so_many_too_many", {"--set: [[model.override]] every = 3", "the 2 blocks"},
+             {"model.override=[{every = 3, activation = \"relu\"}]"}),
+      set_to("schedule_without_its_length",
+             {"--set: model.residual.b.time = \"prores-linear\"", "model.residual.b.ramp_steps"},
+             {"model.residual.b.time=prores-linear"}),
+      set_to("stream_norm_of_one_stream",
+             {"--set: model.norm.stream is not read", "model.streams.kind = \"single\"", "\"siamese\""},
+             {"model.norm.stream.kind=standard"}),
+      set_to("block_skip_of_mixed_streams", {"model.streams.kind = \"hyper\"", "leave model.residual.e"},
+             {"model.placement=hyper-connections", "model.residual.e.value=1"}),
+      set_to("parallel_sublayers_of_two_streams",
+             {"--set: model.branch_input = \"block\"", "\"single\", found \"siamese\""},
+             {"model.placement=siamesenorm", "model.branch_input=block"}),
+      set_to("small_embedding_without_a_norm",
+             {"--set: model.init.embedding = \"small-embedding\"", "model.norm.embedding.kind"},
+             {"model.init.embedding=small-embedding"}),
+      set_to("scaling_without_its_schedule",
+             {"--set: optimizer.scaling = \"completep\"", "model.residual.b.depth = \"completep\""},
+             {"optimizer.scaling=completep"}),
+      set_to("admin_profile_of_fixed_skips",
+             {"model.init.profile = \"admin\"", "model.residual.a.trainable", "block 0, attention"},
+             {"model.placement=admin", "model.residual.a.trainable=none"}),
+      set_to("fraction_of_another_placement",
+             {"--set: model.placement_fraction = 0.5", "model.placement = \"peri\"", "\"mix-ln\""},
+             {"model.placement_fraction=0.5"}),
+      set_to("gain_of_another_sublayer",
+             {"--set: model.gain.qk.value acts in attention sublayers", "[[model.override]] is for ffn"},
+             {"model.override=[{sublayer = \"ffn\", gain.qk.value = 2}]"}),
   };
 }
 
@@ -273,8 +323,8 @@ std::vector<BrokenInput> broken_runs() {
 
 std::vector<BrokenInput> broken_inputs_for(int ranks) {
   std::vector<BrokenInput> list;
-  for (const auto& family :
-       {broken_files(), broken_settings(), broken_batches(), broken_data(), broken_runs()}) {
+  for (const auto& family : {broken_files(), broken_settings(), broken_placements(), broken_batches(),
+                             broken_data(), broken_runs()}) {
     for (const BrokenInput& input : family) {
       if (input.ranks == 0 || input.ranks == ranks) list.push_back(input);
     }

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "nn/placement.h"
 #include "program.h"
 
 namespace plumb::test {
@@ -47,7 +48,11 @@ TEST(CommandLine, FaultsGiveOneLineAndStatusTwo) {
       {{"data", "prepare", "x", "--output", "y", "--layout", "zip"}, "--layout"},
       {{"generate", "x", "--tokens", "many"}, "--tokens"},
       {{"eval", "x", "--sequences", "-5"}, "--sequences"},
-      {{"placements", "perri"}, "placement 'perri' is unknown; known: none, pre, post, peri"},
+      {{"placements", "perri"},
+       "placement 'perri' is unknown; did you mean 'peri'? known: none, post, pre, peri"},
+      {{"placements", "deep-norm", "--json"}, "placement 'deep-norm' is unknown; did you mean 'deepnorm'?"},
+      {{"placements", "peri", "--layers", "0"}, "placements: --layers: Value 0 not in range 1 to 1000"},
+      {{"placements", "--layers", "4"}, "placements: --layers requires name"},
   };
   const Folder folder;
   for (const Case& wrong : cases) {
@@ -155,11 +160,56 @@ TEST(Placements, TableAndOneRow) {
   const Folder folder;
   const Outcome table = run_plumb(folder, 1, {"placements"});
   EXPECT_EQ(table.status, 0);
-  for (const char* row : {"\nnone ", "\npre ", "\npost ", "\nperi "}) EXPECT_THAT(table.out, HasSubstr(row));
+  for (const char* row : {"\nnone ", "\npre ", "\npost ", "\nperi ", "\ndeepnorm ", "\nmhc "})
+    EXPECT_THAT(table.out, HasSubstr(row));
   const Outcome peri = run_plumb(folder, 1, {"placements", "peri"});
   EXPECT_EQ(peri.status, 0);
-  for (const char* text : {"x' = x + N_out(F(N_in(x)))", "2502.02732", "norm.out.kind"})
+  for (const char* text : {"x' = x + N_out(F(N_in(x)))", "2502.02732", "norm.out.kind", "u = N_in(x)",
+                           "golden/placements/peri.safetensors", "identities I2", "here with 12 layers"})
     EXPECT_THAT(peri.out, HasSubstr(text));
+  for (const Outcome& outcome : {table, peri}) {
+    for (const std::string& line : lines_of(outcome.out)) EXPECT_LE(line.size(), 100u) << line;
+  }
+  EXPECT_EQ(run_plumb(folder, 1, {"placements", "sandwich"}).out, peri.out) << "an alias";
+}
+
+TEST(Placements, CoefficientsAndInitFollowTheDepth) {
+  const Folder folder;
+  // 4 blocks are 8 sublayers: a = 8^(1/4), beta = 32^(-1/4) = 0.42045 on W_V, whose Xavier deviation is 1/8.
+  const Outcome deepnorm = run_plumb(folder, 1, {"placements", "deepnorm", "--layers", "4"});
+  ASSERT_EQ(deepnorm.status, 0) << deepnorm.text();
+  for (const char* text :
+       {"a = L^0.25 = 1.6818, L = 8 sublayers", "normal, sd 0.052556", "here with 4 layers"})
+    EXPECT_THAT(deepnorm.out, HasSubstr(text));
+  // The lowest quarter of 8 blocks is post.
+  const Outcome mixed = run_plumb(folder, 1, {"placements", "mix-ln", "--layers", "8"});
+  for (const char* text : {"blocks 0-1:", "blocks 2-7:"}) EXPECT_THAT(mixed.out, HasSubstr(text));
+}
+
+TEST(Placements, Json) {
+  const Folder folder;
+  const Outcome table = run_plumb(folder, 1, {"placements", "--json"});
+  ASSERT_EQ(table.status, 0) << table.text();
+  std::vector<std::string> names;
+  for (const auto& row : nlohmann::json::parse(table.out)) names.push_back(row["name"]);
+  std::vector<std::string> expected;
+  for (const Placement& row : placements()) expected.emplace_back(row.name);
+  EXPECT_EQ(names, expected);
+
+  const Outcome one = run_plumb(folder, 1, {"placements", "layernorm-scaling", "--layers", "6", "--json"});
+  ASSERT_EQ(one.status, 0) << one.text();
+  const auto json = nlohmann::json::parse(one.out);
+  EXPECT_EQ(json["name"], "layernorm-scaling");
+  EXPECT_EQ(json["layers"], 6);
+  EXPECT_EQ(json["golden_file"], "tests/golden/placements/layernorm-scaling.safetensors");
+  ASSERT_EQ(json["sublayers"].size(), 12u);
+  EXPECT_EQ(json["sublayers"][7]["block"], 3);
+  EXPECT_EQ(json["sublayers"][7]["kind"], "ffn");
+  EXPECT_EQ(json["sublayers"][7]["coefficients"]["c"]["value"], 0.5) << "1/sqrt(4)";
+  EXPECT_EQ(json["sublayers"][7]["coefficients"]["a"]["present"], false);
+  EXPECT_EQ(json["sublayers"][7]["norms"][0]["kind"], "layernorm");
+  EXPECT_EQ(json["tensors"][0]["name"], "embedding.token");
+  EXPECT_EQ(json["tensors"][0]["init"][0]["standard_deviation"], 0.02);
 }
 
 TEST(Doctor, NamesBackendsAndTheVariablesForRoot) {

@@ -1,52 +1,88 @@
-// Every configuration under configs/ loads with the placements of this build and divides over ranks.
+// Every configuration under configs/ loads with the placements of this build and divides over ranks; every
+// placement has a preset; the cells of grids load, and those of GPT-2 XL have its shape.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <filesystem>
+#include <set>
 
 #include "config/batch.h"
 #include "config/load.h"
+#include "configurations.h"
 #include "nn/placement.h"
+#include "nn/transformer.h"
 
-namespace plumb {
+namespace plumb::test {
 namespace {
 namespace fs = std::filesystem;
 
-std::vector<fs::path> configurations() {
-  std::vector<fs::path> list;
-  for (const auto& entry : fs::recursive_directory_iterator(fs::path(PLUMB_SOURCE_DIR) / "configs")) {
-    if (entry.path().extension() == ".toml") list.push_back(entry.path());
-  }
-  std::sort(list.begin(), list.end());
-  return list;
+LoadedConfig load(const std::vector<fs::path>& files) {
+  LoadedConfig loaded = load_config(files, {}, {placement_settings, placement_names});
+  for (const std::string& warning : loaded.warnings) ADD_FAILURE() << warning;
+  for (const int world : {1, 2}) EXPECT_GE(check_batch(loaded, world).accumulation, 1);
+  EXPECT_TRUE(loaded.config.run.dir.empty()) << "a relative default folder, so that files do not collide";
+  return loaded;
 }
 
 class Configuration : public ::testing::TestWithParam<fs::path> {};
 
 TEST_P(Configuration, LoadsAndDividesOverOneAndTwoRanks) {
-  const LoadedConfig loaded =
-      load_config(std::vector<fs::path>{GetParam()}, {}, {placement_settings, placement_names});
-  for (const std::string& warning : loaded.warnings) ADD_FAILURE() << warning;
-  for (const int world : {1, 2}) EXPECT_GE(check_batch(loaded, world).accumulation, 1);
-  EXPECT_TRUE(loaded.config.run.dir.empty()) << "a relative default folder, so that files do not collide";
-  EXPECT_EQ(loaded.config.run.name, GetParam().stem().string());
+  EXPECT_EQ(load({GetParam()}).config.run.name, GetParam().stem().string());
 }
 
-INSTANTIATE_TEST_SUITE_P(Folder, Configuration, ::testing::ValuesIn(configurations()), [](const auto& test) {
-  std::string name = test.param.stem().string();
-  std::replace_if(
-      name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Folder, Configuration, ::testing::ValuesIn(whole_configurations()),
+                         [](const auto& test) { return test_name(test.param.stem().string()); });
+
+class Cell : public ::testing::TestWithParam<GridCell> {};
+
+TEST_P(Cell, Loads) { load(GetParam().files); }
+
+INSTANTIATE_TEST_SUITE_P(Grid, Cell, ::testing::ValuesIn(small_cells()),
+                         [](const auto& test) { return test_name(test.param.name); });
+
+class Gpt2XlCell : public ::testing::TestWithParam<GridCell> {};
+
+// Declared, not allocated: GPT-2 XL has 1 557 611 200 parameters, of which the final norm and those of the
+// sublayers (a gain and a bias of 1600 numbers each) are what placements differ in.
+TEST_P(Gpt2XlCell, HasTheShapeOfGpt2Xl) {
+  const ModelConfig model = load(GetParam().files).config.model;
+  EXPECT_EQ(model.blocks, 48);
+  EXPECT_EQ(model.width, 1600);
+  EXPECT_EQ(model.heads, 25);
+  ParameterStore store;
+  const Transformer transformer(model, model.vocabulary, {.batch = 1, .tokens = model.sequence_length},
+                                store);
+  std::int64_t parameters = 0;
+  for (const Parameter& parameter : store.all()) parameters += parameter.shape.elements();
+  const std::int64_t norm = 2 * 1600, pre = 1557611200;
+  const std::int64_t expected = model.placement == "peri" ? pre + 96 * norm
+                                : model.placement == "pre" || model.placement == "layernorm-scaling"
+                                    ? pre
+                                    : pre - norm;  // post and deepnorm: no final norm
+  EXPECT_EQ(parameters, expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Grid, Gpt2XlCell, ::testing::ValuesIn(gpt2_xl_cells()),
+                         [](const auto& test) { return test_name(test.param.name); });
+
+// Kan et al.: four steps under three placements. ProRes: its 18 rows under three placements, and two
+// baselines.
+TEST(Configurations, GridsAreWhole) {
+  EXPECT_EQ(small_cells().size(), 3U * 4U + 3U * 18U + 2U);
+  EXPECT_EQ(gpt2_xl_cells().size(), small_cells().size());
+}
 
 TEST(Configurations, ThoseThatTheReadmeNamesAreThere) {
-  const std::vector<fs::path> list = configurations();
   for (const char* name : {"quickstart.toml", "king-james.toml"}) {
-    EXPECT_EQ(std::count_if(list.begin(), list.end(),
-                            [&](const fs::path& path) { return path.filename() == name; }),
-              1);
+    EXPECT_TRUE(fs::exists(configs_folder() / name)) << name;
+  }
+}
+
+TEST(Configurations, EveryPlacementHasAPreset) {
+  for (const Placement& row : placements()) {
+    const fs::path path = configs_folder() / "presets" / (std::string(row.name) + ".toml");
+    ASSERT_TRUE(fs::exists(path)) << path << " is missing; it runs the placement on the sample text";
+    EXPECT_EQ(load({path}).config.model.placement, row.name);
   }
 }
 
 }  // namespace
-}  // namespace plumb
+}  // namespace plumb::test

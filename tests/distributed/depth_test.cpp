@@ -1,4 +1,4 @@
-// Very deep models train: 96 and 256 blocks, under peri and under pre with steps of 1/K.
+// Very deep models train: 96 and 512 blocks, under peri, deepnorm, keel, and pre with steps of 1/K.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -63,9 +63,15 @@ const std::vector<std::string> kPeri = {"model.placement=peri"};
 const std::vector<std::string> kPre = {"model.placement=pre", "model.residual.b.depth=1/L",
                                        "model.residual.b.counts=sublayers"};
 
+const std::vector<std::string> kDeepnorm = {"model.placement=deepnorm"};
+const std::vector<std::string> kKeel = {"model.placement=keel"};
+
 INSTANTIATE_TEST_SUITE_P(Placements, Depth,
                          ::testing::Values(Case{"peri_96", 96, kPeri}, Case{"pre_96", 96, kPre},
-                                           Case{"peri_256", 256, kPeri}, Case{"pre_256", 256, kPre}),
+                                           Case{"deepnorm_96", 96, kDeepnorm}, Case{"keel_96", 96, kKeel},
+                                           Case{"peri_512", 512, kPeri}, Case{"pre_512", 512, kPre},
+                                           Case{"deepnorm_512", 512, kDeepnorm},
+                                           Case{"keel_512", 512, kKeel}),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace
