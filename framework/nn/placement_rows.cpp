@@ -94,6 +94,16 @@ std::vector<Placement> classic_rows() {
        .certainty = "read in GPT-NeoX",
        .identities = "",
        .note = "Every sublayer has its own norm, as GPT-NeoX; GPT-J and PaLM share one."},
+      {.name = "vit-22b",
+       .formula = "x' = x + F(N(x_block)), with QK-norm per head",
+       .settings = "norm_kind = 'rmsnorm'\nnorm.in.kind = 'standard'\nnorm.qk.kind = 'standard'\n"
+                   "norm.final.kind = 'standard'\nbranch_input = 'block'\n",
+       .init = kGpt2Init,
+       .citation = "ViT-22B, arXiv 2302.05442",
+       .certainty =
+           "parallel sublayers and QK-norm read in two reviews of the paper; that its norms neither shift "
+           "nor centre, from memory",
+       .note = "The paper leaves out the biases of W_Q, W_K and W_V alone; model.biases drops all or none."},
       {.name = "gemma2",
        .formula = "x' = x + N_out(F(N_in(x))), soft caps on attention and output logits",
        .settings = "norm_kind = 'rmsnorm'\nnorm.in = {kind = 'standard', epsilon = 1e-6}\n"

@@ -220,6 +220,24 @@ class Gemma3(Gemma):
         return self.project_out(sub, self.attend(q, k, v))
 
 
+class ViT22B(Model):
+    """Both sublayers read the block's input, x + b A(RMS(x)) + b M(RMS(x)); queries and keys RMS-normalised per head; RMS
+    before the head: Dehghani et al. 2023, arXiv 2302.05442."""
+
+    def update(self, sub, x, x_block):
+        z = self.branch(sub, self.rmsnorm(f"{sub.name}.norm_in", x_block))
+        return z, self.round(x + sub.b * z)
+
+    def attention(self, sub, u):
+        q, k, v = self.project_qkv(sub, u)
+        q = self.rmsnorm(f"{sub.name}.norm_q", q)
+        k = self.rmsnorm(f"{sub.name}.norm_k", k)
+        return self.project_out(sub, self.attend(q, k, v))
+
+    def finish(self, x):
+        return self.rmsnorm("final_norm", x)
+
+
 class ValueResidual(Pre):
     """Pre-norm whose attention reads (v + v of the first block) / 2 from the second block on: Zhou et al. 2024,
     arXiv 2410.17897 (its fixed form)."""

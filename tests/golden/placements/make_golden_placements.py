@@ -66,6 +66,7 @@ CASES = {
     "value-residual": Case(inner.ValueResidual, 0),
     "spannorm": Case(single.SpanNorm, 0),
     "parallel": Case(single.Parallel, 0),
+    "vit-22b": Case(inner.ViT22B, 0),
     "residual": Case(streams.ResiDual, 0),
     "siamesenorm": Case(streams.SiameseNorm, 0),
     "hyper-connections-static": Case(streams.HyperConnectionsStatic, 0),
