@@ -10,9 +10,16 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json row_json(const Placement& row) {
-  Json json = {{"name", row.name},         {"aliases", row.aliases},       {"formula", row.formula},
-               {"settings", row.settings}, {"companions", row.companions}, {"init", row.init},
-               {"citation", row.citation}, {"certainty", row.certainty},   {"identities", row.identities},
+  Json json = {{"name", row.name},
+               {"aliases", row.aliases},
+               {"formula", row.formula},
+               {"settings", row.settings},
+               {"companions", row.companions},
+               {"recipe", row.recipe},
+               {"init", row.init},
+               {"citation", row.citation},
+               {"certainty", row.certainty},
+               {"identities", row.identities},
                {"note", row.note}};
   return json;
 }

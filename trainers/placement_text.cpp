@@ -197,6 +197,7 @@ std::string placement_text(const PlacementDescription& description) {
   sections.add("[model]", lines_of(row.settings));
   if (row.more_settings != nullptr) sections.add("", lines_of(row.more_settings(description.config.model)));
   sections.add("companions", lines_of(row.companions));
+  sections.add("training", row.recipe);
   sections.add("citation", row.citation);
   sections.add("certainty", row.certainty);
   std::string proof = description.golden_file;

@@ -137,10 +137,14 @@ namespace detail {
 void drop_displaced(LoadedConfig& loaded) {
   Config& config = loaded.config;
   const auto from_row = [](const std::string& origin) { return origin.starts_with("placement "); };
+  const auto users_own = [&](const std::string& key) {
+    const std::string origin = loaded.origin(key);
+    return origin != "default" && !from_row(origin);
+  };
   const auto displaced = [&](const std::optional<Condition>& obstacle) {
     if (!obstacle) return false;
-    const std::string origin = loaded.origin(obstacle->key);
-    return origin != "default" && !from_row(origin);
+    if (users_own(obstacle->key)) return true;
+    return is_standard(field_value(*find_field(obstacle->key), config)) && users_own("model.norm_kind");
   };
   for (const Field& field : config_fields()) {
     if (!from_row(loaded.origin(field.key)) || !displaced(Search{field, config}.obstacle())) continue;

@@ -18,6 +18,7 @@ struct Placement {
   std::string_view formula{};     ///< of one sublayer, in the vocabulary of docs/design/block_equation.md
   std::string_view settings{};    ///< TOML, keys relative to `model`
   std::string_view companions{};  ///< TOML, whole keys
+  std::string_view recipe{};      ///< what its authors train it with, in words; empty = not known
   std::string_view init{};        ///< what the row prescribes, in words
   std::string_view citation{};
   std::string_view certainty{};   ///< what was read, what is inferred

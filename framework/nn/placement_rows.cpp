@@ -33,6 +33,7 @@ std::vector<Placement> classic_rows() {
       {.name = "post",
        .formula = "x' = N(x + F(x))",
        .settings = "norm.post.kind = 'standard'\n",
+       .recipe = "learning-rate warm-up (arXiv 2002.04745 says why)",
        .init = kGpt2Init,
        .citation = "arXiv 1706.03762",
        .certainty = "known; no final norm, as in fairseq",
@@ -40,6 +41,7 @@ std::vector<Placement> classic_rows() {
       {.name = "pre",
        .formula = "x' = x + F(N(x))",
        .settings = "norm.in.kind = 'standard'\nnorm.final.kind = 'standard'\n",
+       .recipe = "does without warm-up (arXiv 2002.04745)",
        .init = kGpt2Init,
        .citation = "arXiv 2002.04745; GPT-2",
        .certainty = "read in nanoGPT",
@@ -48,6 +50,7 @@ std::vector<Placement> classic_rows() {
        .aliases = {"sandwich"},
        .formula = "x' = x + N_out(F(N_in(x)))",
        .settings = "norm.in.kind = 'standard'\nnorm.out.kind = 'standard'\nnorm.final.kind = 'standard'\n",
+       .recipe = "the best rate is pre's, 2e-3 at 400M parameters",
        .init = kUnscaledGpt2Init,
        .citation = "arXiv 2502.02732; Sandwich-LN, arXiv 2105.13290",
        .certainty =
@@ -60,6 +63,8 @@ std::vector<Placement> classic_rows() {
        .settings = "norm_kind = 'rmsnorm'\nnorm.out = {kind = 'standard', epsilon = 1e-6}\n"
                    "norm.qk = {kind = 'standard', epsilon = 1e-6}\nqk_norm_extent = 'full'\n"
                    "norm.final = {kind = 'standard', epsilon = 1e-6}\nz_loss = 1e-5\ninit.kind = 'normal'\n",
+       .recipe = "AdamW 3e-4, betas 0.9 and 0.95, decay 0.1 on norms and biases too but not on embeddings, "
+                 "2000 warm-up steps, cosine to 10 %, clipping at 1",
        .init = "normal 0.02 everywhere (the authors cut it off at 3 deviations)",
        .citation = "OLMo 2, arXiv 2501.00656",
        .certainty = kAuthorsCode,
@@ -134,6 +139,7 @@ std::vector<Placement> mixed_rows() {
       {.name = "mix-ln",
        .formula = "the lowest placement_fraction of the blocks post, the others pre",
        .settings = "norm.in.kind = 'standard'\nnorm.final.kind = 'standard'\ninit.kind = 'normal'\n",
+       .recipe = "Adam 1e-3 at 71M and 250M parameters, no decay, no clipping, warm-up over 10 %",
        .init = "normal 0.02",
        .citation = "Mix-LN, arXiv 2412.13795",
        .certainty = "read in the authors' code, whose untied embedding has deviation sqrt(2/5)",
@@ -146,6 +152,8 @@ std::vector<Placement> mixed_rows() {
        .settings = "norm_kind = 'rmsnorm'\nnorm.qk.kind = 'standard'\nnorm.v.kind = 'standard'\n"
                    "norm.final.kind = 'standard'\ninit.kind = 'small'\ninit.embedding = 'small'\n"
                    "[[override]]\nsublayer = 'attention'\nnorm.post.kind = 'standard'\n",
+       .recipe = "AdamW 3e-4, betas 0.9 and 0.95, decay 0.1 on norms and biases too but not on embeddings, "
+                 "cosine to 10 %",
        .init = "normal sqrt(2/(5d)); W_O, W_2 / sqrt(2L)",
        .citation = "HybridNorm, arXiv 2503.04598",
        .certainty = kAuthorsCode,
@@ -156,6 +164,7 @@ std::vector<Placement> mixed_rows() {
                    "norm.final.kind = 'standard'\ninit.kind = 'small'\ninit.embedding = 'small'\n"
                    "[[override]]\nsublayer = 'attention'\nnorm.post.kind = 'standard'\n"
                    "[[override]]\nblocks = [0, 0]\nnorm.in.kind = 'standard'\nnorm.post.kind = 'none'\n",
+       .recipe = "as hybridnorm",
        .init = "normal sqrt(2/(5d)); W_O, W_2 / sqrt(2L)",
        .citation = "HybridNorm*, arXiv 2503.04598",
        .certainty = kAuthorsCode,
@@ -165,6 +174,8 @@ std::vector<Placement> mixed_rows() {
        .settings = "norm.post.kind = 'standard'\nembedding_scale_by = 'sqrt(width)'\ninit.kind = 'b2t'\n"
                    "init.embedding = 'inverse-width'\n"
                    "[[override]]\nsublayer = 'ffn'\nresidual.e.value = 1.0\n",
+       .recipe = "Adam 1e-3, betas 0.9 and 0.98, inverse root of the step after 4000 warm-up steps, no "
+                 "decay, clipping at 0.1",
        .init = "Xavier uniform times L^(-1/2), W_Q, W_K, W_V also / sqrt(2); embedding 1/sqrt(d), times "
                "sqrt(d) in the model",
        .citation = "B2T connection, arXiv 2206.00330",
@@ -188,6 +199,7 @@ std::vector<Placement> mixed_rows() {
            "head_gains = true\n"
            "[[override]]\nsublayer = 'attention'\nnorm.out.kind = 'standard'\n"
            "[[override]]\nsublayer = 'ffn'\nresidual.a.trainable = 'vector'\n",
+       .recipe = "higher rates than pre: 3e-3 at 125M parameters (pre 6e-4), 1e-3 at 355M, 6e-4 at 1.3B",
        .init = "gpt2: W_O not scaled, because attention ends in a norm, W_2 / sqrt(2L); gains and the skip "
                "vector a "
                "from 1 on",
@@ -210,6 +222,7 @@ std::vector<Placement> mixed_rows() {
                    "gain.value.value = 0.5\ngain.first_value.value = 0.5\n"
                    "[[override]]\nblocks = [0, 0]\nsublayer = 'attention'\ngain.value.value = 1.0\n"
                    "gain.first_value.value = 0.0\n",
+       .recipe = "AdamW 6e-4, betas 0.9 and 0.95, decay 0.1, 1200 warm-up steps, cosine to 10 %",
        .init = kGpt2Init,
        .citation = "Value residual (ResFormer), arXiv 2410.17897",
        .certainty = kAuthorsCode,

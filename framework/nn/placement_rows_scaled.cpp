@@ -32,6 +32,7 @@ std::vector<Placement> scaled_rows() {
        .settings = "norm.post.kind = 'standard'\n"
                    "residual.a = {depth = 'power', depth_exponent = 0.25, counts = 'sublayers'}\n"
                    "init.kind = 'deepnorm'\n",
+       .recipe = "warm-up over 10 % (ProRes runs it so)",
        .init = "Xavier normal; W_V, W_O, W_1, W_2 times (8L)^(-1/4)",
        .citation = "DeepNet, arXiv 2203.00555",
        .certainty = "constants read in torchscale; base distribution from memory of the paper",
@@ -42,6 +43,7 @@ std::vector<Placement> scaled_rows() {
            "norm_kind = 'rmsnorm'\nnorm.in.kind = 'standard'\nnorm.post.kind = 'standard'\n"
            "residual.a = {depth = 'power', depth_exponent = 1.0, counts = 'sublayers'}\n"
            "[[override]]\nblocks = [0, 0]\nnorm.post.kind = 'none'\nresidual.a.depth_exponent = 0.0\n",
+       .recipe = "higher rates than pre; the table was not found",
        .init = kGpt2Init,
        .citation = "Keel, arXiv 2601.19895",
        .certainty =
@@ -53,6 +55,8 @@ std::vector<Placement> scaled_rows() {
        .settings = "norm.post.kind = 'standard'\nresidual.a.trainable = 'vector'\n"
                    "embedding_scale_by = 'sqrt(width)'\ninit.kind = 'fairseq'\n"
                    "init.embedding = 'inverse-width'\ninit.profile = 'admin'\n",
+       .recipe = "RAdam 7e-4, betas 0.9 and 0.98, inverse root of the step after 6000 warm-up steps, decay "
+                 "1e-4, no clipping",
        .init = "Xavier uniform, W_Q, W_K, W_V / sqrt(2); embedding 1/sqrt(d), times sqrt(d) in the model; a "
                "pass over the first batch "
                "sets "
@@ -64,6 +68,7 @@ std::vector<Placement> scaled_rows() {
        .formula = "x' = x + b F(x), b trained, one for both sublayers of a block, from 0 on",
        .settings =
            "residual.b = {value = 0.0, trainable = 'scalar', per_block = true}\ninit.kind = 'xavier'\n",
+       .recipe = "Adagrad 0.01 times 0.9 per epoch, no warm-up, clipping at 0.5",
        .init = "Xavier uniform; b = 0",
        .citation = "ReZero, arXiv 2003.04887",
        .certainty = "read in the authors' code, which draws W_Q, W_K, W_V as one matrix and the embedding "
@@ -91,6 +96,7 @@ std::vector<Placement> scaled_rows() {
        .formula = "x' = x + F(c N(x)), c = 1/sqrt(l), l = 1..L the block",
        .settings = "norm.in.kind = 'standard'\nnorm.final.kind = 'standard'\n"
                    "residual.c = {depth = '1/sqrt(l)', counts = 'blocks'}\ninit.kind = 'normal'\n",
+       .recipe = "Adam 5e-4 at 350M parameters, no decay, no clipping, warm-up over 10 %",
        .init = "normal 0.02, without 1/sqrt(2L), which the authors advise against",
        .citation = "Curse of depth, arXiv 2502.05795",
        .certainty = kAuthorsCode,
@@ -101,6 +107,8 @@ std::vector<Placement> scaled_rows() {
        .settings = "norm.in.kind = 'standard'\nnorm.final.kind = 'standard'\ninit.kind = 'normal'\n"
                    "residual.p = {trainable = 'scalar', per_block = true, transform = 'gpas', "
                    "stop_gradient = true}\n",
+       .recipe = "Adam, no decay, warm-up over 10 %; at 7B parameters the norm of all gates' gradients is "
+                 "clipped to 0.01",
        .init = "normal 0.02; g = 0",
        .citation = "GPAS, arXiv 2506.22049",
        .certainty = "read in the authors' code, whose untied embedding has deviation sqrt(2/5)",
@@ -111,6 +119,8 @@ std::vector<Placement> scaled_rows() {
        .settings = "biases = false\nbranch_biases = true\nresidual.b.trainable = 'scalar'\n"
                    "embedding_scale_by = 'sqrt(width)'\ninit.kind = 'fixup'\n"
                    "init.embedding = 'inverse-width'\n",
+       .recipe = "Adam 5e-4, betas 0.9 and 0.98, inverse root of the step after 4000 warm-up steps, decay "
+                 "1e-4, dropout 0.5",
        .init = "W_O = W_2 = 0; W_1 Xavier times K^(-1/2); W_Q, W_K, W_V Xavier as one matrix times K^(-1/6); "
                "b = 1",
        .citation = "Fixup, arXiv 1901.09321",
@@ -121,6 +131,7 @@ std::vector<Placement> scaled_rows() {
       {.name = "t-fixup",
        .formula = "x' = x + F(x), no norms",
        .settings = "embedding_scale_by = 'sqrt(width)'\ninit.kind = 't-fixup'\ninit.embedding = 't-fixup'\n",
+       .recipe = "Adam 5e-4, betas 0.9 and 0.98, no warm-up, inverse root of the step, decay 1e-4",
        .init = "Xavier uniform; W_V, W_O, W_1, W_2 times 0.67 L^(-1/4); W_Q, W_K / sqrt(2); embedding "
                "(9L)^(-1/4) "
                "/ sqrt(d)",
@@ -134,6 +145,7 @@ std::vector<Placement> scaled_rows() {
                    "residual.a.depth = 'deepscalelm-skip'\nresidual.b.depth = 'deepscalelm-branch'\n"
                    "init.kind = 'deepscalelm'\ninit.embedding = 'deepscalelm'\n"
                    "gain.logits = {value = 1.4142135623730951, width_exponent = -0.5}\n",
+       .recipe = "its BERT baseline: 1e-4, decay 1e-2, linear decay of the rate after 1 % warm-up",
        .init = "every matrix such that each branch has variance 1 (init kind deepscalelm); logits times "
                "1/sqrt(d/2), the tied embedding's size with learned positions",
        .citation = "DeepScaleLM, arXiv 2403.09635",
@@ -148,6 +160,7 @@ std::vector<Placement> scaled_rows() {
                    "residual.a.depth = 'deepscalelm-skip'\nresidual.b.depth = 'deepscalelm-branch'\n"
                    "init.kind = 'deepscalelm'\ninit.embedding = 'deepscalelm'\n"
                    "gain.logits = {value = 1.4142135623730951, width_exponent = -0.5}\n",
+       .recipe = "as deepscalelm",
        .init = "as deepscalelm",
        .citation = "DeepScaleLM, arXiv 2403.09635",
        .certainty = "as deepscalelm; the norm on the embedding read in the authors' code",
@@ -156,6 +169,7 @@ std::vector<Placement> scaled_rows() {
        .formula = "x' = x + F(N(x)), embedding times sqrt(d)",
        .settings = "norm.in.kind = 'standard'\nnorm.final.kind = 'standard'\n"
                    "embedding_scale_by = 'sqrt(width)'\ninit.kind = 'small'\ninit.embedding = 'small'\n",
+       .recipe = "three times the usual rate at 13B parameters: 3e-4",
        .init = "normal sqrt(2/(5d)); W_O, W_2 / sqrt(2L); the embedding has deviation sqrt(2/5) in the model",
        .citation = "Spike No More, arXiv 2312.16903",
        .certainty = "read in a detailed note on the paper",
@@ -166,6 +180,8 @@ std::vector<Placement> scaled_rows() {
        .formula = "x' = L2((1 - b) o x + b o L2(F(x))), b = |trained vector|, all matrices on the sphere",
        .settings = kNormalizedGpt,
        .companions = "optimizer.weight_decay = 0.0\nlearning_rate.warmup_steps = 0\n",
+       .recipe = "AdamW 1.5e-3, betas 0.9 and 0.95, cosine to 0, clipping at 1; neither decay nor warm-up, "
+                 "which the row sets",
        .init = "unit vectors along the width; b = 0.05",
        .citation = "nGPT, arXiv 2410.01131",
        .certainty =
@@ -182,6 +198,8 @@ std::vector<Placement> stream_rows() {
        .settings = "streams.kind = 'residual'\nnorm.post.kind = 'standard'\nnorm.stream.kind = 'standard'\n"
                    "embedding_scale_by = 'sqrt(width)'\ninit.kind = 'fairseq'\n"
                    "init.embedding = 'inverse-width'\n",
+       .recipe = "Adam 1e-3, betas 0.9 and 0.98, inverse root of the step after 4000 warm-up steps, decay "
+                 "1e-4, no clipping",
        .init = "Xavier uniform, W_Q, W_K, W_V / sqrt(2); embedding 1/sqrt(d), times sqrt(d) in the model",
        .citation = "ResiDual, arXiv 2304.14802",
        .certainty = kAuthorsCode},
@@ -190,6 +208,7 @@ std::vector<Placement> stream_rows() {
            "f = F(N_in(X + N_stream(Y))); X' = N_post(X + f), Y' = Y + f; end: N_final(X + N_stream(Y))",
        .settings = "streams.kind = 'siamese'\nnorm.in.kind = 'standard'\nnorm.post.kind = 'standard'\n"
                    "norm.stream.kind = 'standard'\nnorm.final.kind = 'standard'\n",
+       .recipe = "pre's; rates from 4e-4 to 2e-3 were compared",
        .init = kGpt2Init,
        .citation = "SiameseNorm, arXiv 2602.08064",
        .certainty =
@@ -202,6 +221,7 @@ std::vector<Placement> stream_rows() {
        .formula = "h = sum_i read_i X_i; X'_j = sum_i mix_ij X_i + write_j F(N(h)); end: N(sum_i X_i)",
        .settings = "streams.kind = 'hyper'\nstreams.dynamic = false\nnorm.in.kind = 'standard'\n"
                    "norm.final.kind = 'standard'\n",
+       .recipe = "no decay on the mixing weights, as here",
        .init = "gpt2; read stream k mod n, write 1, mix = identity: at the start the pre placement",
        .citation = "Hyper-connections, arXiv 2409.19606",
        .certainty = "read in a reference port and in a sequel by the same group"},
@@ -209,6 +229,7 @@ std::vector<Placement> stream_rows() {
        .formula = "as hyper-connections-static, weights + s tanh(W N(X_i))",
        .settings = "streams.kind = 'hyper'\nnorm.in.kind = 'standard'\nnorm.stream.kind = 'standard'\n"
                    "norm.final.kind = 'standard'\n",
+       .recipe = "no decay on base and scales, as here; decay on W",
        .init = "as the static form; W = 0, s = 0.01",
        .citation = "Hyper-connections, arXiv 2409.19606",
        .certainty = "read in a reference port and in a sequel by the same group"},
@@ -217,6 +238,7 @@ std::vector<Placement> stream_rows() {
            "as hyper-connections; read = sigmoid, write = 2 sigmoid, mix = Sinkhorn(exp) of base + s W N(X)",
        .settings = "streams.kind = 'mhc'\nnorm.in.kind = 'standard'\nnorm.final.kind = 'standard'\n"
                    "norm.stream = {kind = 'rmsnorm', gain = false}\n",
+       .recipe = "a port's: AdamW 6e-4, betas 0.9 and 0.95, decay 0.1, 2000 warm-up steps, clipping at 1",
        .init = "gpt2; W = 0, s = 0.01; base such that the start is the pre placement",
        .citation = "mHC, arXiv 2512.24880",
        .certainty = "equations read in four ports; the initial base differs between them and is our choice"},

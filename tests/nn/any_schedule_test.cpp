@@ -1,4 +1,5 @@
-// Any placement takes any residual schedule: it loads, runs, and the schedule does what it says.
+// Any placement takes any residual schedule and any kind of norm: it loads, runs, and the schedule does what
+// it says.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -126,6 +127,18 @@ std::vector<std::string> row_names() {
   std::vector<std::string> names;
   for (const Placement& row : placements()) names.emplace_back(row.name);
   return names;
+}
+
+// The variants of any placement: other kinds in the place of its norms, and norms on queries, keys and
+// values.
+TEST_P(AnySchedule, WithEveryKindOfNorm) {
+  for (const char* kind : {"layernorm", "rmsnorm", "dyt", "derf"}) {
+    SCOPED_TRACE(kind);
+    for (const char* inner : {"model.norm.qk.kind", "model.norm.v.kind"}) {
+      TinyRun run(GetParam(), {std::string("model.norm_kind=") + kind, std::string(inner) + "=standard"});
+      EXPECT_LT(run.loss_at(0), 100);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, AnySchedule, testing::ValuesIn(row_names()), [](const auto& info) {

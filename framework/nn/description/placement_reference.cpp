@@ -155,8 +155,8 @@ The rest of muP's rules about width are settings of the model: `model.init.stand
 `model.gain.logits` (`value` and `width_exponent = -1`, the factor on the output logits) and `model.attention_scale`
 (1/head_width instead of its root).
 
-What a placement's own authors train it with is listed in its section as *companions*. Those are settings below the
-user's: any key that a configuration sets wins.
+What a placement's own authors train it with stands in its section as *training*, in words. What it does not go without is
+set with the row, as *companions*, below the user's settings: any key that a configuration sets wins.
 )md";
 
 /// A bar would end the cell.
@@ -281,7 +281,7 @@ std::string settings(const PlacementDescription& description) {
   std::string out =
       "\nSettings, under `[model]`:\n\n```toml\n" + (model.empty() ? "# none\n" : model) + "```\n";
   if (!row.companions.empty()) {
-    out += fmt::format("\nCompanions, what its authors train it with:\n\n```toml\n{}```\n", row.companions);
+    out += fmt::format("\nCompanions, set with the row:\n\n```toml\n{}```\n", row.companions);
   }
   return out;
 }
@@ -293,7 +293,9 @@ std::string section(const Placement& row) {
   out += equations(description) + coefficients(description);
   out += norms(description);
   out += fmt::format("\nInit: {}\n", sentence(row.init)) + tensors(description) + settings(description);
-  out += fmt::format("\n- Citation: {}\n- Certainty: {}\n", sentence(row.citation), sentence(row.certainty));
+  out += fmt::format("\n- Training: {}\n",
+                     row.recipe.empty() ? "no recipe of its authors is known." : sentence(row.recipe));
+  out += fmt::format("- Citation: {}\n- Certainty: {}\n", sentence(row.citation), sentence(row.certainty));
   out += fmt::format("- Proof: `{}`", description.golden_file);
   out += row.identities.empty() ? "\n" : fmt::format("; identities {}\n", row.identities);
   if (!row.note.empty()) out += fmt::format("- Note: {}\n", sentence(row.note));
