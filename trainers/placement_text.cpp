@@ -158,6 +158,17 @@ std::string title(const PlacementDescription& description) {
                      options.heads);
 }
 
+/// "Also known as: sandwich = peri, ..."
+std::string aliases_text() {
+  std::string names;
+  for (const Placement& row : placements()) {
+    for (std::string_view alias : row.aliases) {
+      names += fmt::format("{}{} = {}", names.empty() ? "" : ", ", alias, row.name);
+    }
+  }
+  return "Other names: " + names + ".\n";
+}
+
 }  // namespace
 
 std::string placement_table_text() {
@@ -177,8 +188,10 @@ std::string placement_table_text() {
     }
   }
   return out +
-         "\nF: attention or FFN; N: the norm of model.norm_kind. `plumb placements NAME` says more of one.\n"
-         "Any other placement: set model.norm.* and model.residual.* (docs/config.md).\n";
+         "\nF: attention (A) or FFN; N: the norm of model.norm_kind; x_block: the stream at the block's "
+         "start; o: per "
+         "feature;\nL blocks, K sublayers, l = 1..L. `plumb placements NAME` says more of one.\n" +
+         aliases_text() + "Any other placement: set model.norm.* and model.residual.* (docs/config.md).\n";
 }
 
 std::string placement_text(const PlacementDescription& description) {

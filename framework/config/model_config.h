@@ -48,6 +48,8 @@ struct KnobConfig {
       "constant";              ///< constant | linear (1 at the bottom to keep_probability at the top)
   bool tie_to_branch = false;  ///< only a: a = 1 - b
   bool stop_gradient = false;  ///< only p: the gradient passes as if p were 1 (GPAS)
+  /// Whether L and l in `depth` count blocks: a number shared by a block always does.
+  bool depth_counts_blocks() const { return per_block || counts == "blocks"; }
   bool operator==(const KnobConfig&) const = default;
 };
 
@@ -118,7 +120,7 @@ struct InitConfig {
   std::string profile = "none";  ///< none | admin: a pass over the first batch sets the skips
 };
 
-/// What carries the activations from sublayer to sublayer (nn/stream_adapter.h).
+/// What carries the activations from sublayer to sublayer (nn/streams/stream_adapter.h).
 struct StreamsConfig {
   std::string kind = "single";  ///< single | residual | siamese | hyper | mhc
   std::int64_t count = 4;       ///< hyper, mhc: n

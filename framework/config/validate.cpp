@@ -92,6 +92,7 @@ void collect_warnings(LoadedConfig& loaded) {
 }  // namespace
 
 void validate(LoadedConfig& loaded) {
+  detail::drop_displaced_streams(loaded);
   detail::drop_displaced(loaded);
   validate_run(loaded);
   validate_batch(loaded);

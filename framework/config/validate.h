@@ -23,6 +23,8 @@ void check_ramp(const KnobConfig& knob, const std::string& name, const std::stri
 /// Takes out what a placement's row sets and the user's own settings leave unread: model.placement =
 /// "deepnorm" with model.residual.a.depth = "constant" has no use for the row's exponent.
 void drop_displaced(LoadedConfig& loaded);
+/// The same for the norm of a second stream that the user has unset.
+void drop_displaced_streams(LoadedConfig& loaded);
 /// Keys that are not at their default while the key they depend on says that they are not read.
 void validate_all_read(const LoadedConfig& loaded);
 }  // namespace detail

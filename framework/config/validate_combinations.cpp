@@ -35,13 +35,16 @@ void check_mixed_sublayer(const SublayerConfig& sublayer, const std::string& kin
       origin, kind_of_streams, found);
 }
 
+bool reads_stream_norm(const StreamsConfig& streams) {
+  if (streams.kind == "hyper") return streams.dynamic;
+  return streams.kind != "single";
+}
+
 void check_streams(const LoadedConfig& loaded) {
   const ModelConfig& model = loaded.config.model;
   const StreamsConfig& streams = model.streams;
   const std::string origin = loaded.origin("model.streams.kind");
-  const bool norm_is_read = streams.kind == "residual" || streams.kind == "siamese" ||
-                            streams.kind == "mhc" || (streams.kind == "hyper" && streams.dynamic);
-  if (!norm_is_read && model.stream_norm.kind != "none") {
+  if (!reads_stream_norm(streams) && model.stream_norm.kind != "none") {
     fail_input(
         "{}: model.norm.stream is not read, because model.streams.kind = \"{}\"{}; it needs \"residual\", "
         "\"siamese\", \"mhc\" or \"hyper\" with model.streams.dynamic = true",
@@ -79,11 +82,15 @@ void check_init(const LoadedConfig& loaded) {
   if (model.init.profile != "admin") return;
   for_each_sublayer(model, [&](const SublayerConfig& sublayer, std::int64_t block, const std::string& kind) {
     const KnobConfig& a = sublayer.residual.a;
-    if (a.trainable != "none" && !a.per_block && model.streams.kind == "single") return;
+    // What is stored must be the coefficient itself, which the profile sets.
+    const bool plain = a.trainable != "none" && !a.per_block && a.storage == "value" &&
+                       a.transform == "identity" && a.time == "constant";
+    if (plain && model.streams.kind == "single") return;
     fail_input(
         "{}: model.init.profile = \"admin\" sets the trained skip coefficients of one stream; it needs "
-        "model.residual.a.trainable = \"scalar\" or \"vector\", not per_block, in every sublayer (block "
-        "{}, {}) and model.streams.kind = \"single\"",
+        "model.streams.kind = \"single\" and in every sublayer model.residual.a.trainable = \"scalar\" or "
+        "\"vector\" with per_block, storage, transform and time at their defaults (block {}, {}); or set "
+        "model.init.profile = \"none\"",
         loaded.origin("model.init.profile"), block, kind);
   });
 }
@@ -127,6 +134,15 @@ void check_scaling(const LoadedConfig& loaded) {
 }  // namespace
 
 namespace detail {
+
+void drop_displaced_streams(LoadedConfig& loaded) {
+  ModelConfig& model = loaded.config.model;
+  if (reads_stream_norm(model.streams)) return;
+  if (!loaded.origin("model.norm.stream.kind").starts_with("placement ")) return;
+  model.stream_norm = NormConfig();
+  std::erase_if(loaded.origins,
+                [](const auto& entry) { return entry.first.starts_with("model.norm.stream."); });
+}
 
 void validate_combinations(const LoadedConfig& loaded) {
   check_ramp(loaded.config.model.logit_gain, "gain.logits", loaded.origin("model.gain.logits.time"));

@@ -1,6 +1,7 @@
 // Keys that are set although nothing reads them.
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "config/override.h"
 #include "config/schema.h"
@@ -153,10 +154,13 @@ void drop_displaced(LoadedConfig& loaded) {
   }
   for (OverrideConfig& change : config.model.overrides) {
     if (!from_row(change.origin)) continue;
-    std::erase_if(change.settings, [&](const auto& setting) {
+    // The search reads the overrides, so that they change only after it.
+    std::vector<std::pair<std::string, std::string>> kept;
+    for (const auto& setting : change.settings) {
       const Field& field = *find_field("model." + setting.first);
-      return displaced(Search{field, config, &change}.obstacle());
-    });
+      if (!displaced(Search{field, config, &change}.obstacle())) kept.push_back(setting);
+    }
+    change.settings = std::move(kept);
   }
   std::erase_if(config.model.overrides, [](const OverrideConfig& change) { return change.settings.empty(); });
 }

@@ -37,9 +37,24 @@ struct Place {
   }
 };
 
+/// Whether some unit's coefficient is 0 where its training starts.
+bool starts_at_zero(const KnobConfig& knob) {
+  if (knob.value == 0) return true;
+  if (knob.depth == "linear" || knob.depth == "cosine") return knob.depth_end == 0;
+  return knob.depth == "list" && std::find(knob.list.begin(), knob.list.end(), 0.0) != knob.list.end();
+}
+
 void check_schedules(const KnobConfig& knob, const std::string& name, const Place& place) {
   const ModelConfig& model = place.loaded.config.model;
   detail::check_ramp(knob, name, place.origin(name + ".time"));
+  if (knob.trainable != "none" && (knob.storage != "value" || knob.transform != "identity") &&
+      starts_at_zero(knob)) {
+    fail_input(
+        "{}: model.{} starts at 0, from where storage = \"{}\" and transform = \"{}\" can never train it; "
+        "take "
+        "another start, or storage = \"value\" and transform = \"identity\"",
+        place.origin(name + ".value"), name, knob.storage, knob.transform);
+  }
   if (knob.transform == "absolute" && knob.value < 0) {
     fail_input(
         "{}: model.{}.value = {} with model.{}.transform = \"absolute\", which is never negative; take a "
@@ -57,7 +72,7 @@ void check_schedules(const KnobConfig& knob, const std::string& name, const Plac
                place.origin(name + ".keep_depth"), name, name);
   }
   if (knob.depth != "list") return;
-  const bool by_block = knob.counts == "blocks";
+  const bool by_block = knob.depth_counts_blocks();
   const std::int64_t units =
       by_block ? model.blocks : model.blocks * static_cast<std::int64_t>(model.block.size());
   if (static_cast<std::int64_t>(knob.list.size()) != units) {
@@ -82,8 +97,8 @@ void check_tied(const KnobConfig& a, const Place& place) {
   if (!a.tie_to_branch) return;
   if (a.trainable != "none") {
     fail_input(
-        "{}: model.residual.a.tie_to_branch = true means a = 1 - b, so a cannot be trained by itself; drop "
-        "model.residual.a.trainable = \"{}\" and train b (block {}, {})",
+        "{}: model.residual.a.tie_to_branch = true means a = 1 - b, so a cannot be trained by itself; set "
+        "model.residual.a.trainable = \"none\", found \"{}\", and train b (block {}, {})",
         place.origin("residual.a.trainable"), a.trainable, place.block, place.kind);
   }
   KnobConfig plain;
@@ -160,11 +175,13 @@ void validate_sublayers(const LoadedConfig& loaded) {
       const SublayerConfig sublayer = resolved_sublayer(model, block, kind);
       const Place place{loaded, block, kind};
       check_tied(sublayer.residual.a, place);
-      const SublayerConfig first = resolved_sublayer(model, block, model.block.front());
       for (const NamedKnob& knob : kKnobs) {
         const std::string name = std::string("residual.") + knob.name;
         check_schedules(sublayer.residual.*knob.member, name, place);
-        check_shared(sublayer.residual.*knob.member, first.residual.*knob.member, name, place);
+        for (const std::string& other : model.block) {
+          const SublayerConfig sharer = resolved_sublayer(model, block, other);
+          check_shared(sublayer.residual.*knob.member, sharer.residual.*knob.member, name, place);
+        }
       }
       for (const NamedGain& gain : kGains) {
         check_schedules(sublayer.gain.*gain.member, std::string("gain.") + gain.name, place);

@@ -85,8 +85,9 @@ void profile_admin_skips(Engine& engine, const ProfileBatches& batches) {
     std::copy(x.begin(), x.end(), sums.begin());
     std::copy(z.begin(), z.end(), sums.begin() + 3);
     batches.sum_over_ranks(sums);
-    omega =
-        std::sqrt(omega * omega * variance(sums[0], sums[1], sums[2]) + variance(sums[3], sums[4], sums[5]));
+    const double b = model.sublayer(k).step_start();
+    omega = std::sqrt(omega * omega * variance(sums[0], sums[1], sums[2]) +
+                      b * b * variance(sums[3], sums[4], sums[5]));
   }
   engine.parameters().refresh_compute(engine.stream());
 }

@@ -18,11 +18,11 @@ struct ProfileBatches {
 };
 
 /// Sets every trained skip coefficient, in all its entries, to
-///   omega_0 = 1,  omega_{k+1} = sqrt( omega_k^2 Var(x_k) + Var(z_k) ),
-/// x_k the stream before sublayer k and z_k its branch, with omega_0 .. omega_k in place; Var over all
-/// entries of the global batch (authors' code, LiyuanLucasLiu/Transformer-Clinic). The parameters must have
-/// been initialised and the step begun. With one micro-batch a single forward pass; else one for every
-/// sublayer.
+///   omega_0 = 1,  omega_{k+1} = sqrt( omega_k^2 Var(x_k) + b_k^2 Var(z_k) ),
+/// x_k the stream before sublayer k, z_k its branch and b_k its step where training starts, without the
+/// factor over time (which may start at 0), with omega_0 .. omega_k in place; Var over all entries of the
+/// global batch (authors' code, LiyuanLucasLiu/Transformer-Clinic). The parameters must have been initialised
+/// and the step begun. With one micro-batch a single forward pass; else one for every sublayer.
 void profile_admin_skips(Engine& engine, const ProfileBatches& batches);
 
 }  // namespace plumb

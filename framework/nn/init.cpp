@@ -3,7 +3,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "core/error.h"
+#include "nn/rows.h"
 
 namespace plumb {
 namespace {
@@ -118,11 +118,11 @@ const std::vector<InitKind>& init_kinds() {
        [](const InitConfig&, const MatrixSite& site, const ModelConfig&) {
          return InitRule::normal(small(site));
        }},
-      {"deepnorm", "Xavier normal; W_V, W_O, W_1, W_2 times (8L)^(-1/4)", "arXiv 2203.00555",
-       "factor read in torchscale; base distribution from memory of the paper",
+      {"deepnorm", "Xavier normal; W_V, W_O, W_1, W_2 times (8L)^(-1/4), that is (4K)^(-1/4)",
+       "arXiv 2203.00555", "factor read in torchscale; base distribution from memory of the paper",
        [](const InitConfig&, const MatrixSite& site, const ModelConfig&) {
          return xavier_normal(
-             site, is_query_key(site) ? 1 : deepnorm_single_stack(number(site.position.blocks)).beta);
+             site, is_query_key(site) ? 1 : deepnorm_single_stack(number(site.position.sublayers) / 2).beta);
        }},
       {"sub-ln", "Xavier normal; W_V, W_O, W_1, W_2 times sqrt(ln 2L)", "Magneto, arXiv 2210.06423",
        "factor read in torchscale; base distribution from memory of the paper",
@@ -159,42 +159,37 @@ const std::vector<InitKind>& init_kinds() {
 
 const std::vector<EmbeddingInit>& embedding_inits() {
   static const std::vector<EmbeddingInit> rows = {
-      {"normal", "normal, sd = embedding_standard_deviation", "GPT-2",
+      {"normal", "normal, sd = embedding_standard_deviation", "GPT-2", "definition",
        [](const InitConfig& config, const MatrixSite&, const ModelConfig&) {
          return InitRule::normal(config.embedding_standard_deviation);
        }},
-      {"inverse-width", "normal, sd = 1 / sqrt(width)", "fairseq",
+      {"inverse-width", "normal, sd = 1 / sqrt(width)", "fairseq", "read in code",
        [](const InitConfig&, const MatrixSite& site, const ModelConfig&) {
          return InitRule::normal(1 / root(number(site.width)));
        }},
       {"small", "normal, sd = sqrt(2 / (5 width))", "arXiv 2312.16903",
+       "read in a detailed note on the paper",
        [](const InitConfig&, const MatrixSite& site, const ModelConfig&) {
          return InitRule::normal(small(site));
        }},
-      {"t-fixup", "normal, sd = (9L)^(-1/4) / sqrt(width)", "T-Fixup, ICML 2020",
+      {"t-fixup", "normal, sd = (9L)^(-1/4) / sqrt(width)", "T-Fixup, ICML 2020", "read in the authors' code",
        [](const InitConfig&, const MatrixSite& site, const ModelConfig&) {
          return InitRule::normal(std::pow(9 * number(site.position.blocks), -0.25) /
                                  root(number(site.width)));
        }},
       {"deepscalelm", "normal, sd = sqrt((1-p) / number of embedding tables)", "arXiv 2403.09635",
+       "read in the authors' code",
        [](const InitConfig&, const MatrixSite&, const ModelConfig& model) {
          return InitRule::normal(root((1 - model.dropout_embedding) / (model.position == "learned" ? 2 : 1)));
        }},
       {"small-embedding", "uniform within 1e-4, under a norm on the embedding", "SmallInitEmb (BlinkDL)",
+       "read in the authors' code",
        [](const InitConfig&, const MatrixSite&, const ModelConfig&) { return InitRule::uniform(1e-4); }},
   };
   return rows;
 }
 
 namespace {
-
-template <class Row>
-const Row& find_row(const std::vector<Row>& rows, const std::string& name) {
-  for (const Row& row : rows) {
-    if (row.name == name) return row;
-  }
-  fail("unknown init '{}'", name);
-}
 
 bool scales_projections(const InitConfig& config, const MatrixSite& site) {
   if (!writes_to_stream(site)) return false;
@@ -216,10 +211,10 @@ InitRule matrix_init(const ModelConfig& model, const MatrixSite& site) {
   const InitConfig& config = model.init;
   switch (site.role) {
     case MatrixRole::TokenEmbedding:
-      return find_row(embedding_inits(), config.embedding).table(config, site, model);
+      return row_named(embedding_inits(), config.embedding, "embedding init").table(config, site, model);
     case MatrixRole::PositionEmbedding:
       return config.embedding == "deepscalelm"
-                 ? find_row(embedding_inits(), config.embedding).table(config, site, model)
+                 ? row_named(embedding_inits(), config.embedding, "embedding init").table(config, site, model)
                  : InitRule::normal(config.position_standard_deviation);
     case MatrixRole::Head:
       if (config.kind == "fixup") return InitRule::constant(0);
@@ -230,7 +225,7 @@ InitRule matrix_init(const ModelConfig& model, const MatrixSite& site) {
     default:
       break;
   }
-  InitRule rule = find_row(init_kinds(), config.kind).matrix(config, site, model);
+  InitRule rule = row_named(init_kinds(), config.kind, "init").matrix(config, site, model);
   if (scales_projections(config, site)) rule.value /= root(number(site.position.sublayers));
   rule.value *= depth_scale(config, site.position);
   return rule;

@@ -47,6 +47,7 @@ struct EmbeddingInit {
   std::string_view name;
   std::string_view rule;
   std::string_view citation;
+  std::string_view certainty;
   InitRule (*table)(const InitConfig& config, const MatrixSite& site, const ModelConfig& model);
 };
 

@@ -35,13 +35,18 @@ double knob_start(const KnobConfig& config, const DepthPosition& position, std::
 
 Knob::Knob(const KnobConfig& config, const std::string& name, const DepthPosition& position,
            KnobExtent extent, RandomPurpose purpose, ParameterStore& store, StepValues& values)
+    : Knob(config, name, position, extent, std::optional<RandomPurpose>(purpose), store, values) {}
+
+Knob::Knob(const KnobConfig& config, const std::string& name, const DepthPosition& position,
+           KnobExtent extent, std::optional<RandomPurpose> purpose, ParameterStore& store, StepValues& values)
     : config_(config),
       position_(position),
       purpose_(purpose),
       name_(name),
       values_(values),
-      keep_(plumb::keep_probability(config, position)) {
-  const double start = knob_start(config, position, extent.width);
+      keep_(plumb::keep_probability(config, position)),
+      start_(knob_start(config, position, extent.width)) {
+  const double start = start_;
   const bool varies = config.time != "constant";
   double fixed = start;
   if (config.trainable != "none") {
@@ -66,6 +71,7 @@ Knob::Knob(const KnobConfig& config, const std::string& name, const DepthPositio
 }
 
 void Knob::plan(const ModelShape& shape, ArenaPlan& plan) {
+  PLUMB_CHECK(keep_ == 1 || purpose_, "'{}' draws nothing", name_);
   if (keep_ < 1) bernoulli_ = plan.persistent(name_ + ".bernoulli", shape.master(), {shape.batch});
   if (!is_mapped()) return;
   mapped_ = plan.persistent(name_ + ".mapped", shape.master(), parameter_->shape);
@@ -84,7 +90,7 @@ void Knob::begin(const Context& context) const {
   }
   if (!bernoulli_.defined()) return;
   if (context.training) {
-    const RandomSite site{context.seed, random_site(position_.sublayer, purpose_), context.counters};
+    const RandomSite site{context.seed, random_site(position_.sublayer, *purpose_), context.counters};
     context.backend.random().bernoulli_per_sequence(context.stream,
                                                     {keep_, site, context.tensor(bernoulli_)});
   } else {

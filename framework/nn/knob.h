@@ -27,10 +27,10 @@ class Knob {
   /// `name` is the parameter's name if it is trainable ("blocks.0.ffn.b").
   Knob(const KnobConfig& config, const std::string& name, const DepthPosition& position, KnobExtent extent,
        RandomPurpose purpose, ParameterStore& store, StepValues& values);
-  /// A factor inside a branch, which draws nothing.
+  /// A factor that draws nothing.
   Knob(const KnobConfig& config, const std::string& name, const DepthPosition& position, KnobExtent extent,
        ParameterStore& store, StepValues& values)
-      : Knob(config, name, position, extent, RandomPurpose::KnobA, store, values) {}
+      : Knob(config, name, position, extent, std::nullopt, store, values) {}
 
   void plan(const ModelShape& shape, ArenaPlan& plan);
   /// Draws the Bernoulli factors of this pass (all 1 outside training) and applies the transform; call before
@@ -44,24 +44,28 @@ class Knob {
   Parameter* parameter() const { return is_owner_ ? parameter_ : nullptr; }
   bool is_trained() const { return parameter_ != nullptr; }
   const KnobConfig& config() const { return config_; }
+  /// The coefficient without its factor over time, where training starts.
+  double start() const { return start_; }
   /// True when it is the constant 0 (an absent e term) at every step.
   bool is_zero() const;
   /// True when it is the constant 1 at every step.
   bool is_one() const;
 
  private:
+  Knob(const KnobConfig& config, const std::string& name, const DepthPosition& position, KnobExtent extent,
+       std::optional<RandomPurpose> purpose, ParameterStore& store, StepValues& values);
   bool is_mapped() const { return parameter_ != nullptr && config_.transform != "identity"; }
   CoefficientMapKind map_kind() const;
 
   KnobConfig config_;
   DepthPosition position_;
-  RandomPurpose purpose_;
+  std::optional<RandomPurpose> purpose_;
   std::string name_;
   const StepValues& values_;
   Parameter* parameter_ = nullptr;
   bool is_owner_ = true;
   std::optional<int> step_value_;
-  double keep_ = 1;
+  double keep_ = 1, start_ = 1;
   Slot bernoulli_, mapped_, mapped_gradient_;
 };
 

@@ -67,20 +67,21 @@ std::vector<Placement> classic_rows() {
                  "2000 warm-up steps, cosine to 10 %, clipping at 1",
        .init = "normal 0.02 everywhere (the authors cut it off at 3 deviations)",
        .citation = "OLMo 2, arXiv 2501.00656",
-       .certainty = kAuthorsCode,
+       .certainty = "norms, QK-norm and init read in the authors' code, which cuts the init off at 3 "
+                    "deviations and decays gains",
        .identities = "I2, I8"},
       {.name = "res-post-norm",
        .aliases = {"swin-v2"},
        .formula = "x' = x + N_out(F(x)), N_out from gain 0 on; every placement_period blocks x' = N_post(.)",
        .settings = "norm.out = {kind = 'standard', gain_init = 0.0}\nnorm.final.kind = 'standard'\n"
                    "init.kind = 'normal'\n",
-       .init =
-           "normal 0.02; gains and biases of N_out start at 0, so that every block starts as the identity",
+       .init = "normal 0.02; gains and biases of N_out start at 0, so that a block starts as the identity or "
+               "as its N_post",
        .citation = "Swin Transformer v2, arXiv 2111.09883",
        .certainty =
            "N_out and its init read in the authors' code; the extra norm in a quotation of the paper "
            "and in timm",
-       .identities = "I2, I3, I8",
+       .identities = "I2",
        .note = "Cosine attention is a setting of its own: model.norm.qk = {kind = 'l2', gain = false}, "
                "model.attention_scale = 10.",
        .more_settings = res_post_norm_settings},
@@ -96,7 +97,8 @@ std::vector<Placement> classic_rows() {
        .settings = "norm.in.kind = 'standard'\nnorm.final.kind = 'standard'\nbranch_input = 'block'\n",
        .init = kGpt2Init,
        .citation = "GPT-NeoX, arXiv 2204.06745; GPT-J; PaLM",
-       .certainty = "read in GPT-NeoX",
+       .certainty = "block read in GPT-NeoX, which starts from other inits (small, and 2 / (L sqrt(d)) for "
+                    "W_O and W_2)",
        .identities = "",
        .note = "Every sublayer has its own norm, as GPT-NeoX; GPT-J and PaLM share one."},
       {.name = "vit-22b",
@@ -156,7 +158,8 @@ std::vector<Placement> mixed_rows() {
                  "cosine to 10 %",
        .init = "normal sqrt(2/(5d)); W_O, W_2 / sqrt(2L)",
        .citation = "HybridNorm, arXiv 2503.04598",
-       .certainty = kAuthorsCode,
+       .certainty = "norms and init read in the authors' code, which cuts the init off at 3 deviations and "
+                    "decays gains",
        .identities = "I6"},
       {.name = "hybridnorm-star",
        .formula = "as hybridnorm, but block 0: x' = x + F(N_in(x)) for both sublayers",
@@ -167,7 +170,7 @@ std::vector<Placement> mixed_rows() {
        .recipe = "as hybridnorm",
        .init = "normal sqrt(2/(5d)); W_O, W_2 / sqrt(2L)",
        .citation = "HybridNorm*, arXiv 2503.04598",
-       .certainty = kAuthorsCode,
+       .certainty = "as hybridnorm",
        .identities = "I6"},
       {.name = "b2t",
        .formula = "attention: x' = N(x + A(x)); FFN: x' = N(x + F(x) + x_block)",
@@ -225,7 +228,7 @@ std::vector<Placement> mixed_rows() {
        .recipe = "AdamW 6e-4, betas 0.9 and 0.95, decay 0.1, 1200 warm-up steps, cosine to 10 %",
        .init = kGpt2Init,
        .citation = "Value residual (ResFormer), arXiv 2410.17897",
-       .certainty = kAuthorsCode,
+       .certainty = "mixture read in the authors' code; the init is that of pre",
        .note = "The trained variant: model.gain.value.trainable and model.gain.first_value.trainable = "
                "'scalar'."},
   };

@@ -224,7 +224,8 @@ std::vector<Placement> stream_rows() {
        .recipe = "no decay on the mixing weights, as here",
        .init = "gpt2; read stream k mod n, write 1, mix = identity: at the start the pre placement",
        .citation = "Hyper-connections, arXiv 2409.19606",
-       .certainty = "read in a reference port and in a sequel by the same group"},
+       .certainty = "equations read in a reference port and in a sequel by the same group, not in the paper; "
+                    "a factor sqrt(n) on the init of W_O and W_2 that the paper may have is left out"},
       {.name = "hyper-connections",
        .formula = "as hyper-connections-static, weights + s tanh(W N(X_i))",
        .settings = "streams.kind = 'hyper'\nnorm.in.kind = 'standard'\nnorm.stream.kind = 'standard'\n"
@@ -232,7 +233,8 @@ std::vector<Placement> stream_rows() {
        .recipe = "no decay on base and scales, as here; decay on W",
        .init = "as the static form; W = 0, s = 0.01",
        .citation = "Hyper-connections, arXiv 2409.19606",
-       .certainty = "read in a reference port and in a sequel by the same group"},
+       .certainty = "equations read in a reference port and in a sequel by the same group, not in the paper; "
+                    "a factor sqrt(n) on the init of W_O and W_2 that the paper may have is left out"},
       {.name = "mhc",
        .formula =
            "as hyper-connections; read = sigmoid, write = 2 sigmoid, mix = Sinkhorn(exp) of base + s W N(X)",

@@ -25,6 +25,7 @@ struct DepthSchedule {
   std::string_view name;
   std::string_view formula;  ///< with L units, l = 1..L, base = depth_base
   std::string_view citation;
+  std::string_view certainty;
   double (*factor)(const KnobConfig& knob, const Ordinal& unit);
   bool counts_blocks = false;  ///< always, whatever the knob's `counts` says
 };
@@ -33,6 +34,7 @@ struct TimeSchedule {
   std::string_view name;
   std::string_view formula;  ///< at optimiser step t = 0, 1, ..., with T = ramp_steps
   std::string_view citation;
+  std::string_view certainty;
   double (*factor)(const KnobConfig& knob, const Ordinal& unit, double step);
 };
 
@@ -41,6 +43,9 @@ const std::vector<TimeSchedule>& time_schedules();
 
 /// The place of a sublayer when `counts` is "blocks" or "sublayers".
 Ordinal ordinal_of(const DepthPosition& position, bool by_block);
+
+/// Whether L and l of its depth schedule count blocks.
+bool counts_blocks(const KnobConfig& knob);
 
 /// The factor over depth under the row named knob.depth. A number shared by a block counts blocks.
 double depth_factor(const KnobConfig& knob, const DepthPosition& position);

@@ -1,5 +1,6 @@
 // Sublayer: the block equation (docs/design/block_equation.md) around one branch, in two halves: the branch,
-// and the combination with the stream. A stream adapter (nn/stream_adapter.h) says what they read and write.
+// and the combination with the stream. A stream adapter (nn/streams/stream_adapter.h) says what they read and
+// write.
 #pragma once
 
 #include <array>
@@ -52,6 +53,8 @@ class Sublayer : public Module {
   void feed_second_stream() { feeds_second_stream_ = true; }
   Attention* attention() { return attention_; }
   Parameter* skip_parameter() const { return a_.parameter(); }
+  /// b without its factor over time, where training starts.
+  double step_start() const { return b_.start(); }
   const std::string& name() const { return name_; }
   const std::string& kind() const { return kind_; }
   const DepthPosition& position() const { return position_; }

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "core/error.h"
+#include "nn/rows.h"
 
 namespace plumb {
 namespace {
@@ -31,14 +31,18 @@ OptimizerFactors completep_vector(const ScalingRatios& ratios) {
 
 const std::vector<DepthScaling>& depth_scalings() {
   static const std::vector<DepthScaling> rows = {
-      {"none", "nothing is scaled", "-", unscaled, unscaled},
+      {"none", "nothing is scaled", "-", "definition", unscaled, unscaled},
       {"depth-mup", "learning rate of matrices in blocks times m_L^(-1/2)", "Depth-muP, arXiv 2310.02244",
+       "read in a table of the CompleteP code; the paper's own was not read, nor whether vectors scale",
        depth_mup_matrix, unscaled},
       {"completep",
        "in blocks: learning rate of matrices times m_N^(-1) m_L^(alpha-1), of vectors m_L^(alpha-1); eps "
        "times "
        "m_N^(-1) m_L^(-alpha); weight decay of matrices times m_N",
-       "CompleteP, arXiv 2505.01618", completep_matrix, completep_vector},
+       "CompleteP, arXiv 2505.01618",
+       "read in the authors' table and code; the code scales eps for all parameters, the table, as here, "
+       "inside blocks",
+       completep_matrix, completep_vector},
   };
   return rows;
 }
@@ -55,13 +59,10 @@ ScalingRatios scaling_ratios(const Config& config) {
 }
 
 OptimizerFactors optimizer_factors(const Config& config, ParameterRole role) {
-  for (const DepthScaling& row : depth_scalings()) {
-    if (row.name != config.optimizer.scaling) continue;
-    if (role == ParameterRole::HiddenMatrix) return row.hidden_matrix(scaling_ratios(config));
-    if (role == ParameterRole::HiddenVector) return row.hidden_vector(scaling_ratios(config));
-    return {};
-  }
-  fail("unknown optimizer scaling '{}'", config.optimizer.scaling);
+  const DepthScaling& row = row_named(depth_scalings(), config.optimizer.scaling, "optimizer scaling");
+  if (role == ParameterRole::HiddenMatrix) return row.hidden_matrix(scaling_ratios(config));
+  if (role == ParameterRole::HiddenVector) return row.hidden_vector(scaling_ratios(config));
+  return {};
 }
 
 }  // namespace plumb

@@ -21,6 +21,7 @@ struct DepthScaling {
   std::string_view name;
   std::string_view rule;
   std::string_view citation;
+  std::string_view certainty;
   OptimizerFactors (*hidden_matrix)(const ScalingRatios& ratios);
   OptimizerFactors (*hidden_vector)(const ScalingRatios& ratios);  ///< gains, biases and knobs inside blocks
 };

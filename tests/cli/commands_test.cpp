@@ -179,7 +179,7 @@ TEST(Placements, CoefficientsAndInitFollowTheDepth) {
   const Outcome deepnorm = run_plumb(folder, 1, {"placements", "deepnorm", "--layers", "4"});
   ASSERT_EQ(deepnorm.status, 0) << deepnorm.text();
   for (const char* text :
-       {"a = L^0.25 = 1.6818, L = 8 sublayers", "normal, sd 0.052556", "here with 4 layers"})
+       {"a = K^0.25 = 1.6818, K = 8 sublayers", "normal, sd 0.052556", "here with 4 layers"})
     EXPECT_THAT(deepnorm.out, HasSubstr(text));
   // The lowest quarter of 8 blocks is post.
   const Outcome mixed = run_plumb(folder, 1, {"placements", "mix-ln", "--layers", "8"});

@@ -40,8 +40,9 @@ INSTANTIATE_TEST_SUITE_P(Grid, Cell, ::testing::ValuesIn(small_cells()),
 
 class Gpt2XlCell : public ::testing::TestWithParam<GridCell> {};
 
-// Declared, not allocated: GPT-2 XL has 1 557 611 200 parameters, of which the final norm and those of the
-// sublayers (a gain and a bias of 1600 numbers each) are what placements differ in.
+// Declared, not allocated. GPT-2 XL has 1 557 611 200 parameters; what its cells differ in are the norms (2
+// for each of 96 sublayers under peri, else 1; a final one but under post; a gain, and a bias with layernorm,
+// of 1600 numbers) and, in ProRes, a head of its own.
 TEST_P(Gpt2XlCell, HasTheShapeOfGpt2Xl) {
   const ModelConfig model = load(GetParam().files).config.model;
   EXPECT_EQ(model.blocks, 48);
@@ -52,12 +53,11 @@ TEST_P(Gpt2XlCell, HasTheShapeOfGpt2Xl) {
                                 store);
   std::int64_t parameters = 0;
   for (const Parameter& parameter : store.all()) parameters += parameter.shape.elements();
-  const std::int64_t norm = 2 * 1600, pre = 1557611200;
-  const std::int64_t expected = model.placement == "peri" ? pre + 96 * norm
-                                : model.placement == "pre" || model.placement == "layernorm-scaling"
-                                    ? pre
-                                    : pre - norm;  // post and deepnorm: no final norm
-  EXPECT_EQ(parameters, expected);
+  const std::int64_t without_norms = 1557611200 - 97 * 2 * 1600;
+  const bool prores = GetParam().name.starts_with("prores");
+  const std::int64_t final_norms = prores || model.placement != "post" ? 1 : 0;
+  const std::int64_t norms = (model.placement == "peri" ? 192 : 96) + final_norms;
+  EXPECT_EQ(parameters, without_norms + norms * (prores ? 1 : 2) * 1600 + (prores ? 50257 * 1600 : 0));
 }
 
 INSTANTIATE_TEST_SUITE_P(Grid, Gpt2XlCell, ::testing::ValuesIn(gpt2_xl_cells()),

@@ -169,7 +169,8 @@ TEST(ConfigErrors, Knobs) {
   EXPECT_EQ(
       error_of("model.residual.a.tie_to_branch = true\nmodel.residual.a.trainable = 'scalar'"),
       "configs/x.toml:5: model.residual.a.tie_to_branch = true means a = 1 - b, so a cannot be trained by "
-      "itself; drop model.residual.a.trainable = \"scalar\" and train b (block 0, attention)");
+      "itself; set model.residual.a.trainable = \"none\", found \"scalar\", and train b (block 0, "
+      "attention)");
   EXPECT_EQ(
       error_of("model.residual.a.tie_to_branch = true\nmodel.residual.a.value = 0.5"),
       "configs/x.toml:4: model.residual.a.tie_to_branch = true means a = 1 - b; leave the other keys of "

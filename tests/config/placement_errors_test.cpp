@@ -37,6 +37,13 @@ TEST(PlacementErrors, ScheduleListsHaveAnEntryForEveryUnit) {
               "configs/x.toml:5: model." + name +
                   ".list has 4 entries, the model has 3 blocks; give one entry for each");
   }
+  // A number shared by a block counts blocks.
+  const std::string shared = "model.blocks = 3\nmodel.residual.b = {trainable = 'scalar', per_block = true, ";
+  EXPECT_EQ(error_of(shared + "depth = 'list', list = [1, 1, 1]}"), "");
+  EXPECT_EQ(
+      error_of(shared + "depth = 'list', list = [1, 1, 1, 1, 1, 1]}"),
+      "configs/x.toml:5: model.residual.b.list has 6 entries, the model has 3 blocks; give one entry for "
+      "each");
   EXPECT_EQ(
       error_of("model.blocks = 1\n[[model.override]]\nresidual.b = {depth = 'list', list = [1]}"),
       "configs/x.toml:5: model.residual.b.list has 1 entries, the model has 2 sublayers; give one entry "
@@ -180,10 +187,10 @@ TEST(PlacementErrors, CompanionsGoWithTheirDepthSchedule) {
 TEST(PlacementErrors, AdminProfileNeedsTrainedSkips) {
   const auto reason = [](const std::string& place) {
     return "configs/x.toml:4: model.init.profile = \"admin\" sets the trained skip coefficients of one "
-           "stream; "
-           "it needs model.residual.a.trainable = \"scalar\" or \"vector\", not per_block, in every sublayer "
-           "(" +
-           place + ") and model.streams.kind = \"single\"";
+           "stream; it needs model.streams.kind = \"single\" and in every sublayer "
+           "model.residual.a.trainable = "
+           "\"scalar\" or \"vector\" with per_block, storage, transform and time at their defaults (" +
+           place + "); or set model.init.profile = \"none\"";
   };
   const std::string head = "model.init.profile = 'admin'\n";
   const std::string trained = head + "model.residual.a.trainable = 'vector'\n";
@@ -191,6 +198,10 @@ TEST(PlacementErrors, AdminProfileNeedsTrainedSkips) {
   EXPECT_EQ(error_of(trained), "");
   EXPECT_EQ(error_of(trained + "model.residual.a.per_block = true"), reason("block 0, attention"));
   EXPECT_EQ(error_of(trained + "model.streams.kind = 'siamese'"), reason("block 0, attention"));
+  // The profile sets what is stored, which must be the coefficient itself.
+  for (const char* setting : {"storage = '1/sqrt(width)'", "transform = 'absolute'"}) {
+    EXPECT_EQ(error_of(trained + "model.residual.a." + setting), reason("block 0, attention"));
+  }
   EXPECT_EQ(error_of(trained + "[[model.override]]\nblocks = [2, 2]\nsublayer = 'ffn'\n"
                                "residual.a.trainable = 'none'"),
             reason("block 2, ffn"));
@@ -233,6 +244,40 @@ TEST(PlacementErrors, OneNumberPerBlockIsTheSameInItsSublayers) {
                "sublayer = 'ffn'\nresidual.b.trainable = 'vector'"),
       "configs/x.toml:4: model.residual.b.per_block = true shares one trained number in block 0, but its "
       "sublayers set model.residual.b differently; make them alike or drop per_block");
+}
+
+TEST(PlacementErrors, OneNumberPerBlockAmongThreeKinds) {
+  const std::string block = "model.block = ['attention', 'ffn', 'linear']\n";
+  const std::string ffn =
+      "[[model.override]]\nsublayer = 'ffn'\nresidual.b = {trainable = 'scalar', per_block = "
+      "true, value = 0.3}\n";
+  const std::string linear =
+      "[[model.override]]\nsublayer = 'linear'\nresidual.b = {trainable = 'scalar', "
+      "per_block = true, value = ";
+  EXPECT_EQ(error_of(block + ffn + linear + "0.3}"), "");
+  EXPECT_THAT(error_of(block + ffn + linear + "0.9}"),
+              testing::HasSubstr("shares one trained number in block 0"));
+}
+
+// From there no gradient moves it.
+TEST(PlacementErrors, StartsThatCanNeverTrain) {
+  const std::string knob = "model.residual.b = {trainable = 'scalar', value = 0, ";
+  EXPECT_EQ(error_of(knob + "storage = 'unit'}"),
+            "configs/x.toml:4: model.residual.b starts at 0, from where storage = \"unit\" and transform = "
+            "\"identity\" can never train it; take another start, or storage = \"value\" and transform = "
+            "\"identity\"");
+  for (const char* transform : {"absolute", "gpas"}) {
+    EXPECT_NE(error_of(knob + "transform = '" + transform + "'}"), "") << transform;
+  }
+  EXPECT_NE(error_of("model.residual.b = {trainable = 'scalar', depth = 'linear', storage = 'unit'}"), "");
+  EXPECT_EQ(error_of("model.residual.b = {trainable = 'scalar', value = 0}"), "");
+}
+
+TEST(PlacementErrors, DepthScalingIsAdams) {
+  EXPECT_THAT(
+      error_of("optimizer.kind = 'sgd'\noptimizer.scaling = 'depth-mup'\n"
+               "model.residual.b = {depth = 'depth-mup', counts = 'blocks'}"),
+      testing::HasSubstr("optimizer.scaling = \"depth-mup\" is not read, because optimizer.kind = \"sgd\""));
 }
 
 TEST(PlacementErrors, AbsoluteValuesStartAtNoneBelowZero) {

@@ -167,6 +167,8 @@ std::vector<std::string> neighbours(const Field& field) {
     changes.insert(changes.end(), {"model.blocks=1", "model.block=['" + kind + "']"});
   }
   if (name == "keep_depth") changes.push_back(table + "keep_probability=0.5");
+  // From 0 on neither can be trained.
+  if (name == "storage" || name == "transform") changes.push_back(table + "value=0.5");
   if (table == "model.norm.stream.") changes.push_back("model.streams.kind=residual");
   return changes;
 }

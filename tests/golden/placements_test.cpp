@@ -1,4 +1,4 @@
-// Every row of nn/placement.h against float64 PyTorch models written from the papers (README.md), on every
+// Every row of nn/placement.h against float64 PyTorch models written from the published formulas (README.md), on every
 // backend (golden_compare.h says how).
 #include <fmt/format.h>
 #include <gtest/gtest.h>

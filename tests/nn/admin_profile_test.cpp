@@ -125,20 +125,35 @@ TEST(AdminProfile, OmegasFollowTheRecurrence) {
 
 // Real branches: with the omegas in place, one pass has exactly the variances that made them.
 TEST(AdminProfile, OmegasAreThoseOfThePassThatUsesThem) {
-  Profiled run(admin_config(), kSequences);
-  run.profile(1);
-  run.load(0);
-  run.engine.forward_embedding(true);
-  std::vector<double> expected = {1};
-  for (std::int64_t k = 0; k < 6; ++k) {
-    run.engine.forward_sublayer(k, true);
-    const Context context = run.engine.context(nullptr, true);
-    const double omega = expected.back();
-    expected.push_back(std::sqrt(omega * omega * variance(values_of(run.engine.model().stream(context, k))) +
-                                 variance(values_of(run.engine.model().sublayer(k).branch_output(context)))));
+  for (const double step : {1.0, 0.3}) {
+    SCOPED_TRACE(step);
+    Profiled run(admin_config({fmt::format("model.residual.b.value={}", step)}), kSequences);
+    run.profile(1);
+    run.load(0);
+    run.engine.forward_embedding(true);
+    std::vector<double> expected = {1};
+    for (std::int64_t k = 0; k < 6; ++k) {
+      run.engine.forward_sublayer(k, true);
+      const Context context = run.engine.context(nullptr, true);
+      const double omega = expected.back();
+      const double branch = variance(values_of(run.engine.model().sublayer(k).branch_output(context)));
+      expected.push_back(std::sqrt(
+          omega * omega * variance(values_of(run.engine.model().stream(context, k))) + step * step * branch));
+    }
+    expected.pop_back();
+    expect_near(run.omegas(), expected);
   }
-  expected.pop_back();
-  expect_near(run.omegas(), expected);
+}
+
+// A step that grows from 0 counts with what it grows to.
+TEST(AdminProfile, LeavesTheFactorOverTimeOut) {
+  Profiled ramp(admin_config({"model.residual.b.time=branchnorm", "model.residual.b.ramp_steps=10"}),
+                kSequences);
+  Profiled plain(admin_config(), kSequences);
+  ramp.profile(1);
+  plain.profile(1);
+  EXPECT_EQ(ramp.omegas()[1], plain.omegas()[1]);
+  EXPECT_GT(ramp.omegas()[5], 1.2);
 }
 
 TEST(AdminProfile, DoesNotDependOnTheMicroBatches) {

@@ -186,6 +186,9 @@ std::string test_name(const testing::TestParamInfo<std::string>& info) {
 class InitialDeviations : public testing::TestWithParam<std::string> {};
 
 TEST_P(InitialDeviations, FollowThePaperInEveryTensor) {
+  const bool has_entry = rules().count(GetParam()) > 0;
+  SCOPED_TRACE(has_entry ? "against the row's entry in rules()"
+                         : "no entry in rules(): held to GPT-2's rule, because the row prescribes nothing");
   for (const std::int64_t blocks : {3, 12}) {
     const auto L = static_cast<double>(blocks);
     const InitialModel model(GetParam(), blocks);

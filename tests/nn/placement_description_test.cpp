@@ -65,7 +65,7 @@ TEST(PlacementDescription, DeepNorm) {
   ASSERT_EQ(deepnorm.equations.size(), 1u);
   EXPECT_EQ(deepnorm.equations[0].where, "every sublayer");
   EXPECT_THAT(deepnorm.equations[0].lines, ElementsAre("x' = N_post(a x + F(x))"));
-  EXPECT_THAT(deepnorm.definitions.at(0).lines, ElementsAre("a = L^0.25 = 2.2134, L = 24 sublayers"));
+  EXPECT_THAT(deepnorm.definitions.at(0).lines, ElementsAre("a = K^0.25 = 2.2134, K = 24 sublayers"));
 }
 
 TEST(PlacementDescription, KeelTreatsBlockZeroByItself) {

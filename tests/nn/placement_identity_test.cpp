@@ -81,7 +81,7 @@ TEST(PlacementIdentity, I1KeelIsPrePostWithAScaledStep) {
   }
 }
 
-// I1 as SiameseNorm's note uses it: f / c on its way to X alone is a skip of c before N_post.
+// I1 for Admin with fixed skips: a = c is post with b = 1 / c.
 TEST(PlacementIdentity, I1AdminIsPostWithAScaledStep) {
   ModelConfig admin = placed("admin"), post = placed("post", {"model.embedding_scale_by=sqrt(width)"});
   admin.base.residual.a.trainable = "none";
@@ -90,6 +90,44 @@ TEST(PlacementIdentity, I1AdminIsPostWithAScaledStep) {
   post.base.norm.post.epsilon = 0.03 / (2.5 * 2.5);
   post.base.residual.b.value = 1 / 2.5;
   expect_same(admin, post);
+}
+
+// I1 as the note of SiameseNorm's row uses it: dividing f by c = sqrt(2 l) on its way to X alone, N_post(X +
+// f / c) and Y + f, is a skip of c before N_post, which Y does not see. Against plain loops, one sublayer at
+// a time.
+TEST(PlacementIdentity, I1SiameseNormsDivisionIsASkipOfTheFirstStream) {
+  ModelConfig config =
+      placed("siamesenorm", {"model.residual.a.value=1.4142135623730951", "model.residual.a.depth=sqrt(l)",
+                             "model.residual.a.counts=blocks"});
+  config.base.norm.post.epsilon = 0;
+  TinyModel model(config);
+  model.forward();
+  const auto width = static_cast<std::size_t>(config.width);
+  for (std::int64_t k = 0; k < 6; ++k) {
+    SCOPED_TRACE(k);
+    const auto before = model.stream(k), after = model.stream(k + 1);  // X, then Y
+    const std::size_t half = before.size() / 2;
+    const std::string name = sublayer_name(config, k) + ".norm_post.";
+    const double* gain = TinyModel::value(model.parameter(name + "gain"));
+    const double* bias = TinyModel::value(model.parameter(name + "bias"));
+    const double c = std::sqrt(2.0 * static_cast<double>(k / 2 + 1));
+    std::vector<double> branch(half), expected(half);
+    for (std::size_t i = 0; i < half; ++i) branch[i] = after[half + i] - before[half + i];
+    for (std::size_t row = 0; row < half; row += width) {
+      double mean = 0, variance = 0;
+      const auto sum = [&](std::size_t i) { return before[row + i] + branch[row + i] / c; };
+      for (std::size_t i = 0; i < width; ++i) mean += sum(i) / static_cast<double>(width);
+      for (std::size_t i = 0; i < width; ++i) {
+        variance += (sum(i) - mean) * (sum(i) - mean) / static_cast<double>(width);
+      }
+      for (std::size_t i = 0; i < width; ++i) {
+        expected[row + i] = gain[i] * (sum(i) - mean) / std::sqrt(variance) + bias[i];
+      }
+    }
+    ASSERT_GT(norm_of(branch), 0.1);
+    const std::vector<double> x(after.begin(), after.begin() + static_cast<std::ptrdiff_t>(half));
+    EXPECT_LT(distance(x, expected), 1e-12 * norm_of(expected));
+  }
 }
 
 // I5. c N(x) is N with gain and bias times c: LayerNorm Scaling with fixed factors is Pre with smaller gains.

@@ -28,7 +28,7 @@ inline ModelConfig tiny_config() {
   return config;
 }
 
-/// Sets the norm slots as the rows of nn/placement.cpp do.
+/// Sets the norm slots as the rows of nn/placement_rows.cpp do.
 inline void use_placement(ModelConfig& config, const std::string& placement) {
   if (placement == "pre" || placement == "peri") {
     config.base.norm.in.kind = "layernorm";

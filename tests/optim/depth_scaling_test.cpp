@@ -36,7 +36,7 @@ LoadedConfig scaled(const std::string& scaling, std::int64_t blocks, std::int64_
 constexpr ParameterRole kOutside[] = {ParameterRole::Embedding, ParameterRole::FinalVector,
                                       ParameterRole::Head};
 
-// arXiv 2505.01618, table 1, with m_L = L / 4 and m_N = width / 8; head, embedding and final norm are as they
+// arXiv 2505.01618, the table in the authors' code, with m_L = L / 4 and m_N = width / 8; head, embedding and final norm are as they
 // are.
 TEST(DepthScaling, CompletePTable) {
   for (const double alpha : {1.0, 0.5, 0.75}) {
@@ -119,7 +119,7 @@ struct Trained {
   }
 };
 
-/// Factors of table 1 for a tensor, told by its name and rank alone.
+/// Factors of that table for a tensor, told by its name and rank alone.
 OptimizerFactors completep_by_name(const std::string& name, bool is_matrix, double m_L, double m_N) {
   if (name.find("blocks.") != 0) return {};
   const double epsilon = 1 / m_N / m_L;

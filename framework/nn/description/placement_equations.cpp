@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 
 #include "core/error.h"
 #include "nn/knob.h"
+#include "nn/rows.h"
 
 namespace plumb {
 namespace {
@@ -17,23 +19,32 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
   }
 }
 
-const DepthSchedule& depth_row(const KnobConfig& knob) {
-  for (const DepthSchedule& row : depth_schedules()) {
-    if (row.name == knob.depth) return row;
+bool is_letter(char character) { return std::isalpha(static_cast<unsigned char>(character)) != 0; }
+
+/// Where a letter stands by itself from a place on; npos if nowhere.
+std::size_t find_symbol(const std::string& text, char symbol, std::size_t from = 0) {
+  for (std::size_t i = text.find(symbol, from); i != std::string::npos; i = text.find(symbol, i + 1)) {
+    const bool alone =
+        (i == 0 || !is_letter(text[i - 1])) && (i + 1 == text.size() || !is_letter(text[i + 1]));
+    if (alone) return i;
   }
-  fail("unknown schedule '{}'", knob.depth);
+  return std::string::npos;
 }
 
-const TimeSchedule& time_row(const KnobConfig& knob) {
-  for (const TimeSchedule& row : time_schedules()) {
-    if (row.name == knob.time) return row;
+bool has_symbol(const std::string& text, char symbol) {
+  return find_symbol(text, symbol) != std::string::npos;
+}
+
+void replace_symbol(std::string& text, char symbol, char other) {
+  for (std::size_t i = find_symbol(text, symbol); i != std::string::npos;
+       i = find_symbol(text, symbol, i + 1)) {
+    text[i] = other;
   }
-  fail("unknown schedule '{}'", knob.time);
 }
 
 /// The formula of the schedule over depth with the knob's own numbers in it.
 std::string depth_text(const KnobConfig& knob) {
-  std::string text(depth_row(knob).formula);
+  std::string text(row_named(depth_schedules(), knob.depth, "schedule").formula);
   const std::size_t remark = text.find(", exponent");
   if (remark != std::string::npos) text.erase(remark);
   replace_all(text, "exponent", short_number(knob.depth_exponent));
@@ -42,6 +53,11 @@ std::string depth_text(const KnobConfig& knob) {
   replace_all(text, "(L / 1)", "L");
   replace_all(text, "1 / ", "1/");
   if (text == "L^1") text = "L";
+  // L and l are blocks to the reader; sublayers are K and k.
+  if (!counts_blocks(knob)) {
+    replace_symbol(text, 'L', 'K');
+    replace_symbol(text, 'l', 'k');
+  }
   return text;
 }
 
@@ -51,25 +67,14 @@ bool is_zero_power(const KnobConfig& knob) {
 
 bool has_depth(const KnobConfig& knob) { return knob.depth != "constant" && !is_zero_power(knob); }
 
-bool contains_word(const std::string& text, const std::string& word) {
-  const auto is_letter = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
-  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
-    const bool starts = at == 0 || !is_letter(text[at - 1]);
-    const std::size_t end = at + word.size();
-    if (starts && (end == text.size() || !is_letter(text[end]))) return true;
-  }
-  return false;
-}
-
 /// ", l = 1..24 the sublayer", or ", L = 24 sublayers", or nothing.
 std::string unit_text(const KnobConfig& knob, const DepthPosition& position) {
   if (!has_depth(knob)) return "";
-  const bool by_block = depth_row(knob).counts_blocks || knob.counts == "blocks";
-  const std::int64_t count = by_block ? position.blocks : position.sublayers;
   const std::string text = depth_text(knob);
-  if (contains_word(text, "l"))
-    return fmt::format(", l = 1..{} the {}", count, by_block ? "block" : "sublayer");
-  if (contains_word(text, "L")) return fmt::format(", L = {} {}", count, by_block ? "blocks" : "sublayers");
+  if (has_symbol(text, 'l')) return fmt::format(", l = 1..{} the block", position.blocks);
+  if (has_symbol(text, 'k')) return fmt::format(", k = 1..{} the sublayer", position.sublayers);
+  if (has_symbol(text, 'L')) return fmt::format(", L = {} blocks", position.blocks);
+  if (has_symbol(text, 'K')) return fmt::format(", K = {} sublayers", position.sublayers);
   return "";
 }
 
@@ -100,7 +105,8 @@ std::string further_factors(const CoefficientDescription& coefficient) {
   const KnobConfig& knob = coefficient.knob;
   std::string out;
   if (knob.time != "constant") {
-    out += fmt::format(", times {} at step t, T = {} steps", time_row(knob).formula, knob.ramp_steps);
+    out += fmt::format(", times {} at step t, T = {} steps",
+                       row_named(time_schedules(), knob.time, "schedule").formula, knob.ramp_steps);
   }
   if (coefficient.is_random()) {
     out += fmt::format(", times a draw per sequence that is kept with probability {}{}",

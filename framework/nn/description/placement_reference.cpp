@@ -71,8 +71,8 @@ constexpr const char* kDepthSchedules = R"md(
 `depth = "..."`. L is the number of units and l = 1..L the unit's own number; `counts` says whether a unit is a sublayer
 (the default) or a block.
 
-| depth | factor | counts | source |
-|---|---|---|---|
+| depth | factor | counts | source | how sure |
+|---|---|---|---|---|
 )md";
 
 constexpr const char* kTimeSchedules = R"md(
@@ -81,8 +81,8 @@ constexpr const char* kTimeSchedules = R"md(
 `time = "..."`. t = 0, 1, ... is the optimiser step and T = `ramp_steps`; every factor ends at 1. Where l or L stands in
 the formula, `time_counts` says whether it counts blocks (the default) or sublayers.
 
-| time | factor at step t | counts | source |
-|---|---|---|---|
+| time | factor at step t | counts | source | how sure |
+|---|---|---|---|---|
 )md";
 
 constexpr const char* kInitKinds = R"md(
@@ -104,8 +104,8 @@ constexpr const char* kEmbeddingInits = R"md(
 `model.init.embedding`. The position embedding is normal with `model.init.position_standard_deviation`, but follows
 `deepscalelm`. An untied head is normal with `model.init.standard_deviation` (`gpt2`, `normal`) or 1/sqrt(width).
 
-| embedding | rule | source |
-|---|---|---|
+| embedding | rule | source | how sure |
+|---|---|---|---|
 )md";
 
 constexpr const char* kInitDepth = R"md(
@@ -138,7 +138,9 @@ A rule about depth is more than a coefficient: some come with learning rates, ep
 | embeddings, norms of the model, head | 1 | 1 | 1 | 1 |
 
 Every entry multiplies the value under `optimizer`; under `depth-mup` eps and weight decay stay as they are. Sources:
-Depth-muP, arXiv 2310.02244; CompleteP, arXiv 2505.01618.
+Depth-muP, arXiv 2310.02244, as a table of the CompleteP code has it (the paper's own was not read, nor whether vectors
+take the factor too); CompleteP, arXiv 2505.01618, read in the authors' table and code, of which the code scales eps for
+all parameters and the table, as here, inside blocks.
 
 ```toml
 [model]
@@ -293,8 +295,7 @@ std::string section(const Placement& row) {
   out += equations(description) + coefficients(description);
   out += norms(description);
   out += fmt::format("\nInit: {}\n", sentence(row.init)) + tensors(description) + settings(description);
-  out += fmt::format("\n- Training: {}\n",
-                     row.recipe.empty() ? "no recipe of its authors is known." : sentence(row.recipe));
+  out += fmt::format("\n- Training: {}\n", row.recipe.empty() ? "not looked up." : sentence(row.recipe));
   out += fmt::format("- Citation: {}\n- Certainty: {}\n", sentence(row.citation), sentence(row.certainty));
   out += fmt::format("- Proof: `{}`", description.golden_file);
   out += row.identities.empty() ? "\n" : fmt::format("; identities {}\n", row.identities);
@@ -320,12 +321,14 @@ std::string schedules() {
     const char* counts = row.counts_blocks               ? "blocks"
                          : counts_something(row.formula) ? "as `counts` says"
                                                          : "-";
-    out += fmt::format("| `{}` | {} | {} | {} |\n", row.name, cell(row.formula), counts, cell(row.citation));
+    out += fmt::format("| `{}` | {} | {} | {} | {} |\n", row.name, cell(row.formula), counts,
+                       cell(row.citation), cell(row.certainty));
   }
   out += kTimeSchedules;
   for (const TimeSchedule& row : time_schedules()) {
-    out += fmt::format("| `{}` | {} | {} | {} |\n", row.name, cell(row.formula),
-                       counts_something(row.formula) ? "as `time_counts` says" : "-", cell(row.citation));
+    out += fmt::format("| `{}` | {} | {} | {} | {} |\n", row.name, cell(row.formula),
+                       counts_something(row.formula) ? "as `time_counts` says" : "-", cell(row.citation),
+                       cell(row.certainty));
   }
   return out;
 }
@@ -338,7 +341,8 @@ std::string inits() {
   }
   out += kEmbeddingInits;
   for (const EmbeddingInit& row : embedding_inits()) {
-    out += fmt::format("| `{}` | {} | {} |\n", row.name, cell(row.rule), cell(row.citation));
+    out += fmt::format("| `{}` | {} | {} | {} |\n", row.name, cell(row.rule), cell(row.citation),
+                       cell(row.certainty));
   }
   return out + kInitDepth;
 }

@@ -1,5 +1,5 @@
 """The placements with one residual stream that change what is inside attention or the FFN: norms, gains, caps, biases.
-Written out from their papers; x, F, N, RMS, b, l and K as in golden_placements.py."""
+Written out from the published formulas; x, F, N, RMS, b, l and K as in golden_placements.py."""
 import math
 
 import torch

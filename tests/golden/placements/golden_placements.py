@@ -1,5 +1,5 @@
 """The placements with one residual stream whose attention and FFN are the usual ones. Every placement is written out
-from its paper; nothing is shared between them but the parts and, where a paper defines itself by another one, that
+from the formula its authors published; nothing is shared between them but the parts and, where a paper defines itself by another one, that
 one's class.
 
 x is the stream, F the sublayer's branch, N LayerNorm (RMS: RMSNorm), b the branch factor of the step (parts.Sublayer),
@@ -240,7 +240,7 @@ class SpikeNoMore(Pre):
 
 class SpanNorm(Model):
     """y = N(x + b A(x)); x' = N(x + b M(y)), x the block's input; attention of the first block reads N(x): arXiv
-    2601.22580, Eqs. 5-8."""
+    2601.22580, Eqs. 5-8 as a port cites them."""
 
     def update(self, sub, x, x_block):
         if sub.kind == "ffn":

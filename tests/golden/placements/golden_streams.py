@@ -1,4 +1,4 @@
-"""The placements whose sublayers read and write more than one residual stream, written out from their papers. Streams
+"""The placements whose sublayers read and write more than one residual stream, written out from the published formulas. Streams
 are a tensor (..., n, C) per token in hyper-connections, and a pair (X, Y) elsewhere. N is LayerNorm; b, F and N as in
 golden_placements.py."""
 import math
