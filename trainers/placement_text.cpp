@@ -189,8 +189,8 @@ std::string placement_table_text() {
   }
   return out +
          "\nF: attention (A) or FFN; N: the norm of model.norm_kind; x_block: the stream at the block's "
-         "start; o: per "
-         "feature;\nL blocks, K sublayers, l = 1..L. `plumb placements NAME` says more of one.\n" +
+         "start;\n"
+         "o: per feature; L blocks, K sublayers, l = 1..L. `plumb placements NAME` says more of one.\n" +
          aliases_text() + "Any other placement: set model.norm.* and model.residual.* (docs/config.md).\n";
 }
 

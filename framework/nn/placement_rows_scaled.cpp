@@ -193,7 +193,7 @@ std::vector<Placement> scaled_rows() {
 std::vector<Placement> stream_rows() {
   return {
       {.name = "residual",
-       .aliases = {"residual-dual"},
+       .aliases = {"resi-dual"},
        .formula = "X' = N(X + F(X)), Y' = Y + F(X); end: X + N(Y)",
        .settings = "streams.kind = 'residual'\nnorm.post.kind = 'standard'\nnorm.stream.kind = 'standard'\n"
                    "embedding_scale_by = 'sqrt(width)'\ninit.kind = 'fairseq'\n"
