@@ -158,15 +158,15 @@ std::string title(const PlacementDescription& description) {
                      options.heads);
 }
 
-/// "Also known as: sandwich = peri, ..."
+/// "Other names:", and a line for each.
 std::string aliases_text() {
   std::string names;
   for (const Placement& row : placements()) {
     for (std::string_view alias : row.aliases) {
-      names += fmt::format("{}{} = {}", names.empty() ? "" : ", ", alias, row.name);
+      names += fmt::format("\n  {} = {}", alias, row.name);
     }
   }
-  return "Other names: " + names + ".\n";
+  return "Other names:" + names + "\n";
 }
 
 }  // namespace
