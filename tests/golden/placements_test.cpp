@@ -1,5 +1,5 @@
-// Every row of nn/placement.h against float64 PyTorch models written from the published formulas (README.md), on every
-// backend (golden_compare.h says how).
+// Every row of nn/placement.h against float64 PyTorch models written from the published formulas (README.md),
+// on every backend (golden_compare.h says how).
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

@@ -36,8 +36,8 @@ LoadedConfig scaled(const std::string& scaling, std::int64_t blocks, std::int64_
 constexpr ParameterRole kOutside[] = {ParameterRole::Embedding, ParameterRole::FinalVector,
                                       ParameterRole::Head};
 
-// arXiv 2505.01618, the table in the authors' code, with m_L = L / 4 and m_N = width / 8; head, embedding and final norm are as they
-// are.
+// arXiv 2505.01618, the table in the authors' code, with m_L = L / 4 and m_N = width / 8; head, embedding and
+// final norm are as they are.
 TEST(DepthScaling, CompletePTable) {
   for (const double alpha : {1.0, 0.5, 0.75}) {
     for (const auto& [blocks, width] :
