@@ -146,7 +146,8 @@ Generated from `framework/stability/metrics_reference.cpp`; do not edit. Every f
 Each file holds one JSON record per line, in the order of steps. Symbols: K sublayers (k = 0..K-1), C = width,
 M = (sequence, position) rows, P trainable tensors, R ranks. *Stream* entry k is the residual stream before
 sublayer k, entry K the stream after the last one; *branch* entry k is what sublayer k adds to the stream, before
-its residual step. `mean_abs` is (1/n) sum |x_i|, `row_norm` the 2-norm of one row, Frobenius norm the 2-norm of a
+its residual step. Where a placement has several streams ([design/streams.md](design/streams.md)), the stream has a row
+for each of them at every position. `mean_abs` is (1/n) sum |x_i|, `row_norm` the 2-norm of one row, Frobenius norm the 2-norm of a
 whole tensor.
 
 `{stream,branch}` in a name stands for two fields, whose shapes are (K+1) for the stream and (K) for the branch. Levels
