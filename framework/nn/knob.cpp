@@ -54,7 +54,7 @@ Knob::Knob(const KnobConfig& config, const std::string& name, const DepthPositio
     fixed = stored_factor(config, start, extent.width);
     const std::string own_name = config.per_block ? name_in_block(name, position) : name;
     // The first sublayer of a block is the last that backward comes to, so that it announces the gradient.
-    parameter_ = store.find(own_name);
+    parameter_ = config.per_block ? store.find(own_name) : nullptr;
     is_owner_ = parameter_ == nullptr;
     if (is_owner_) {
       parameter_ = store.declare({.name = own_name,

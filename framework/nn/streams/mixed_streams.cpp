@@ -154,11 +154,22 @@ Tensor MixedStreams::as_vectors(const Tensor& streams) const {
   return streams.reshaped({streams.rows() * vectors, streams.cols() / vectors});
 }
 
-void MixedStreams::begin(const Context& context) {
-  const Tensor x0 = embedding(context), x = packed(context, 0);
+void MixedStreams::copy_to_streams(const Context& context, const Tensor& one, const Tensor& streams) const {
   for (std::int64_t i = 0; i < streams_; ++i) {
-    context.backend.elementwise().copy(context.stream, x0, x.columns(i * model_.width, model_.width));
+    context.backend.elementwise().copy(context.stream, one, streams.columns(i * model_.width, model_.width));
   }
+}
+
+void MixedStreams::sum_streams(const Context& context, const Tensor& streams, const Tensor& sum) const {
+  const ElementwiseOps& ops = context.backend.elementwise();
+  ops.copy(context.stream, streams.columns(0, model_.width), sum);
+  for (std::int64_t i = 1; i < streams_; ++i) {
+    ops.add(context.stream, streams.columns(i * model_.width, model_.width), sum);
+  }
+}
+
+void MixedStreams::begin(const Context& context) {
+  copy_to_streams(context, embedding(context), packed(context, 0));
 }
 
 Tensor MixedStreams::weights_of(const Context& context, const Site& site) const {
@@ -228,20 +239,11 @@ void MixedStreams::forward(const Context& context, Sublayer& sublayer) {
 }
 
 void MixedStreams::merge(const Context& context) {
-  const Tensor out = merged(context), x = context.tensor(states_.back());
-  const ElementwiseOps& ops = context.backend.elementwise();
-  ops.copy(context.stream, x.columns(0, model_.width), out);
-  for (std::int64_t i = 1; i < streams_; ++i) {
-    ops.add(context.stream, x.columns(i * model_.width, model_.width), out);
-  }
+  sum_streams(context, context.tensor(states_.back()), merged(context));
 }
 
 void MixedStreams::begin_backward(const Context& context) {
-  const Tensor merged = context.tensor(merged_gradient_), gradient = context.tensor(gradient_);
-  for (std::int64_t i = 0; i < streams_; ++i) {
-    context.backend.elementwise().copy(context.stream, merged,
-                                       gradient.columns(i * model_.width, model_.width));
-  }
+  copy_to_streams(context, context.tensor(merged_gradient_), context.tensor(gradient_));
 }
 
 void MixedStreams::backward(const Context& context, Sublayer& sublayer) {
@@ -279,12 +281,7 @@ void MixedStreams::backward(const Context& context, Sublayer& sublayer) {
 }
 
 void MixedStreams::end_backward(const Context& context) {
-  const Tensor merged = context.tensor(merged_gradient_), gradient = context.tensor(gradient_);
-  const ElementwiseOps& ops = context.backend.elementwise();
-  ops.copy(context.stream, gradient.columns(0, model_.width), merged);
-  for (std::int64_t i = 1; i < streams_; ++i) {
-    ops.add(context.stream, gradient.columns(i * model_.width, model_.width), merged);
-  }
+  sum_streams(context, context.tensor(gradient_), context.tensor(merged_gradient_));
 }
 
 Tensor MixedStreams::state(const Context& context, std::int64_t k) const {

@@ -61,6 +61,8 @@ class MixedStreams : public StreamAdapter {
   Tensor packed(const Context& context, std::int64_t k) const {
     return context.tensor(states_[static_cast<std::size_t>(k)]);
   }
+  void copy_to_streams(const Context& context, const Tensor& one, const Tensor& streams) const;
+  void sum_streams(const Context& context, const Tensor& streams, const Tensor& sum) const;
   Tensor make_weights(const Context& context, const Site& site, const Tensor& x) const;
   Tensor weights_of(const Context& context, const Site& site) const;
   void weights_backward(const Context& context, const Site& site, const Tensor& x, const Tensor& dx) const;
