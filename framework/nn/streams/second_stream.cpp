@@ -7,7 +7,7 @@ SecondStream::SecondStream(const StreamAdapterParts& parts)
       shape_(parts.shape),
       store_(parts.store),
       reads_both_(parts.model.streams.kind == "siamese"),
-      sublayers_per_block_(static_cast<std::int64_t>(parts.model.block.size())) {}
+      block_gradient_(static_cast<std::int64_t>(parts.model.block.size())) {}
 
 void SecondStream::declare_sublayer(const std::string& name, const DepthPosition&) {
   if (!reads_both_) return;
@@ -23,11 +23,12 @@ void SecondStream::declare_end() {
 
 void SecondStream::attach(Sublayer& sublayer) {
   sublayer.feed_second_stream();
-  needs_block_input_ |= sublayer.has_block_skip();
+  block_gradient_.attach(sublayer);
 }
 
 void SecondStream::plan(Backend& backend, ArenaPlan& plan) {
-  const std::int64_t rows = shape_.rows(), sublayers = model_.blocks * sublayers_per_block_;
+  const std::int64_t rows = shape_.rows(),
+                     sublayers = model_.blocks * static_cast<std::int64_t>(model_.block.size());
   const auto keep = [&](const std::string& name, std::int64_t count) {
     return plan.persistent(name, shape_.compute, {count, model_.width});
   };
@@ -39,7 +40,7 @@ void SecondStream::plan(Backend& backend, ArenaPlan& plan) {
   merged_gradient_ = keep("stream.merged_gradient", rows);
   gradient_ = keep("stream.gradient", 2 * rows);
   if (reads_both_) input_gradient_ = keep("stream.input_gradient", rows);
-  if (needs_block_input_) block_gradient_ = keep("stream.block_gradient", rows);
+  block_gradient_.plan(plan, shape_, model_.width);
   for (NormLayer& norm : norms_) norm.plan(backend, plan);
   plan_probe(backend, plan, shape_.compute, 2 * rows, model_.width);
 }
@@ -72,7 +73,7 @@ void SecondStream::begin(const Context& context) {
 void SecondStream::forward(const Context& context, Sublayer& sublayer) {
   const std::int64_t k = sublayer.position().sublayer;
   const Tensor now = state(context, k), next = state(context, k + 1);
-  const Tensor x_block = first(state(context, sublayer.position().block * sublayers_per_block_));
+  const Tensor x_block = first(state(context, block_gradient_.first_of_block(sublayer)));
   Tensor input = first(now);
   if (reads_both_) {
     input = context.tensor(inputs_[static_cast<std::size_t>(k)]);
@@ -97,27 +98,22 @@ void SecondStream::begin_backward(const Context& context) {
 
 void SecondStream::backward(const Context& context, Sublayer& sublayer) {
   const std::int64_t k = sublayer.position().sublayer;
-  const std::int64_t block_start = sublayer.position().block * sublayers_per_block_;
   const Tensor now = state(context, k), gradient = context.tensor(gradient_);
-  const Tensor block_gradient = context.tensor(block_gradient_);
-  const ElementwiseOps& ops = context.backend.elementwise();
-  if (needs_block_input_ && k == block_start + sublayers_per_block_ - 1) {
-    ops.fill(context.stream, block_gradient, 0);
-  }
-  sublayer.combine_backward(context, first(now), first(state(context, block_start)), first(gradient),
-                            block_gradient);
+  const Tensor x_block = first(state(context, block_gradient_.first_of_block(sublayer)));
+  sublayer.combine_backward(context, first(now), x_block, first(gradient),
+                            block_gradient_.begin(context, sublayer));
   sublayer.accumulate_backward(context, second(gradient));
   if (reads_both_) {
     const NormLayer& norm = norms_[static_cast<std::size_t>(k)];
     const Tensor dinput = context.tensor(input_gradient_);
-    ops.fill(context.stream, dinput, 0);
+    context.backend.elementwise().fill(context.stream, dinput, 0);
     sublayer.branch_backward(context, context.tensor(inputs_[static_cast<std::size_t>(k)]), dinput);
     join_backward(context, norm, now, dinput, gradient);
     announce_gradients(context, norm_parameters_[static_cast<std::size_t>(k)]);
   } else {
     sublayer.branch_backward(context, first(now), first(gradient));
   }
-  if (needs_block_input_ && k == block_start) ops.add(context.stream, block_gradient, first(gradient));
+  block_gradient_.end(context, sublayer, first(gradient));
 }
 
 void SecondStream::end_backward(const Context& context) {

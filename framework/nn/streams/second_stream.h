@@ -1,6 +1,7 @@
 // SecondStream: a stream X that follows the block equation, and a stream Y that only adds up branches.
 #pragma once
 
+#include "nn/streams/block_gradient.h"
 #include "nn/streams/stream_adapter.h"
 
 namespace plumb {
@@ -50,12 +51,11 @@ class SecondStream : public StreamAdapter {
   ModelShape shape_;
   ParameterStore& store_;
   bool reads_both_;
-  std::int64_t sublayers_per_block_;
-  bool needs_block_input_ = false;
+  BlockGradient block_gradient_;
   std::vector<std::vector<Parameter*>> norm_parameters_;  ///< of norms_, for announcing
   std::vector<NormLayer> norms_;  ///< siamese: of every sublayer; then that of the end
   std::vector<Slot> states_, inputs_;
-  Slot merged_, merged_gradient_, gradient_, input_gradient_, block_gradient_;
+  Slot merged_, merged_gradient_, gradient_, input_gradient_;
 };
 
 }  // namespace plumb

@@ -1,6 +1,7 @@
 // SingleStream: the residual stream x of the block equation.
 #pragma once
 
+#include "nn/streams/block_gradient.h"
 #include "nn/streams/stream_adapter.h"
 
 namespace plumb {
@@ -10,14 +11,12 @@ class SingleStream : public StreamAdapter {
   explicit SingleStream(const StreamAdapterParts& parts)
       : shape_(parts.shape),
         width_(parts.model.width),
-        sublayers_per_block_(static_cast<std::int64_t>(parts.model.block.size())),
-        sublayers_(parts.model.blocks * sublayers_per_block_) {}
+        sublayers_(parts.model.blocks * static_cast<std::int64_t>(parts.model.block.size())),
+        block_gradient_(static_cast<std::int64_t>(parts.model.block.size())) {}
 
   void declare_sublayer(const std::string&, const DepthPosition&) override {}
   void declare_end() override {}
-  void attach(Sublayer& sublayer) override {
-    needs_block_input_ |= sublayer.has_block_skip() || sublayer.reads_block_input();
-  }
+  void attach(Sublayer& sublayer) override { block_gradient_.attach(sublayer); }
   void plan(Backend& backend, ArenaPlan& plan) override;
   std::vector<Parameter*> parameters() const override { return {}; }
 
@@ -39,15 +38,11 @@ class SingleStream : public StreamAdapter {
   Tensor state_gradient(const Context& context) const override { return context.tensor(gradient_); }
 
  private:
-  std::int64_t first_of_block(const Sublayer& sublayer) const {
-    return sublayer.position().block * sublayers_per_block_;
-  }
-
   ModelShape shape_;
-  std::int64_t width_, sublayers_per_block_, sublayers_;
-  bool needs_block_input_ = false;
+  std::int64_t width_, sublayers_;
+  BlockGradient block_gradient_;
   std::vector<Slot> states_;
-  Slot gradient_, block_gradient_;
+  Slot gradient_;
 };
 
 }  // namespace plumb
