@@ -14,6 +14,15 @@ function(plumb_note name found where enables hint)
   set(PLUMB_SUMMARY "${PLUMB_SUMMARY}" PARENT_SCOPE)
 endfunction()
 
+# The same for what Plumb is built without when it is missing.
+function(plumb_note_optional name found where enables hint)
+  if(found)
+    set(PLUMB_SUMMARY "${PLUMB_SUMMARY}  [found]   ${name}: ${where} -- ${enables}\n" PARENT_SCOPE)
+  else()
+    set(PLUMB_SUMMARY "${PLUMB_SUMMARY}  [without] ${name} -- ${enables} is left out; ${hint}\n" PARENT_SCOPE)
+  endif()
+endfunction()
+
 find_package(fmt QUIET)
 plumb_note("fmt" "${fmt_FOUND}" "${fmt_DIR}" "text" "apt install libfmt-dev, or set fmt_DIR")
 find_package(spdlog QUIET)
@@ -67,6 +76,30 @@ plumb_note("Open MPI" "${MPI_CXX_FOUND}" "${MPIEXEC_EXECUTABLE}" "several ranks"
 
 find_package(Threads REQUIRED)
 
+# CUDA is optional: with its headers the emulated backend is built, with nvcc and the libraries the real one.
+set(PLUMB_CUDA_HEADERS FALSE)
+set(PLUMB_CUDA FALSE)
+if(NOT PLUMB_WITH_CUDA STREQUAL "OFF")
+  find_package(CUDAToolkit QUIET)
+  if(CUDAToolkit_FOUND)
+    find_path(PLUMB_CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+    find_library(PLUMB_CUDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
+    find_path(PLUMB_NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+    find_library(PLUMB_NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR})
+    if(PLUMB_CUDNN_INCLUDE_DIR AND PLUMB_NCCL_INCLUDE_DIR)
+      set(PLUMB_CUDA_HEADERS TRUE)
+      add_library(plumb_cuda_headers INTERFACE)
+      target_include_directories(plumb_cuda_headers SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS}
+        ${PLUMB_CUDNN_INCLUDE_DIR} ${PLUMB_NCCL_INCLUDE_DIR})
+      if(TARGET CUDA::cublasLt AND PLUMB_CUDNN_LIBRARY AND PLUMB_NCCL_LIBRARY)
+        set(PLUMB_CUDA TRUE)
+      endif()
+    endif()
+  endif()
+endif()
+plumb_note_optional("CUDA" "${PLUMB_CUDA}" "${CUDAToolkit_BIN_DIR}" "the cuda backend"
+  "install the CUDA toolkit with cuBLAS, cuDNN and NCCL, or set CUDAToolkit_ROOT")
+
 if(PLUMB_BUILD_TESTS)
   find_package(GTest QUIET)
   plumb_note("GoogleTest" "${GTest_FOUND}" "${GTest_DIR}" "tests" "apt install libgtest-dev libgmock-dev, or -DPLUMB_BUILD_TESTS=OFF")
@@ -77,12 +110,19 @@ if(PLUMB_BUILD_BENCHMARKS)
 endif()
 
 function(plumb_print_summary)
+  set(PLUMB_CUDA_BACKENDS "")
+  if(PLUMB_CUDA)
+    string(APPEND PLUMB_CUDA_BACKENDS ", cuda (sm ${CMAKE_CUDA_ARCHITECTURES})")
+  endif()
+  if(TARGET plumb_cuda_emulated)
+    string(APPEND PLUMB_CUDA_BACKENDS ", cuda-emulated")
+  endif()
   string(TOUPPER "${CMAKE_BUILD_TYPE}" upper_type)
   message(STATUS "Plumb ${PROJECT_VERSION}\n"
     "  build type ${CMAKE_BUILD_TYPE} (${CMAKE_CXX_FLAGS_${upper_type}}), cpu backend -march=${PLUMB_CPU_ARCH}, "
     "tests ${PLUMB_BUILD_TESTS}, benchmarks ${PLUMB_BUILD_BENCHMARKS}, sanitizers '${PLUMB_SANITIZE}'\n"
     "${PLUMB_SUMMARY}"
-    "  backends: reference, cpu")
+    "  backends: reference, cpu${PLUMB_CUDA_BACKENDS}")
 endfunction()
 
 if(PLUMB_MISSING)

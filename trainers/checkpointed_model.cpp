@@ -5,6 +5,7 @@
 
 #include "backend/loader.h"
 #include "config/load.h"
+#include "core/error.h"
 #include "core/file.h"
 #include "core/parallel_for.h"
 #include "lm_task.h"

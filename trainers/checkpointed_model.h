@@ -7,6 +7,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "config/config.h"
+#include "core/error.h"
 #include "nn/engine.h"
 
 namespace plumb {

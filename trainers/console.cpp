@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "comm/bootstrap.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

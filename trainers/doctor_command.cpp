@@ -12,6 +12,7 @@
 
 #include "backend/loader.h"
 #include "commands.h"
+#include "core/error.h"
 #include "cores.h"
 #include "session.h"
 #include "version.h"

@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "config/batch.h"
 #include "config/dump.h"
+#include "core/error.h"
 #include "core/parallel_for.h"
 #include "data/sampler.h"
 #include "lm_task.h"

@@ -3,6 +3,7 @@
 
 #include "checkpointed_model.h"
 #include "commands.h"
+#include "core/error.h"
 #include "evaluator.h"
 #include "lm_task.h"
 #include "session.h"

@@ -8,6 +8,7 @@
 
 #include "checkpointed_model.h"
 #include "commands.h"
+#include "core/error.h"
 #include "core/rng.h"
 #include "data/tokenizer.h"
 #include "session.h"

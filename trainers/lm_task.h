@@ -6,6 +6,7 @@
 #include <string>
 
 #include "config/config.h"
+#include "core/error.h"
 #include "data/sequence_source.h"
 #include "data/token_file.h"
 #include "data/tokenizer.h"

@@ -1,5 +1,7 @@
 #include "model_state.h"
 
+#include "core/error.h"
+
 namespace plumb {
 namespace {
 

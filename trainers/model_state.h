@@ -6,6 +6,7 @@
 
 #include "backend/backend.h"
 #include "checkpoint/safetensors.h"
+#include "core/error.h"
 #include "nn/parameter.h"
 
 namespace plumb {

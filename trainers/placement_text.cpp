@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "nn/description/placement_equations.h"
 
 namespace plumb {

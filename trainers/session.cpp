@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "core/error.h"
 #include "core/log.h"
 #include "cores.h"
 #include "nn/placement.h"

@@ -8,6 +8,7 @@
 
 #include "comm/bootstrap.h"
 #include "config/load.h"
+#include "core/error.h"
 
 namespace plumb {
 

@@ -10,6 +10,7 @@
 #include "config/batch.h"
 #include "config/changes.h"
 #include "config/dump.h"
+#include "core/error.h"
 #include "core/log.h"
 #include "core/parallel_for.h"
 #include "session.h"

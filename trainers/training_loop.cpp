@@ -7,6 +7,7 @@
 #include "checkpoint/checkpoint.h"
 #include "config/dump.h"
 #include "config/schema.h"
+#include "core/error.h"
 #include "core/log.h"
 #include "model_state.h"
 #include "nn/admin_profile.h"

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/error.h"
+
 namespace plumb {
 namespace {
 constexpr std::size_t kAlignment = 64;

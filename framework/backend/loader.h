@@ -9,12 +9,27 @@
 
 namespace plumb {
 
-/// Names that make_backend knows in this build: "reference", "cpu".
+/// Which attention a backend that has several runs: its own kernels, the vendor's library, or what suits the
+/// shape.
+enum class AttentionChoice { Auto, Own, Library };
+
+struct BackendOptions {
+  int local_rank = 0;  ///< among the ranks of this host: which of its devices to take
+  int local_size = 1;
+  bool tf32 = false;  ///< fp32 products may round their factors to tf32
+  AttentionChoice attention = AttentionChoice::Auto;
+};
+
+/// Names that make_backend can make here, fastest first: of "cuda", "cpu", "reference" and "cuda-emulated"
+/// those whose code is in this build and whose device is there.
 std::vector<std::string> backend_names();
 
-/// "auto" takes the best that this machine has (cpu today). A name that is known but absent here, or unknown,
-/// is an InputError that says what is missing and what is there. So is a processor without the instruction
-/// sets that this build is made for, whatever the name.
-std::unique_ptr<Backend> make_backend(const std::string& name);
+/// "auto" takes the first of backend_names(). A name that is known but absent here, or unknown, is an
+/// InputError that says what is missing, how to get it, and what is there. So is a processor without the
+/// instruction sets that this build is made for, whatever the name.
+std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options = {});
+
+/// Why `device = "cuda"` cannot be had here, in one line with the remedy; empty when it can.
+std::string cuda_absence();
 
 }  // namespace plumb

@@ -1,21 +1,72 @@
 #include "backend/loader.h"
 
+#include <fmt/ranges.h>
+
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/instruction_sets.h"
+#include "backends/cuda_probe.h"
+#include "backends/plugin_loader.h"
 #include "backends/reference/reference_backend.h"
 #include "core/error.h"
 
 namespace plumb {
+namespace {
 
-std::vector<std::string> backend_names() { return {"cpu", "reference"}; }
+constexpr const char* kCuda = "cuda";
+constexpr const char* kEmulated = "cuda-emulated";
 
-std::unique_ptr<Backend> make_backend(const std::string& name) {
+[[noreturn]] void fail_absent(const std::string& name, const std::string& reason) {
+  fail_input("device = \"{}\" cannot be had here: {}; there are \"{}\"", name, reason,
+             fmt::join(backend_names(), "\", \""));
+}
+
+std::unique_ptr<Backend> make_emulated(const BackendOptions& options) {
+  const auto library = find_plugin("cuda_emulated");
+  if (!library) {
+    fail_absent(
+        kEmulated,
+        "this build has no libplumb_cuda_emulated.so; install the CUDA toolkit, whose headers it needs, "
+        "and run launch/test.sh or `cmake --build`");
+  }
+  return make_plugin_backend(*library, kEmulated, options);
+}
+
+}  // namespace
+
+std::string cuda_absence() {
+  if (probe_cuda().devices == 0) return probe_cuda().reason;
+  if (!find_plugin("cuda")) {
+    return "there is a GPU, but this build has no libplumb_cuda.so; install the CUDA toolkit (nvcc, cuBLAS, "
+           "cuDNN, "
+           "NCCL) and build again";
+  }
+  return "";
+}
+
+std::vector<std::string> backend_names() {
+  std::vector<std::string> names;
+  if (cuda_absence().empty()) names.emplace_back(kCuda);
+  names.emplace_back("cpu");
+  names.emplace_back("reference");
+  if (find_plugin("cuda_emulated")) names.emplace_back(kEmulated);
+  return names;
+}
+
+std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options) {
   // For every name: the linker may have kept the cpu backend's copy of an inline function that others use
   // too.
   cpu::require_compiled_instruction_sets();
-  if (name == "cpu" || name == "auto") return make_cpu_backend();
+  if (name == "auto") return make_backend(backend_names().front(), options);
+  if (name == "cpu") return make_cpu_backend();
   if (name == "reference") return make_reference_backend();
-  fail_input("device = \"{}\" is not in this build; there are \"auto\", \"cpu\" and \"reference\"", name);
+  if (name == kEmulated) return make_emulated(options);
+  if (name != kCuda) {
+    fail_input("device = \"{}\" is unknown; there are \"auto\", \"{}\"", name,
+               fmt::join(backend_names(), "\", \""));
+  }
+  const std::string absence = cuda_absence();
+  if (!absence.empty()) fail_absent(kCuda, absence);
+  return make_plugin_backend(*find_plugin("cuda"), kCuda, options);
 }
 
 }  // namespace plumb

@@ -31,6 +31,8 @@ const char* format_name(DType dtype) {
       return "F32";
     case DType::BFloat16:
       return "BF16";
+    case DType::Float16:
+      return "F16";
     case DType::Int64:
       return "I64";
     case DType::Int32:
@@ -40,7 +42,8 @@ const char* format_name(DType dtype) {
 }
 
 std::optional<DType> dtype_from(std::string_view name) {
-  for (DType dtype : {DType::Float64, DType::Float32, DType::BFloat16, DType::Int64, DType::Int32}) {
+  for (DType dtype :
+       {DType::Float64, DType::Float32, DType::BFloat16, DType::Float16, DType::Int64, DType::Int32}) {
     if (name == format_name(dtype)) return dtype;
   }
   return std::nullopt;

@@ -13,6 +13,7 @@
 #include "comm/local_communicator.h"
 #include "comm/mpi_check.h"
 #include "comm/mpi_communicator.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

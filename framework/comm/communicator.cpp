@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/error.h"
+
 namespace plumb {
 namespace {
 void check_tensor(std::string_view collective, const Tensor& tensor) {

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "core/error.h"
+
 namespace plumb {
 
 GradientLayout make_buckets(std::vector<TensorSpan> tensors, std::int64_t bucket_bytes, DType dtype) {

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "core/error.h"
+
 namespace plumb {
 
 LocalCommunicator::LocalCommunicator(std::string host) { set_ranks(0, {std::move(host)}); }

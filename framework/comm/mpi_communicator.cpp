@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "comm/mpi_check.h"
+#include "core/error.h"
 #include "core/log.h"
 
 namespace plumb {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "comm/mpi_check.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {
@@ -43,6 +44,7 @@ MPI_Datatype mpi_type_of(DType dtype) {
     case DType::Int32:
       return MPI_INT32_T;
     case DType::BFloat16:
+    case DType::Float16:
       break;
   }
   fail("no MPI type for {}", name_of(dtype));

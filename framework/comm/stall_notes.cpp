@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "comm/mpi_check.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

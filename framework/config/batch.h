@@ -6,6 +6,7 @@
 #include <string>
 
 #include "config/load.h"
+#include "core/error.h"
 
 namespace plumb {
 

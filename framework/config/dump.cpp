@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "config/schema.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

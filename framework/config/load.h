@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "core/error.h"
 
 namespace plumb {
 

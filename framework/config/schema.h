@@ -13,6 +13,7 @@
 
 #include "config/config.h"
 #include "config/toml_reader.h"
+#include "core/error.h"
 
 namespace plumb {
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "config/load.h"
+#include "core/error.h"
 
 namespace plumb {
 

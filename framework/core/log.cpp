@@ -3,6 +3,8 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "core/error.h"
+
 namespace plumb {
 namespace {
 spdlog::level::level_enum to_spdlog(LogLevel level) {

@@ -10,7 +10,7 @@ namespace plumb {
 
 /// Philox4x32-10 (Salmon et al., SC 2011, "Parallel random numbers: as easy as 1, 2, 3"): four 32-bit words
 /// from a 128-bit counter and a 64-bit key.
-inline std::array<std::uint32_t, 4> philox(std::uint64_t key, std::array<std::uint32_t, 4> counter) {
+constexpr std::array<std::uint32_t, 4> philox(std::uint64_t key, std::array<std::uint32_t, 4> counter) {
   auto k0 = static_cast<std::uint32_t>(key);
   auto k1 = static_cast<std::uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
@@ -31,13 +31,15 @@ struct RandomStream {
   std::uint32_t site = 0;  ///< what draws: see nn/random_sites.h
 
   /// Words 4*block .. 4*block+3 of the stream.
-  std::array<std::uint32_t, 4> block(std::uint64_t index) const {
+  constexpr std::array<std::uint32_t, 4> block(std::uint64_t index) const {
     return philox(seed,
                   {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), step, site});
   }
-  std::uint32_t word(std::uint64_t index) const { return block(index / 4)[index % 4]; }
+  constexpr std::uint32_t word(std::uint64_t index) const { return block(index / 4)[index % 4]; }
   /// Uniform in [0, 1) with 24 bits: the value that dropout compares with its probability.
-  float uniform(std::uint64_t index) const { return static_cast<float>(word(index) >> 8) * 0x1p-24F; }
+  constexpr float uniform(std::uint64_t index) const {
+    return static_cast<float>(word(index) >> 8) * 0x1p-24F;
+  }
   /// Standard normal, float64 Box-Muller on two words of block `index`.
   double normal(std::uint64_t index) const {
     const auto words = block(index);

@@ -1,5 +1,7 @@
 #include "core/tensor.h"
 
+#include "core/error.h"
+
 namespace plumb {
 namespace {
 void* offset_by(const Tensor& tensor, std::int64_t elements) {
@@ -7,6 +9,15 @@ void* offset_by(const Tensor& tensor, std::int64_t elements) {
   return static_cast<char*>(tensor.data) + elements * static_cast<std::int64_t>(size_of(tensor.dtype));
 }
 }  // namespace
+
+Shape::Shape(std::initializer_list<std::int64_t> dims) {
+  PLUMB_CHECK(dims.size() <= kMaxRank, "a shape has at most {} dimensions, got {}", kMaxRank, dims.size());
+  for (std::int64_t dim : dims) dims_[static_cast<std::size_t>(rank_++)] = dim;
+}
+
+void Tensor::require_dtype(DType asked) const {
+  PLUMB_CHECK(dtype == asked, "tensor is {}, asked for as {}", name_of(dtype), name_of(asked));
+}
 
 std::string to_string(const Shape& shape) {
   std::string text = "(";

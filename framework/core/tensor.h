@@ -7,7 +7,6 @@
 #include <string>
 
 #include "core/dtype.h"
-#include "core/error.h"
 
 namespace plumb {
 
@@ -17,10 +16,7 @@ class Shape {
   static constexpr int kMaxRank = 4;
 
   Shape() = default;
-  Shape(std::initializer_list<std::int64_t> dims) {
-    PLUMB_CHECK(dims.size() <= kMaxRank, "a shape has at most {} dimensions, got {}", kMaxRank, dims.size());
-    for (std::int64_t dim : dims) dims_[static_cast<std::size_t>(rank_++)] = dim;
-  }
+  Shape(std::initializer_list<std::int64_t> dims);
   int rank() const { return rank_; }
   std::int64_t operator[](int i) const { return dims_[static_cast<std::size_t>(i)]; }
   std::int64_t elements() const {
@@ -63,7 +59,7 @@ struct Tensor {
   /// Typed pointer; throws when T is not the tensor's dtype.
   template <class T>
   T* as() const {
-    PLUMB_CHECK(dtype == dtype_of<T>, "tensor is {}, asked for as {}", name_of(dtype), name_of(dtype_of<T>));
+    require_dtype(dtype_of<T>);
     return static_cast<T*>(data);
   }
   /// The columns [first, first + count) of every row.
@@ -72,6 +68,9 @@ struct Tensor {
   Tensor row_range(std::int64_t first, std::int64_t count) const;
   /// The same elements under another shape (contiguous views only).
   Tensor reshaped(Shape new_shape) const;
+
+ private:
+  void require_dtype(DType asked) const;
 };
 
 }  // namespace plumb

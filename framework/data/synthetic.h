@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "core/error.h"
 #include "data/markov_language.h"
 #include "data/sequence_source.h"
 

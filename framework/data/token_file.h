@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/error.h"
 #include "core/file.h"
 
 namespace plumb {

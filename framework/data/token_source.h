@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "core/error.h"
 #include "data/sequence_source.h"
 #include "data/token_file.h"
 

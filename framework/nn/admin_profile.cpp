@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "core/error.h"
+
 namespace plumb {
 namespace {
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/error.h"
+
 namespace plumb {
 
 Engine::Engine(const ModelConfig& config, std::int64_t vocabulary, const ModelShape& shape,

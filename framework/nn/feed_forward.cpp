@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/error.h"
+
 namespace plumb {
 
 ActivationKind activation_from_name(const std::string& name) {

@@ -1,6 +1,7 @@
 // FeedForward: the FFN branch.
 #pragma once
 
+#include "core/error.h"
 #include "nn/branch_bias.h"
 #include "nn/knob.h"
 #include "nn/matrix.h"

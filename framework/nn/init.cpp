@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "core/error.h"
 #include "nn/rows.h"
 
 namespace plumb {

@@ -1,5 +1,7 @@
 #include "nn/norm_layer.h"
 
+#include "core/error.h"
+
 namespace plumb {
 namespace {
 

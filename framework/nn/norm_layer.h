@@ -4,6 +4,7 @@
 #include <string>
 
 #include "config/model_config.h"
+#include "core/error.h"
 #include "nn/module.h"
 
 namespace plumb {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "core/error.h"
 #include "core/hash.h"
 #include "core/rng.h"
 

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "core/error.h"
+
 namespace plumb {
 namespace rows {
 namespace {

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/error.h"
+
 namespace plumb {
 
 int StepValues::add(std::function<double(std::int64_t)> value, bool varies) {

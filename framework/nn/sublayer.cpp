@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/error.h"
 #include "nn/feed_forward.h"
 #include "nn/init.h"
 #include "nn/linear_branch.h"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
 #include "nn/init.h"
 #include "nn/random_sites.h"
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "core/error.h"
 #include "nn/parameter.h"
 
 namespace plumb {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "core/error.h"
 #include "core/file.h"
 
 namespace plumb {

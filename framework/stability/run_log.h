@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/error.h"
 #include "stability/run_directory.h"
 #include "stability/step_record.h"
 

@@ -9,12 +9,6 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-std::vector<Target> all_targets() {
-  std::vector<Target> list = targets();
-  list.push_back({"reference", DType::Float64});
-  return list;
-}
-
 /// 0.01, 0.02, ... with `value` at entry `place`; no one there when it is negative.
 std::vector<double> ramp(std::int64_t elements, std::int64_t place, double value) {
   std::vector<double> values;

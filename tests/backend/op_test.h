@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <memory>
@@ -22,16 +23,26 @@ struct Target {
   DType dtype = DType::Float32;
 };
 inline std::ostream& operator<<(std::ostream& out, const Target& target) {
-  return out << target.backend << "_" << name_of(target.dtype);
+  std::string backend = target.backend;  // GoogleTest wants letters, digits and _
+  std::replace(backend.begin(), backend.end(), '-', '_');
+  return out << backend << "_" << name_of(target.dtype);
 }
-/// Every backend of this build in every compute dtype, but the oracle itself.
+std::vector<std::string> tested_backends();
+/// Every backend under test in every compute dtype, but the oracle itself. Under test are those that
+/// $PLUMB_TEST_BACKENDS names, separated by commas; without it all but the emulated one, which is slow and
+/// has tests of its own (tests/emulation).
 std::vector<Target> targets();
+/// The oracle too, where it is under test.
+std::vector<Target> all_targets();
 
 /// Largest |g - g*| / |g*| (Frobenius norms) for each dtype under test.
 struct Limits {
   double fp64 = 1e-12, fp32 = 1e-5, bf16 = 2e-2;
   double of(DType dtype) const {
-    return dtype == DType::Float64 ? fp64 : dtype == DType::Float32 ? fp32 : bf16;
+    if (dtype == DType::Float64) return fp64;
+    if (dtype == DType::Float32) return fp32;
+    // Three bits more than bf16; results in the master dtype do not depend on either.
+    return dtype == DType::BFloat16 ? bf16 : std::max(fp32, bf16 / 4);
   }
 };
 /// Results rounded once to the compute dtype from an fp32 computation: half a unit in the last place, which
@@ -127,8 +138,9 @@ class Bench {
   std::vector<Record> records_;
 };
 
-/// Runs it on the oracle, and on the target with 1, 2, 3 and 7 threads, and compares all outputs. What was
-/// added to an accumulated one must be large enough beside the values before for its error to be seen.
+/// Runs it on the oracle, and on the target (the cpu one with 1, 2, 3 and 7 threads), and compares all
+/// outputs. What was added to an accumulated one must be large enough beside the values before for its error
+/// to be seen.
 void expect_matches_reference(const Target& target, const std::function<void(Bench&)>& run);
 /// Runs it on the target with 1, 2, 3 and 7 threads: every bit of every output is the same.
 void expect_same_for_any_threads(const Target& target, const std::function<void(Bench&)>& run);
@@ -158,7 +170,9 @@ MomentsView make_moments(Bench& bench, const std::string& name, std::int64_t col
 template <class Case>
 std::string case_name(const testing::TestParamInfo<std::tuple<Target, Case>>& info) {
   const auto& [target, shape_case] = info.param;
-  return target.backend + "_" + std::string(name_of(target.dtype)) + "_" + shape_case.name;
+  std::string name = target.backend + "_" + std::string(name_of(target.dtype)) + "_" + shape_case.name;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
 }
 
 }  // namespace plumb::test

@@ -83,11 +83,6 @@ class Sinkhorn : public testing::TestWithParam<Target> {
     return bench_.read(arguments.weights);
   }
 };
-std::vector<Target> all_targets() {
-  std::vector<Target> list = targets();
-  list.push_back({"reference", DType::Float64});
-  return list;
-}
 INSTANTIATE_TEST_SUITE_P(Backends, Sinkhorn, testing::ValuesIn(all_targets()),
                          testing::PrintToStringParamName());
 

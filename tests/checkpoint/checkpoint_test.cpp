@@ -5,6 +5,7 @@
 
 #include "checkpoint/atomic_directory.h"
 #include "checkpoint/temporary_folder.h"
+#include "core/error.h"
 #include "core/hash.h"
 #include "core/system_calls.h"
 

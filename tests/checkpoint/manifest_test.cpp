@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/temporary_folder.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "checkpoint/temporary_folder.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

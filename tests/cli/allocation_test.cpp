@@ -7,6 +7,7 @@
 #include "backend/loader.h"
 #include "checkpointed_model.h"
 #include "config/batch.h"
+#include "core/error.h"
 #include "core/parallel_for.h"
 #include "program.h"
 #include "session.h"

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "comm/local_communicator.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "core/error.h"
 #include "core/hash.h"
 #include "core/rng.h"
 #include "ranks.h"

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "comm/local_communicator.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

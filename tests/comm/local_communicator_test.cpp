@@ -6,6 +6,8 @@
 
 #include <vector>
 
+#include "core/error.h"
+
 namespace plumb {
 namespace {
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/bootstrap.h"
+#include "core/error.h"
 #include "core/hash.h"
 #include "core/rng.h"
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "config/fixture.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

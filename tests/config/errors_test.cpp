@@ -6,6 +6,7 @@
 
 #include "config/fixture.h"
 #include "config/nearest.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

@@ -8,6 +8,7 @@
 
 #include "config/dump.h"
 #include "config/fixture.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "checkpoint/temporary_folder.h"
+#include "core/error.h"
 #include "core/system_calls.h"
 
 namespace plumb {

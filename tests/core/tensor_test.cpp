@@ -7,6 +7,8 @@
 #include <numeric>
 #include <vector>
 
+#include "core/error.h"
+
 namespace plumb {
 namespace {
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "core/error.h"
 #include "data/markov_model.h"
 #include "data/tokenizer.h"
 #include "data_test_support.h"

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "core/error.h"
 #include "data/describe.h"
 #include "data/tokenizer.h"
 #include "data_test_support.h"

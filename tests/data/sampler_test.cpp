@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "core/error.h"
 #include "data/synthetic.h"
 #include "data/token_source.h"
 #include "data_test_support.h"

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "checkpoint/temporary_folder.h"
+#include "core/error.h"
 #include "distributed/launch.h"
 
 namespace plumb::distributed {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/temporary_folder.h"
+#include "core/error.h"
 #include "distributed/launch.h"
 
 namespace plumb::distributed {

@@ -11,6 +11,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/temporary_folder.h"
+#include "core/error.h"
 
 namespace plumb::distributed {
 

@@ -18,6 +18,7 @@
 #include "backend/loader.h"
 #include "checkpointed_model.h"
 #include "config/dump.h"
+#include "core/error.h"
 #include "core/hash.h"
 #include "core/parallel_for.h"
 #include "model_state.h"

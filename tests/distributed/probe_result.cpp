@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
 #include "distributed/launch.h"
 
 namespace plumb::distributed {

@@ -8,6 +8,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/temporary_folder.h"
+#include "core/error.h"
 #include "distributed/launch.h"
 
 namespace plumb::distributed {

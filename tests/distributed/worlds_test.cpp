@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "checkpoint/temporary_folder.h"
+#include "core/error.h"
 #include "distributed/launch.h"
 #include "distributed/probe_result.h"
 

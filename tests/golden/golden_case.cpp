@@ -7,6 +7,8 @@
 #include <span>
 #include <sstream>
 
+#include "core/error.h"
+
 namespace plumb::golden {
 namespace {
 

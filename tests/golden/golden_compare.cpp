@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/loader.h"
+#include "core/error.h"
 
 namespace plumb::golden {
 namespace {

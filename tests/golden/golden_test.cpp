@@ -5,6 +5,7 @@
 #include <set>
 
 #include "config/load.h"
+#include "core/error.h"
 #include "golden/golden_case.h"
 #include "golden/golden_compare.h"
 #include "nn/placement.h"

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "config/load.h"
+#include "core/error.h"
 #include "golden/golden_case.h"
 #include "golden/golden_compare.h"
 #include "nn/placement.h"

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "backend/loader.h"
+#include "core/error.h"
 #include "core/rng.h"
 #include "nn/placed_config.h"
 

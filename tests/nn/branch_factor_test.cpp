@@ -1,4 +1,5 @@
 // Factors and numbers inside a branch: what each means, by a model without it, and its gradient.
+#include "core/error.h"
 #include "nn/finite_difference.h"
 
 namespace plumb::test {

@@ -1,6 +1,7 @@
 // Identities that the block equation must satisfy for any weights (float64, reference backend). I1, I5, I6
 // and I10 are in placement_identity_test.cpp, I7 and I9 in tests/backend/closed_form_test.cpp; every row
 // against what it names is in row_identity_test.cpp.
+#include "core/error.h"
 #include "nn/tiny_model.h"
 
 namespace plumb::test {

@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "core/error.h"
 #include "nn/init.h"
 #include "nn/initial_model.h"
 

@@ -1,4 +1,5 @@
 // Knobs: storage, transforms, sharing over a block, and the gradient that GPAS stops.
+#include "core/error.h"
 #include "nn/finite_difference.h"
 
 namespace plumb::test {

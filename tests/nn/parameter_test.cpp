@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "backend/arena.h"
+#include "core/error.h"
 #include "nn/init.h"
 #include "nn/placement.h"
 #include "nn/residual_schedule.h"

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "core/error.h"
 #include "nn/description/placement_drawing.h"
 #include "nn/description/placement_reference.h"
 

@@ -1,4 +1,5 @@
 // Identities between placements (float64, reference backend); the others are in identity_test.cpp.
+#include "core/error.h"
 #include "nn/placed_config.h"
 #include "nn/tiny_model.h"
 

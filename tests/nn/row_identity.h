@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "nn/placed_config.h"
 #include "nn/tiny_model.h"
 

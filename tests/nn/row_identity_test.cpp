@@ -9,6 +9,8 @@
 #include <map>
 #include <memory>
 
+#include "core/error.h"
+
 namespace plumb::test {
 namespace {
 

@@ -11,6 +11,7 @@
 
 #include "backend/loader.h"
 #include "config/schema.h"
+#include "core/error.h"
 #include "nn/engine.h"
 #include "nn/placed_config.h"
 

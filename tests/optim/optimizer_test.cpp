@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "backend/loader.h"
+#include "core/error.h"
 
 namespace plumb {
 namespace {

@@ -9,6 +9,7 @@
 
 #include "allocation_counter.h"
 #include "checkpoint/temporary_folder.h"
+#include "core/error.h"
 #include "sample_record.h"
 
 namespace plumb {

@@ -36,6 +36,7 @@ struct HeadLossBackward {
   double z_loss = 0;
   double soft_cap = 0;
   double gradient_scale = 1;  ///< multiplies every row's gradient: 1 / (targets of the global batch)
+  Tensor loss_scale = {};     ///< (1) float64, multiplies it as well (fp16); empty = 1
   Tensor h, weight, bias, targets, log_z;  ///< as in forward
   Tensor dh;                               ///< (R, C) compute dtype, overwritten
   Tensor dweight;                          ///< (V, C) master dtype, +=

@@ -7,13 +7,14 @@
 
 namespace plumb {
 
-/// Indices into MomentsView::scalars. All are sums over rows except MaxAbs, which is a maximum.
+/// Indices into MomentsView::scalars. All are sums over rows except the Max ones, which are maxima.
 /// Row variance is the biased variance of the C entries of one row about the row's own mean.
 enum MomentScalar : int {
   kMomentRows = 0,        ///< number of rows
   kMomentSumAbs,          ///< sum |x_ri| over rows and features
   kMomentSumSquares,      ///< sum x_ri^2
   kMomentSumRowVariance,  ///< sum_r Var_i(x_ri)
+  kMomentOverflows,       ///< number of entries that fp16 cannot hold: |x_ri| > 65504, infinite or NaN
   kMomentMaxAbs,          ///< max |x_ri|
   kMomentMaxRowSquares,   ///< max_r sum_i x_ri^2 : the square of the largest row_norm
   kMomentScalars          ///< how many there are

@@ -17,6 +17,8 @@ enum StepScalar : int {
   kStepGradientNorm,     ///< global norm before clipping; written by clip
   kStepClipFactor,       ///< min(1, max_norm / norm); written by clip
   kStepSkipFactor,  ///< 1 = update, 0 = leave parameters and optimiser state as they are; written by clip
+  kStepLossScale,   ///< what the gradients are multiplied by (1 but for fp16); written by adapt_loss_scale
+  kStepsSinceScaleChange,  ///< updates since the loss scale changed; written by adapt_loss_scale
   kStepScalars
 };
 
@@ -53,22 +55,32 @@ struct SgdMomentum {
 struct Clip {
   Tensor squares;       ///< (n) float64: sum of squares of every reduced gradient tensor
   double max_norm = 0;  ///< 0 = do not clip
-  Tensor step_scalars;  ///< reads nothing; writes gradient norm, clip factor and skip factor
+  Tensor step_scalars;  ///< reads the loss scale; writes gradient norm, clip factor and skip factor
+};
+
+/// Dynamic loss scaling (arXiv 1710.03740): halves the scale after a skipped step, doubles it after
+/// `interval` updates in a row.
+struct LossScaling {
+  std::int64_t interval = 2000;
+  double largest = 0x1p24;  ///< the scale grows no further
+  Tensor step_scalars;
 };
 
 class OptimizerOps {
  public:
   virtual ~OptimizerOps() = default;
-  /// arXiv 1711.05101 with g = clip * gradient:  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
+  /// arXiv 1711.05101 with g = clip * gradient / loss scale:  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
   /// parameter -= lr ( (m / bc1) / (sqrt(v / bc2) + eps) + decay * parameter ).  Nothing changes when skip =
   /// 0.
   virtual void adamw(Stream& stream, const AdamW& arguments, std::span<const UpdateTensor> tensors) const = 0;
-  /// momentum = mu momentum + g;  parameter -= lr ( momentum + decay * parameter ).
+  /// With the same g: momentum = mu momentum + g;  parameter -= lr ( momentum + decay * parameter ).
   virtual void sgd_momentum(Stream& stream, const SgdMomentum& arguments,
                             std::span<const UpdateTensor> tensors) const = 0;
-  /// Norm = sqrt(sum of squares in index order). A norm that is not finite sets the skip factor to 0 and the
-  /// clip factor to 0; otherwise skip = 1.
+  /// Norm = sqrt(sum of squares in index order) / loss scale. A norm that is not finite sets the skip factor
+  /// to 0 and the clip factor to 0; otherwise skip = 1.
   virtual void clip(Stream& stream, const Clip& arguments) const = 0;
+  /// After the update, by the skip factor that clip has written.
+  virtual void adapt_loss_scale(Stream& stream, const LossScaling& arguments) const = 0;
 };
 
 }  // namespace plumb

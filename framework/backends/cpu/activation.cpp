@@ -2,6 +2,7 @@
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/thread_columns.h"
 #include "backends/cpu/vector_math.h"
+#include "core/error.h"
 
 namespace plumb::cpu {
 namespace {

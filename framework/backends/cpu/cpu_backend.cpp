@@ -8,6 +8,7 @@
 
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/processor.h"
+#include "core/error.h"
 #include "core/parallel_for.h"
 
 namespace plumb {

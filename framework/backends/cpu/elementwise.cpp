@@ -7,6 +7,7 @@
 #include "backends/cpu/tensor_pieces.h"
 #include "backends/cpu/thread_columns.h"
 #include "backends/cpu/vector_math.h"
+#include "core/error.h"
 
 namespace plumb::cpu {
 namespace {
@@ -21,6 +22,8 @@ void with_any(DType dtype, Body&& body) {
       return body(float{});
     case DType::BFloat16:
       return body(bfloat16{});
+    case DType::Float16:
+      return body(float16{});
     case DType::Int64:
       return body(std::int64_t{});
     case DType::Int32:
@@ -29,15 +32,17 @@ void with_any(DType dtype, Body&& body) {
   fail("unknown dtype {}", static_cast<int>(dtype));
 }
 
-/// A sum is taken in the wider of the two types, bf16 counting as float, and rounded once.
+/// A sum is taken in the wider of the two types, bf16 and fp16 counting as float, and rounded once.
 template <class T>
-using Arithmetic = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
+using Arithmetic = std::conditional_t<std::is_same_v<T, bfloat16> || std::is_same_v<T, float16>, float, T>;
 
-/// *out = value; a double becomes bf16 by way of float.
+/// *out = value; a double becomes bf16 or fp16 by way of float, and so does an fp16 that becomes a number.
 template <class From, class To>
 PLUMB_VECTOR void assign(From value, To* out) {
   if constexpr (std::is_same_v<To, bfloat16>) {
     store(static_cast<float>(value), out);
+  } else if constexpr (std::is_same_v<To, float16> || std::is_same_v<From, float16>) {
+    *out = static_cast<To>(static_cast<float>(value));
   } else {
     *out = static_cast<To>(value);
   }

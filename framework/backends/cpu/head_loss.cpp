@@ -278,8 +278,11 @@ void CpuHeadLoss::head_loss_forward(Stream& /*stream*/, const HeadLossForward& a
   });
 }
 
-void CpuHeadLoss::head_loss_backward(Stream& /*stream*/, const HeadLossBackward& arguments) const {
+void CpuHeadLoss::head_loss_backward(Stream& /*stream*/, const HeadLossBackward& unscaled) const {
   const char* op = "head_loss_backward";
+  HeadLossBackward arguments = unscaled;
+  if (const double* loss_scale = optional_vector<double>(op, "loss_scale", unscaled.loss_scale, 1))
+    arguments.gradient_scale *= *loss_scale;
   check_head(op, arguments);
   const Tensor &h = arguments.h, &weight = arguments.weight;
   require_rows(op, "dh", arguments.dh, h.dtype, h.rows(), h.cols());

@@ -57,6 +57,13 @@ class MomentSums {
       for (std::int64_t i = 0; i < cols_; ++i) others |= static_cast<float>(row[i]) != 0.0F ? 1 : 0;
       return others == 0;
     }
+    template <class T>
+    void count_overflows(const T* row) {
+      for (std::int64_t i = 0; i < cols_; ++i) {
+        const auto x = static_cast<float>(row[i]);
+        if (!((x < 0 ? -x : x) <= kLargestFloat16)) scalars_[kMomentOverflows] += 1;
+      }
+    }
     /// Lanes to float64.
     void flush();
 
@@ -109,6 +116,7 @@ void MomentSums::Partial::add(const T* row) {
   if (!(in_range || (row_squares == 0 && is_zero(row))) || (kColumns && wide_shift_)) return add_wide(row);
   sum_abs_ = sum_abs;
   max_abs_ = max_abs;
+  if (row_squares > kLargestFloat16 * kLargestFloat16) count_overflows(row);
   add_deviations<T, kColumns>(row, sum / static_cast<float>(cols_));
   scalars_[kMomentRows] += 1;
   scalars_[kMomentSumSquares] += static_cast<double>(row_squares);
@@ -130,6 +138,7 @@ void MomentSums::Partial::add_wide(const T* row) {
     squares += x * x;
     largest = maximum_or_nan(largest, magnitude);
   }
+  count_overflows(row);
   const double mean = sum / static_cast<double>(cols_);
   for (std::int64_t i = 0; i < cols_; ++i) {
     const double deviation = static_cast<double>(static_cast<float>(row[i])) - mean;

@@ -3,6 +3,7 @@
 #include "backends/cpu/arguments.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/moment_sums.h"
+#include "core/error.h"
 
 namespace plumb::cpu {
 namespace {
@@ -54,7 +55,8 @@ void MomentSums::store() const {
   for (int thread = 0; thread < threads_; ++thread) {
     const double* partial = scalars_ + thread * kScalarStride;
     rows += partial[kMomentRows];
-    for (const int sum : {kMomentRows, kMomentSumAbs, kMomentSumSquares, kMomentSumRowVariance})
+    for (const int sum :
+         {kMomentRows, kMomentSumAbs, kMomentSumSquares, kMomentSumRowVariance, kMomentOverflows})
       out[sum] += partial[sum];
     for (const int maximum : {kMomentMaxAbs, kMomentMaxRowSquares})
       out[maximum] = maximum_or_nan(out[maximum], partial[maximum]);

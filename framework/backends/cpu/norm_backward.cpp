@@ -5,6 +5,7 @@
 #include "backends/cpu/norm_parameters.h"
 #include "backends/cpu/row_sums.h"
 #include "backends/cpu/thread_columns.h"
+#include "core/error.h"
 
 namespace plumb::cpu {
 namespace {

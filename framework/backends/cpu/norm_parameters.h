@@ -6,6 +6,7 @@
 #include "backend/ops/norm.h"
 #include "backends/cpu/arguments.h"
 #include "backends/cpu/vector_math.h"
+#include "core/error.h"
 
 namespace plumb::cpu {
 

@@ -1,9 +1,11 @@
 #include <cmath>
 
+#include "backend/step_rules.h"
 #include "backends/cpu/arguments.h"
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/tensor_pieces.h"
 #include "backends/cpu/vector_math.h"
+#include "core/error.h"
 
 namespace plumb::cpu {
 namespace {
@@ -45,7 +47,7 @@ struct AdamRule {
   float rate, decay, epsilon;
 
   AdamRule(const AdamW& arguments, const double* scalars, const UpdateTensor& tensor)
-      : clip(static_cast<float>(scalars[kStepClipFactor])),
+      : clip(static_cast<float>(scalars[kStepClipFactor] / scalars[kStepLossScale])),
         beta1(static_cast<float>(arguments.beta1)),
         beta2(static_cast<float>(arguments.beta2)),
         inverse_correction1(static_cast<float>(1 / scalars[kStepBiasCorrection1])),
@@ -75,7 +77,7 @@ struct SgdRule {
   float clip, mu, rate, decay;
 
   SgdRule(const SgdMomentum& arguments, const double* scalars, const UpdateTensor& tensor)
-      : clip(static_cast<float>(scalars[kStepClipFactor])),
+      : clip(static_cast<float>(scalars[kStepClipFactor] / scalars[kStepLossScale])),
         mu(static_cast<float>(arguments.momentum)),
         rate(static_cast<float>(scalars[kStepLearningRate] * tensor.learning_rate_scale)),
         decay(static_cast<float>(tensor.weight_decay)) {}
@@ -176,12 +178,13 @@ void CpuOptimizer::clip(Stream&, const Clip& arguments) const {
   double* scalars = vector_of<double>("clip", "step_scalars", arguments.step_scalars, kStepScalars);
   double sum = 0;
   for (std::int64_t n = 0; n < count; ++n) sum += squares[n];
-  const double norm = std::sqrt(sum);
-  const bool finite = std::isfinite(norm);
-  const bool clipped = arguments.max_norm > 0 && norm > arguments.max_norm;
-  scalars[kStepGradientNorm] = norm;
-  scalars[kStepClipFactor] = !finite ? 0.0 : clipped ? arguments.max_norm / norm : 1.0;
-  scalars[kStepSkipFactor] = finite ? 1.0 : 0.0;
+  decide_clip(std::sqrt(sum), arguments.max_norm, scalars);
+}
+
+void CpuOptimizer::adapt_loss_scale(Stream&, const LossScaling& arguments) const {
+  double* scalars =
+      vector_of<double>("adapt_loss_scale", "step_scalars", arguments.step_scalars, kStepScalars);
+  decide_loss_scale(static_cast<double>(arguments.interval), arguments.largest, scalars);
 }
 
 }  // namespace plumb::cpu

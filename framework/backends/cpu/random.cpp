@@ -4,6 +4,7 @@
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/random_words.h"
 #include "backends/cpu/vector_math.h"
+#include "core/error.h"
 #include "core/parallel_for.h"
 
 namespace plumb::cpu {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "backends/cpu/arguments.h"
+#include "core/error.h"
 
 namespace plumb::cpu {
 

@@ -6,6 +6,7 @@
 #include "backends/cpu/stream_entries.h"
 #include "backends/cpu/vector_math.h"
 #include "backends/cpu/widen.h"
+#include "core/error.h"
 
 namespace plumb::cpu {
 namespace {

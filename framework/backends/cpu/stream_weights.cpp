@@ -6,6 +6,7 @@
 #include "backends/cpu/row_segments.h"
 #include "backends/cpu/stream_entries.h"
 #include "backends/cpu/vector_math.h"
+#include "core/error.h"
 
 namespace plumb::cpu {
 namespace {

@@ -2,6 +2,7 @@
 
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
+#include "core/error.h"
 
 namespace plumb::reference {
 namespace {

@@ -7,17 +7,12 @@
 
 #include "backend/ops/coefficient.h"
 #include "backend/stream.h"
+#include "backend/tensor_checks.h"
 #include "core/error.h"
 #include "core/tensor.h"
 
 namespace plumb::reference {
 
-/// Throw Error "<op>: <name> is ..., expected ..." unless the tensor has data, this dtype and this shape
-/// (rows may be strided; a vector must be contiguous).
-void require_rows(const char* op, const char* name, const Tensor& tensor, DType dtype, std::int64_t rows,
-                  std::int64_t cols);
-void require_vector(const char* op, const char* name, const Tensor& tensor, DType dtype,
-                    std::int64_t elements);
 [[noreturn]] void fail_dtype(const char* op, DType dtype);
 
 /// Calls body(scalar) with a double or a float according to the compute dtype.

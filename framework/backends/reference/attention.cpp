@@ -4,6 +4,7 @@
 
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
+#include "core/error.h"
 #include "core/maximum.h"
 
 namespace plumb::reference {

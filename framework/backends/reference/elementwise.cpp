@@ -3,6 +3,7 @@
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
 #include "backends/reference/scalar_access.h"
+#include "core/error.h"
 
 namespace plumb::reference {
 namespace {

@@ -1,5 +1,6 @@
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
+#include "core/error.h"
 
 namespace plumb::reference {
 namespace {

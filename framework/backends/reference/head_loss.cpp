@@ -4,6 +4,7 @@
 
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
+#include "core/error.h"
 #include "core/maximum.h"
 
 namespace plumb::reference {
@@ -76,6 +77,8 @@ void backward(const HeadLossBackward& arguments, std::size_t workspace_bytes) {
   const Rows<T> dh(op, "dh", arguments.dh, head.rows, width);
   const Vector<T> dweight(op, "dweight", arguments.dweight, vocabulary * width);
   const auto dbias = Vector<T>::optional(op, "dbias", arguments.dbias, vocabulary);
+  const auto loss_scale = Vector<double>::optional(op, "loss_scale", arguments.loss_scale, 1);
+  const double gradient_scale = arguments.gradient_scale * (loss_scale ? loss_scale[0] : 1);
   Scratch scratch(op, arguments.workspace, workspace_bytes);
   double *dh_row = scratch.take(width), *dbias_sums = scratch.take(vocabulary);
   double* dweight_sums = scratch.take(vocabulary * width);
@@ -85,7 +88,7 @@ void backward(const HeadLossBackward& arguments, std::size_t workspace_bytes) {
     for (std::int64_t v = 0; head.targets[r] >= 0 && v < vocabulary; ++v) {
       const double logit = head.logit(r, v), probability = std::exp(logit - log_z[r]);
       double dlogit = probability * (1 + 2 * arguments.z_loss * log_z[r]) - (v == head.targets[r] ? 1 : 0);
-      dlogit *= arguments.gradient_scale;
+      dlogit *= gradient_scale;
       if (head.soft_cap > 0) dlogit *= 1 - std::pow(logit / head.soft_cap, 2);
       dbias_sums[v] += dlogit;
       for (std::int64_t i = 0; i < width; ++i) {

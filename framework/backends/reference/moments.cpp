@@ -3,6 +3,7 @@
 
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
+#include "core/error.h"
 #include "core/maximum.h"
 
 namespace plumb::reference {
@@ -40,6 +41,7 @@ void add_scalar_moments(const char* op, const Tensor& x, const MomentsView& view
       sum += value;
       sum_abs += std::abs(value);
       squares += value * value;
+      if (!(std::abs(value) <= double{kLargestFloat16})) scalars[kMomentOverflows] += 1;
       scalars[kMomentMaxAbs] = maximum_or_nan(scalars[kMomentMaxAbs], std::abs(value));
     }
     const double mean = sum / static_cast<double>(cols);

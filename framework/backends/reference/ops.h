@@ -68,6 +68,7 @@ class ReferenceOptimizer final : public OptimizerOps {
   void sgd_momentum(Stream& stream, const SgdMomentum& arguments,
                     std::span<const UpdateTensor> tensors) const override;
   void clip(Stream& stream, const Clip& arguments) const override;
+  void adapt_loss_scale(Stream& stream, const LossScaling& arguments) const override;
 };
 
 /// fill, copy and add also take bf16 and the integer dtypes.

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backend/step_rules.h"
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
 #include "backends/reference/scalar_access.h"
+#include "core/error.h"
 
 namespace plumb::reference {
 namespace {
@@ -38,7 +40,7 @@ void update_all(const char* op, const Tensor& step_scalars, const UpdateStatisti
         const double old_value = parameter[i];
         squares += old_value * old_value;
         if (skip) continue;
-        const double clipped = scalars[kStepClipFactor] * gradient[i];
+        const double clipped = scalars[kStepClipFactor] * gradient[i] / scalars[kStepLossScale];
         parameter[i] = static_cast<T>(new_value(tensor, momentum, variance, scalars, i, old_value, clipped));
         changes += (parameter[i] - old_value) * (parameter[i] - old_value);
         if (copied) store(tensor.compute_copy.reshaped(Shape{1, elements}), 0, i, parameter[i]);
@@ -87,12 +89,12 @@ void ReferenceOptimizer::clip(Stream&, const Clip& arguments) const {
   const Vector<double> scalars("clip", "step_scalars", arguments.step_scalars, kStepScalars);
   double sum = 0;
   for (std::int64_t n = 0; n < arguments.squares.elements(); ++n) sum += squares[n];
-  const double norm = std::sqrt(sum);
-  const bool finite = std::isfinite(norm);
-  const bool clipped = arguments.max_norm > 0 && norm > arguments.max_norm;
-  scalars[kStepGradientNorm] = norm;
-  scalars[kStepClipFactor] = !finite ? 0.0 : clipped ? arguments.max_norm / norm : 1.0;
-  scalars[kStepSkipFactor] = finite ? 1.0 : 0.0;
+  decide_clip(std::sqrt(sum), arguments.max_norm, &scalars[0]);
+}
+
+void ReferenceOptimizer::adapt_loss_scale(Stream&, const LossScaling& arguments) const {
+  const Vector<double> scalars("adapt_loss_scale", "step_scalars", arguments.step_scalars, kStepScalars);
+  decide_loss_scale(static_cast<double>(arguments.interval), arguments.largest, &scalars[0]);
 }
 
 }  // namespace plumb::reference

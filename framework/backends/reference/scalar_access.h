@@ -16,6 +16,8 @@ inline double load(const Tensor& tensor, std::int64_t row, std::int64_t i) {
       return tensor.as<float>()[at];
     case DType::BFloat16:
       return static_cast<float>(tensor.as<bfloat16>()[at]);
+    case DType::Float16:
+      return static_cast<float>(tensor.as<float16>()[at]);
     case DType::Int64:
       return static_cast<double>(tensor.as<std::int64_t>()[at]);
     case DType::Int32:
@@ -24,7 +26,7 @@ inline double load(const Tensor& tensor, std::int64_t row, std::int64_t i) {
   fail("load: unknown dtype {}", static_cast<int>(tensor.dtype));
 }
 
-/// Rounds to nearest even; a double becomes bf16 by way of float.
+/// Rounds to nearest even; a double becomes bf16 or fp16 by way of float.
 inline void store(const Tensor& tensor, std::int64_t row, std::int64_t i, double value) {
   const std::int64_t at = row * tensor.row_stride + i;
   switch (tensor.dtype) {
@@ -36,6 +38,9 @@ inline void store(const Tensor& tensor, std::int64_t row, std::int64_t i, double
       return;
     case DType::BFloat16:
       tensor.as<bfloat16>()[at] = bfloat16(static_cast<float>(value));
+      return;
+    case DType::Float16:
+      tensor.as<float16>()[at] = float16(static_cast<float>(value));
       return;
     case DType::Int64:
       tensor.as<std::int64_t>()[at] = static_cast<std::int64_t>(value);

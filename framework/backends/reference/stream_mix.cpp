@@ -3,6 +3,7 @@
 #include <array>
 
 #include "backends/reference/ops.h"
+#include "core/error.h"
 
 namespace plumb::reference {
 namespace {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "backends/reference/arguments.h"
+#include "core/error.h"
 
 namespace plumb::reference {
 

@@ -3,6 +3,7 @@
 
 #include "backends/reference/ops.h"
 #include "backends/reference/stream_mix.h"
+#include "core/error.h"
 
 namespace plumb::reference {
 namespace {

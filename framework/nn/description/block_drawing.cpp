@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/error.h"
 #include "nn/description/placement_equations.h"
 
 namespace plumb {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "core/error.h"
 #include "core/tensor.h"
 #include "nn/parameter.h"
 #include "nn/placement.h"

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
 #include "nn/description/placement_drawing.h"
 #include "nn/description/placement_equations.h"
 #include "nn/init.h"

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "core/error.h"
 #include "nn/description/placement_equations.h"
 #include "nn/transformer.h"
 

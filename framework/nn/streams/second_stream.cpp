@@ -1,5 +1,7 @@
 #include "nn/streams/second_stream.h"
 
+#include "core/error.h"
+
 namespace plumb {
 
 SecondStream::SecondStream(const StreamAdapterParts& parts)

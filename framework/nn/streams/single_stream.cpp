@@ -1,5 +1,7 @@
 #include "nn/streams/single_stream.h"
 
+#include "core/error.h"
+
 namespace plumb {
 
 void SingleStream::plan(Backend& backend, ArenaPlan& plan) {

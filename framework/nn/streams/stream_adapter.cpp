@@ -1,5 +1,6 @@
 #include "nn/streams/stream_adapter.h"
 
+#include "core/error.h"
 #include "nn/streams/mixed_streams.h"
 #include "nn/streams/second_stream.h"
 #include "nn/streams/single_stream.h"

@@ -1,0 +1,35 @@
+// The rules of the step-scalar buffer that every backend follows. They are constexpr so that device code can
+// call them too.
+#pragma once
+
+#include "backend/ops/optimizer.h"
+
+namespace plumb {
+
+/// What OptimizerOps::clip writes for `norm`, the root of the sum of squares of the gradients as they are
+/// (multiplied by the loss scale).
+constexpr void decide_clip(double norm, double max_norm, double* step_scalars) {
+  const double unscaled = norm / step_scalars[kStepLossScale];
+  const bool finite = unscaled - unscaled == 0;
+  const bool clipped = max_norm > 0 && unscaled > max_norm;
+  step_scalars[kStepGradientNorm] = unscaled;
+  step_scalars[kStepClipFactor] = !finite ? 0.0 : clipped ? max_norm / unscaled : 1.0;
+  step_scalars[kStepSkipFactor] = finite ? 1.0 : 0.0;
+}
+
+/// OptimizerOps::adapt_loss_scale.
+constexpr void decide_loss_scale(double interval, double largest, double* step_scalars) {
+  double& scale = step_scalars[kStepLossScale];
+  double& steps = step_scalars[kStepsSinceScaleChange];
+  if (step_scalars[kStepSkipFactor] == 0) {
+    scale *= 0.5;
+    steps = 0;
+    return;
+  }
+  steps += 1;
+  if (steps < interval) return;
+  scale = scale * 2 < largest ? scale * 2 : largest;
+  steps = 0;
+}
+
+}  // namespace plumb

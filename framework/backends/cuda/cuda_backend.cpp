@@ -1,0 +1,82 @@
+#include "backends/cuda/cuda_backend.h"
+
+#include "backends/cuda/check.h"
+#include "backends/cuda/cuda_ops.h"
+#include "backends/cuda/device.h"
+#include "backends/cuda/stream.h"
+
+namespace plumb::cuda {
+namespace {
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(const char* name, const BackendOptions& options) : name_(name), products_(options.tf32) {}
+
+  std::string_view name() const override { return name_; }
+  DeviceFacts facts() const override { return device_facts(); }
+  std::vector<DType> compute_dtypes() const override {
+    return {DType::BFloat16, DType::Float32, DType::Float16};
+  }
+
+  std::unique_ptr<Stream> create_stream() override { return std::make_unique<CudaStream>(watch_); }
+  std::unique_ptr<Event> create_event() override { return std::make_unique<CudaEvent>(watch_); }
+
+  Buffer allocate(std::size_t bytes) override {
+    void* data = nullptr;
+    PLUMB_CUDA(cudaMalloc(&data, bytes == 0 ? 1 : bytes));
+    Buffer buffer(data, bytes, [](void* memory, std::size_t) { static_cast<void>(cudaFree(memory)); });
+    const CudaStream stream(watch_);
+    PLUMB_CUDA(cudaMemsetAsync(data, 0, bytes, stream.handle()));
+    PLUMB_CUDA(cudaStreamSynchronize(stream.handle()));
+    return buffer;
+  }
+  void upload(Stream& stream, const void* host, void* device, std::size_t bytes) override {
+    if (bytes > 0)
+      PLUMB_CUDA(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, handle_of(stream)));
+  }
+  void download(Stream& stream, const void* device, void* host, std::size_t bytes) override {
+    if (bytes > 0)
+      PLUMB_CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, handle_of(stream)));
+  }
+
+  const NormOps& norm() const override { return norm_; }
+  const ResidualOps& residual() const override { return residual_; }
+  const LinearOps& linear() const override { return linear_; }
+  const ActivationOps& activation() const override { return activation_; }
+  const AttentionOps& attention() const override { return attention_; }
+  const EmbeddingOps& embedding() const override { return embedding_; }
+  const HeadLossOps& head_loss() const override { return head_loss_; }
+  const OptimizerOps& optimizer() const override { return optimizer_; }
+  const ElementwiseOps& elementwise() const override { return elementwise_; }
+  const MomentsOps& moments() const override { return moments_; }
+  const RandomOps& random() const override { return random_; }
+  const ParameterOps& parameter() const override { return parameter_; }
+  const StreamMixOps& stream_mix() const override { return stream_mix_; }
+
+ private:
+  const char* name_;
+  WaitWatch watch_;
+  MatrixProducts products_;
+  CudaNorm norm_;
+  CudaResidual residual_;
+  CudaLinear linear_{products_};
+  CudaActivation activation_;
+  CudaAttention attention_;
+  CudaEmbedding embedding_;
+  CudaHeadLoss head_loss_{products_};
+  CudaOptimizer optimizer_;
+  CudaElementwise elementwise_;
+  CudaMoments moments_;
+  CudaRandom random_;
+  CudaParameter parameter_;
+  CudaStreamMix stream_mix_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cuda_backend(const char* name, const BackendOptions& options) {
+  bind_device(options.local_rank, options.local_size);
+  return std::make_unique<CudaBackend>(name, options);
+}
+
+}  // namespace plumb::cuda

@@ -1,0 +1,54 @@
+#include "backends/cuda/device.h"
+
+#include <cstdlib>
+
+#include "backends/cuda/check.h"
+#include "core/error.h"
+
+namespace plumb::cuda {
+namespace {
+
+cudaDeviceProp properties() {
+  int device = 0;
+  PLUMB_CUDA(cudaGetDevice(&device));
+  cudaDeviceProp properties{};
+  PLUMB_CUDA(cudaGetDeviceProperties(&properties, device));
+  return properties;
+}
+
+}  // namespace
+
+void bind_device(int local_rank, int local_size) {
+  int devices = 0;
+  PLUMB_CUDA(cudaGetDeviceCount(&devices));
+  if (local_size > devices) {
+    const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+    fail_input(
+        "{} ranks on host {} but {} GPU{} ({}): two ranks cannot share one; start at most {} rank{} per host",
+        local_size, process_identity().host, devices, devices == 1 ? "" : "s",
+        visible == nullptr ? "CUDA_VISIBLE_DEVICES is not set"
+                           : fmt::format("CUDA_VISIBLE_DEVICES={}", visible),
+        devices, devices == 1 ? "" : "s");
+  }
+  PLUMB_CUDA(cudaSetDevice(local_rank));
+}
+
+DeviceFacts device_facts() {
+  const cudaDeviceProp device = properties();
+  DeviceFacts facts{fmt::format("{}, {:.0f} GiB", device.name,
+                                static_cast<double>(device.totalGlobalMem) / (1024.0 * 1024 * 1024)),
+                    {}};
+  facts.features.push_back(fmt::format("sm_{}{}", device.major, device.minor));
+  facts.features.push_back(fmt::format("{} multiprocessors", device.multiProcessorCount));
+  int runtime = 0;
+  PLUMB_CUDA(cudaRuntimeGetVersion(&runtime));
+  facts.features.push_back(fmt::format("CUDA {}.{}", runtime / 1000, runtime % 1000 / 10));
+  return facts;
+}
+
+int multiprocessor_count() {
+  static const int count = properties().multiProcessorCount;
+  return count;
+}
+
+}  // namespace plumb::cuda

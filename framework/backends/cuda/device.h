@@ -1,0 +1,21 @@
+// The GPU of this rank.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+
+namespace plumb::cuda {
+
+/// Makes device `local_rank` of those that CUDA_VISIBLE_DEVICES leaves the device of this thread. InputError
+/// when this host shows fewer devices than `local_size` ranks need: two ranks cannot share a GPU.
+void bind_device(int local_rank, int local_size);
+
+/// Name, compute capability, memory, library versions.
+DeviceFacts device_facts();
+
+/// Of the device of this thread; read once.
+int multiprocessor_count();
+
+}  // namespace plumb::cuda

@@ -1,0 +1,50 @@
+// What device code is spelled with, on a real GPU. The emulation has a file of the same name
+// (tests/emulation); the include path decides, so kernels know nothing of it.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backends/cuda/check.h"
+
+/// __shared__ float tile[32][33]  is spelled  PLUMB_SHARED(float, tile, [32][33]).
+#define PLUMB_SHARED(type, name, dimensions) __shared__ type name dimensions
+/// The launch's dynamic shared memory as an array of `type`, aligned to 128 bytes.
+#define PLUMB_DYNAMIC_SHARED(type, name)                                 \
+  extern __shared__ __align__(128) unsigned char plumb_dynamic_shared[]; \
+  type* name = reinterpret_cast<type*>(plumb_dynamic_shared)
+
+namespace plumb::cuda {
+
+/// Where and how a kernel runs. `name` is for messages and must be a literal.
+struct Launch {
+  const char* name;
+  dim3 grid, block;
+  std::size_t shared_bytes;
+  cudaStream_t stream;
+};
+
+/// Kernels are launched by this call only. Throws when the launch is refused.
+template <class... Parameters, class... Arguments>
+void launch(const Launch& how, void (*kernel)(Parameters...), Arguments... arguments) {
+  constexpr std::size_t kWithoutOptIn = 48 * 1024;
+  if (how.shared_bytes > kWithoutOptIn) {
+    check_cuda(
+        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(how.shared_bytes)),
+        how.name, __FILE__, __LINE__);
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = how.grid;
+  config.blockDim = how.block;
+  config.dynamicSmemBytes = how.shared_bytes;
+  config.stream = how.stream;
+  check_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), how.name, __FILE__,
+             __LINE__);
+}
+
+}  // namespace plumb::cuda
