@@ -1,6 +1,7 @@
 // Backend: the one door to hardware. Nothing above framework/backends/ names a piece of hardware.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -51,6 +52,14 @@ class Backend {
   virtual std::unique_ptr<Event> create_event() = 0;
   /// Zero-filled device memory.
   virtual Buffer allocate(std::size_t bytes) = 0;
+  /// Host memory that copies to and from the device go to directly (page-locked), zero-filled.
+  virtual Buffer allocate_host(std::size_t bytes);
+  /// Whether the host may run ahead of the device: ops return before they are done.
+  virtual bool is_asynchronous() const { return false; }
+  /// Records what `body` issues to `stream`, and to streams that events join to it, without running it. The
+  /// body must not wait, allocate or copy from memory that is not the device's or allocate_host's. Error
+  /// where the backend cannot.
+  virtual std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body);
   /// Host memory to device memory and back, in stream order; the host side must stay valid until then.
   virtual void upload(Stream& stream, const void* host, void* device, std::size_t bytes) = 0;
   virtual void download(Stream& stream, const void* device, void* host, std::size_t bytes) = 0;

@@ -29,6 +29,9 @@ std::vector<std::string> backend_names();
 /// instruction sets that this build is made for, whatever the name.
 std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options = {});
 
+/// Whether `device = "cuda-emulated"` can be had here.
+bool has_emulated_cuda();
+
 /// Why `device = "cuda"` cannot be had here, in one line with the remedy; empty when it can.
 std::string cuda_absence();
 

@@ -2,8 +2,7 @@
 
 #include <fmt/ranges.h>
 
-#include "backends/cpu/cpu_backend.h"
-#include "backends/cpu/instruction_sets.h"
+#include "backends/cpu_choice.h"
 #include "backends/cuda_probe.h"
 #include "backends/plugin_loader.h"
 #include "backends/reference/reference_backend.h"
@@ -43,21 +42,23 @@ std::string cuda_absence() {
   return "";
 }
 
+bool has_emulated_cuda() { return find_plugin("cuda_emulated").has_value(); }
+
 std::vector<std::string> backend_names() {
   std::vector<std::string> names;
   if (cuda_absence().empty()) names.emplace_back(kCuda);
-  names.emplace_back("cpu");
+  if (has_cpu_backend()) names.emplace_back("cpu");
   names.emplace_back("reference");
-  if (find_plugin("cuda_emulated")) names.emplace_back(kEmulated);
+  if (has_emulated_cuda()) names.emplace_back(kEmulated);
   return names;
 }
 
 std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options) {
   // For every name: the linker may have kept the cpu backend's copy of an inline function that others use
   // too.
-  cpu::require_compiled_instruction_sets();
+  require_processor();
   if (name == "auto") return make_backend(backend_names().front(), options);
-  if (name == "cpu") return make_cpu_backend();
+  if (name == "cpu") return make_cpu_backend_if_built();
   if (name == "reference") return make_reference_backend();
   if (name == kEmulated) return make_emulated(options);
   if (name != kCuda) {

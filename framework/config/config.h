@@ -16,8 +16,16 @@ struct RunConfig {
 };
 
 struct ComputeConfig {
-  std::string dtype = "auto";  ///< auto | fp64 | fp32 | bf16
-  int threads = 0;             ///< per rank; 0 = the cores of this rank
+  std::string dtype = "auto";   ///< auto | fp64 | fp32 | tf32 | bf16 | fp16
+  int threads = 0;              ///< per rank; 0 = the cores of this rank
+  bool captured_steps = false;  ///< a step is recorded once and replayed
+};
+
+/// Dynamic loss scaling of fp16.
+struct LossScaleConfig {
+  double initial = 65536;
+  std::int64_t growth_interval = 2000;
+  double floor = 1;
 };
 
 struct TrainingConfig {
@@ -81,6 +89,7 @@ struct Config {
   std::string device = "auto";  ///< auto | cpu | reference
   RunConfig run;
   ComputeConfig compute;
+  LossScaleConfig loss_scale;
   TrainingConfig training;
   OptimizerConfig optimizer;
   LearningRateConfig learning_rate;

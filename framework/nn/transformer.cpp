@@ -277,6 +277,7 @@ void Transformer::head_backward(const Context& context, const Tensor& targets, d
       context.stream, {.z_loss = config_.z_loss,
                        .soft_cap = config_.head_soft_cap,
                        .gradient_scale = gradient_scale,
+                       .loss_scale = context.loss_scale,
                        .h = head_input(context),
                        .weight = head_weight(context),
                        .bias = head_bias(),

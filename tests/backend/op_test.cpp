@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "backend/loader.h"
+#include "core/error.h"
 #include "core/hash.h"
 #include "core/parallel_for.h"
 #include "core/rng.h"
@@ -102,6 +103,13 @@ Backend& shared_backend(const std::string& name) {
   return *backend;
 }
 
+std::vector<double> step_scalar_values(std::vector<double> first) {
+  const bool scaled = first.size() > kStepLossScale;
+  first.resize(kStepScalars, 0);
+  if (!scaled) first[kStepLossScale] = 1;
+  return first;
+}
+
 double round_to(DType dtype, double value) {
   unsigned char bytes[8];
   encode(dtype, value, bytes);
@@ -122,6 +130,8 @@ std::vector<double> Bench::draw(const std::string& name, const Shape& shape, Val
 
 Tensor Bench::add(const std::string& name, DType dtype, Shape shape, const std::vector<double>& values,
                   bool compared, Limits limits, bool each) {
+  PLUMB_CHECK(static_cast<std::int64_t>(values.size()) == shape.elements(), "{}: {} values for {}", name,
+              values.size(), to_string(shape));
   const std::size_t item = size_of(dtype), count = values.size();
   std::vector<unsigned char> bytes(2 * kGuardBytes + count * item, kGuard);
   for (std::size_t i = 0; i < count; ++i) encode(dtype, values[i], bytes.data() + kGuardBytes + i * item);

@@ -57,6 +57,9 @@ inline constexpr Limits kExact{0, 0, 0};
 
 double round_to(DType dtype, double value);
 
+/// The step-scalar buffer: its first entries as given, a loss scale of 1, zeros for the rest.
+std::vector<double> step_scalar_values(std::vector<double> first);
+
 /// Normal variates, a pure function of a tensor's name.
 struct Values {
   double mean = 0, deviation = 1;

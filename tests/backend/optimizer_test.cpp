@@ -43,8 +43,9 @@ void run_optimizer(Bench& bench, const OptimizerCase& one) {
     tensors.push_back(tensor);
   }
   const auto count = static_cast<std::int64_t>(tensors.size());
-  const Tensor step_scalars = bench.constants("step_scalars", DType::Float64, Shape{kStepScalars},
-                                              {0.02, 0.271, 0.1426, 3, one.clip, one.skip});
+  const Tensor step_scalars =
+      bench.constants("step_scalars", DType::Float64, Shape{kStepScalars},
+                      step_scalar_values({0.02, 0.271, 0.1426, 3, one.clip, one.skip}));
   UpdateStatistics statistics;
   if (one.statistics) {  // overwritten, not added to
     statistics.update_square = bench.sums("update_square", count, std::nan(""), kUpdateSquares);
@@ -87,8 +88,8 @@ TEST_P(OptimizerSkip, LeavesEveryBit) {
   tensor.variance = bench.constants("variance", bench.master(), shape, std::vector<double>(77, 0.25));
   tensor.compute_copy = bench.input("copy", shape);
   tensor.weight_decay = 0.1;
-  const Tensor step_scalars =
-      bench.constants("step_scalars", DType::Float64, Shape{kStepScalars}, {0.02, 0.1, 0.05, 1, 0, 0});
+  const Tensor step_scalars = bench.constants("step_scalars", DType::Float64, Shape{kStepScalars},
+                                              step_scalar_values({0.02, 0.1, 0.05, 1, 0, 0}));
   const UpdateTensor list[] = {tensor};
   bench.backend().optimizer().adamw(bench.stream(), {0.9, 0.95, 1e-8, step_scalars, {}}, list);
   bench.backend().optimizer().sgd_momentum(bench.stream(), {0.9, step_scalars, {}}, list);

@@ -18,6 +18,7 @@ enum StepScalar : int {
   kStepClipFactor,       ///< min(1, max_norm / norm); written by clip
   kStepSkipFactor,  ///< 1 = update, 0 = leave parameters and optimiser state as they are; written by clip
   kStepLossScale,   ///< what the gradients are multiplied by (1 but for fp16); written by adapt_loss_scale
+  kStepAppliedLossScale,   ///< the loss scale of this step's gradients; written by clip
   kStepsSinceScaleChange,  ///< updates since the loss scale changed; written by adapt_loss_scale
   kStepScalars
 };
@@ -55,7 +56,8 @@ struct SgdMomentum {
 struct Clip {
   Tensor squares;       ///< (n) float64: sum of squares of every reduced gradient tensor
   double max_norm = 0;  ///< 0 = do not clip
-  Tensor step_scalars;  ///< reads the loss scale; writes gradient norm, clip factor and skip factor
+  Tensor step_scalars;  ///< reads the loss scale; writes gradient norm, clip factor, skip factor and the
+                        ///< applied loss scale
 };
 
 /// Dynamic loss scaling (arXiv 1710.03740): halves the scale after a skipped step, doubles it after

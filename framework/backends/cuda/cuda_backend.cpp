@@ -1,8 +1,11 @@
 #include "backends/cuda/cuda_backend.h"
 
+#include <cstring>
+
 #include "backends/cuda/check.h"
 #include "backends/cuda/cuda_ops.h"
 #include "backends/cuda/device.h"
+#include "backends/cuda/graph.h"
 #include "backends/cuda/stream.h"
 
 namespace plumb::cuda {
@@ -29,6 +32,16 @@ class CudaBackend final : public Backend {
     PLUMB_CUDA(cudaMemsetAsync(data, 0, bytes, stream.handle()));
     PLUMB_CUDA(cudaStreamSynchronize(stream.handle()));
     return buffer;
+  }
+  Buffer allocate_host(std::size_t bytes) override {
+    void* data = nullptr;
+    PLUMB_CUDA(cudaMallocHost(&data, bytes == 0 ? 1 : bytes));
+    std::memset(data, 0, bytes);
+    return Buffer(data, bytes, [](void* memory, std::size_t) { static_cast<void>(cudaFreeHost(memory)); });
+  }
+  bool is_asynchronous() const override { return true; }
+  std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body) override {
+    return record_graph(stream, body);
   }
   void upload(Stream& stream, const void* host, void* device, std::size_t bytes) override {
     if (bytes > 0)
