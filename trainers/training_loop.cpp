@@ -95,6 +95,14 @@ StatisticsShape TrainingLoop::statistics_shape() const {
           .tensors = static_cast<std::int64_t>(engine_.parameters().trainable().size())};
 }
 
+std::vector<MemoryShare> TrainingLoop::memory_plan() const {
+  std::vector<MemoryShare> shares = engine_.memory_plan();
+  shares.push_back({"optimiser", optimizer_.bytes()});
+  shares.push_back({"statistics", statistics_.bytes()});
+  if (evaluator_) shares.push_back({"validation", evaluator_->bytes()});
+  return shares;
+}
+
 std::vector<std::string> TrainingLoop::tensor_names() const {
   std::vector<std::string> names;
   for (const Parameter* parameter : engine_.parameters().trainable()) names.push_back(parameter->name);

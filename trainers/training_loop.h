@@ -48,6 +48,8 @@ class TrainingLoop {
   /// Optimiser steps done so far.
   std::int64_t step() const { return step_; }
   Engine& engine() { return engine_; }
+  /// All device memory of this run, by what it is for.
+  std::vector<MemoryShare> memory_plan() const;
   const GradientReducer& reducer() const { return reducer_; }
   StatisticsShape statistics_shape() const;
   std::vector<std::string> tensor_names() const;

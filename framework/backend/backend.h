@@ -34,6 +34,19 @@ struct DeviceFacts {
   std::vector<std::string> features;  ///< "avx512f", "amx_bf16", library versions, ...
 };
 
+/// What a part of the program takes of the device's memory.
+struct MemoryShare {
+  std::string name;
+  std::size_t bytes = 0;
+};
+
+/// Device memory that a backend has handed out and that still lives.
+struct MemoryUse {
+  std::size_t bytes = 0;        ///< as asked for
+  std::size_t peak = 0;         ///< largest that bytes has been
+  std::size_t allocations = 0;  ///< calls of allocate so far
+};
+
 /// Contract of every op: asynchronous on its stream, no hidden synchronisation, no allocation (scratch comes
 /// in as a Workspace), accumulation in at least fp32 in a fixed order, arguments checked. Tensors that an op
 /// reads or writes must stay alive until the stream has passed it. One host thread uses a backend. Compute
@@ -52,6 +65,8 @@ class Backend {
   virtual std::unique_ptr<Event> create_event() = 0;
   /// Zero-filled device memory.
   virtual Buffer allocate(std::size_t bytes) = 0;
+  /// What allocate has given.
+  MemoryUse memory_use() const { return *memory_use_; }
   /// Host memory that copies to and from the device go to directly (page-locked), zero-filled.
   virtual Buffer allocate_host(std::size_t bytes);
   /// Whether the host may run ahead of the device: ops return before they are done.
@@ -79,6 +94,13 @@ class Backend {
   virtual const RandomOps& random() const = 0;
   virtual const ParameterOps& parameter() const = 0;
   virtual const StreamMixOps& stream_mix() const = 0;
+
+ protected:
+  /// A Buffer that memory_use() counts; for implementations of allocate.
+  Buffer counted(void* data, std::size_t bytes, Buffer::Free free);
+
+ private:
+  std::shared_ptr<MemoryUse> memory_use_ = std::make_shared<MemoryUse>();  ///< buffers may outlive the backend
 };
 
 /// fp64 for fp64, else fp32.

@@ -42,6 +42,15 @@ Context Engine::context(const Probes* probes, bool training, GradientListener* l
                  .listener = listener};
 }
 
+std::vector<MemoryShare> Engine::memory_plan() const {
+  std::vector<MemoryShare> shares = parameters_.memory_plan();
+  shares.push_back({"activations", plan_.persistent_bytes() + plan_.transient_bytes()});
+  shares.push_back({"workspace of ops and libraries", plan_.workspace_bytes()});
+  shares.push_back({"batch", batch_buffer_.bytes()});
+  shares.push_back({"scheduled coefficients", model_->step_value_bytes()});
+  return shares;
+}
+
 void Engine::begin_step(std::int64_t step) {
   step_ = step;
   model_->begin_step(*stream_, step);

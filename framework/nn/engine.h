@@ -53,6 +53,8 @@ class Engine {
   Transformer& model() { return *model_; }
   const Transformer& model() const { return *model_; }
   const ArenaPlan& plan() const { return plan_; }
+  /// All device memory of the engine, by what it is for.
+  std::vector<MemoryShare> memory_plan() const;
   /// For reading activations of the last pass (Transformer::stream and others).
   Context context(const Probes* probes, bool training, GradientListener* listener = nullptr);
 

@@ -19,6 +19,8 @@ class StepValues {
   /// Uploads the values of `step`; without time-dependent values only the first call does anything. The
   /// stream may be up to kRows - 1 uploads behind.
   void upload(Stream& stream, std::int64_t step);
+  /// Device memory taken.
+  std::size_t bytes() const { return buffer_.bytes(); }
   /// (1) master dtype.
   Tensor tensor(int index) const;
 

@@ -27,6 +27,7 @@ class Transformer : public Module {
   std::vector<Parameter*> parameters() const override;
   /// After the store was allocated: memory for the knobs that are read from the device.
   void allocate(Backend& backend) { step_values_.allocate(backend, shape_.master()); }
+  std::size_t step_value_bytes() const { return step_values_.bytes(); }
   /// Uploads what depends on the optimiser step (knobs scheduled over time). Before the first forward of a
   /// step.
   void begin_step(Stream& stream, std::int64_t step) { step_values_.upload(stream, step); }

@@ -82,7 +82,9 @@ class Optimizer {
   std::vector<OptimizerStateTensor> state_tensors() const;
   const OptimizerSettings& settings() const { return settings_; }
   /// Device memory taken.
-  std::size_t bytes() const { return momentum_.bytes() + variance_.bytes() + statistics_.bytes(); }
+  std::size_t bytes() const {
+    return momentum_.bytes() + variance_.bytes() + statistics_.bytes() + sphere_workspace_.bytes();
+  }
 
  private:
   OptimizerSettings settings_;

@@ -72,6 +72,9 @@ class StepStatistics {
   StepRecord& finish_step(Stream& stream, const StepTimes& times);
   static constexpr std::size_t kStepsInFlight = 2;
 
+  /// Device memory taken.
+  std::size_t bytes() const { return accumulators_.bytes() + shift_buffer_.bytes(); }
+
   /// Collective, before a checkpoint: makes the state the same on all ranks.
   void unify_state();
   /// What a resumed run needs to log the same bits. Views stay valid; write them, then state_restored().

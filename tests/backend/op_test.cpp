@@ -1,11 +1,9 @@
 #include "backend/op_test.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <map>
-#include <sstream>
 
 #include "backend/loader.h"
 #include "core/error.h"
@@ -66,19 +64,6 @@ std::vector<double> constant(const Shape& shape, double value) {
   return std::vector<double>(static_cast<std::size_t>(shape.elements()), value);
 }
 }  // namespace
-
-std::vector<std::string> tested_backends() {
-  const char* chosen = std::getenv("PLUMB_TEST_BACKENDS");
-  if (chosen == nullptr) {
-    std::vector<std::string> names = backend_names();
-    std::erase(names, "cuda-emulated");
-    return names;
-  }
-  std::vector<std::string> names;
-  std::istringstream list(chosen);
-  for (std::string name; std::getline(list, name, ',');) names.push_back(name);
-  return names;
-}
 
 std::vector<Target> targets() {
   std::vector<Target> list;

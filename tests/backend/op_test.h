@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/tested_backends.h"
 
 namespace plumb::test {
 
@@ -27,10 +28,7 @@ inline std::ostream& operator<<(std::ostream& out, const Target& target) {
   std::replace(backend.begin(), backend.end(), '-', '_');
   return out << backend << "_" << name_of(target.dtype);
 }
-std::vector<std::string> tested_backends();
-/// Every backend under test in every compute dtype, but the oracle itself. Under test are those that
-/// $PLUMB_TEST_BACKENDS names, separated by commas; without it all but the emulated one, which is slow and
-/// has tests of its own (tests/emulation).
+/// Every backend under test (tested_backends.h) in every compute dtype, but the oracle itself.
 std::vector<Target> targets();
 /// The oracle too, where it is under test.
 std::vector<Target> all_targets();

@@ -27,7 +27,8 @@ class CudaBackend final : public Backend {
   Buffer allocate(std::size_t bytes) override {
     void* data = nullptr;
     PLUMB_CUDA(cudaMalloc(&data, bytes == 0 ? 1 : bytes));
-    Buffer buffer(data, bytes, [](void* memory, std::size_t) { static_cast<void>(cudaFree(memory)); });
+    Buffer buffer =
+        counted(data, bytes, [](void* memory, std::size_t) { static_cast<void>(cudaFree(memory)); });
     const CudaStream stream(watch_);
     PLUMB_CUDA(cudaMemsetAsync(data, 0, bytes, stream.handle()));
     PLUMB_CUDA(cudaStreamSynchronize(stream.handle()));
