@@ -40,7 +40,10 @@ TEST_P(NotFinite, MomentsKeepNaN) {
     bench_.backend().moments().moments(bench_.stream(), arguments);
     const std::vector<double> scalars = bench_.read(arguments.moments.scalars);
     EXPECT_EQ(scalars[kMomentRows], 2 * static_cast<double>(rows) + 0.25);
-    for (int i = kMomentRows + 1; i < kMomentScalars; ++i) EXPECT_TRUE(std::isnan(scalars[i])) << i;
+    EXPECT_EQ(scalars[kMomentOverflows], 1 + 0.25);  // a count, which stays a number
+    for (const int i :
+         {kMomentSumAbs, kMomentSumSquares, kMomentSumRowVariance, kMomentMaxAbs, kMomentMaxRowSquares})
+      EXPECT_TRUE(std::isnan(scalars[static_cast<std::size_t>(i)])) << i;
     const std::vector<double> column_sum = bench_.read(arguments.moments.column_sum);
     for (std::int64_t i = 0; i < cols; ++i)
       EXPECT_EQ(std::isnan(column_sum[static_cast<std::size_t>(i)]), i == place % cols) << i;
@@ -58,9 +61,28 @@ TEST_P(NotFinite, MomentsOfInfinity) {
     EXPECT_EQ(scalars[static_cast<std::size_t>(i)], kInfinity) << i;
 }
 
+// What fp16 cannot hold is counted, also where the dtype under test can hold it.
+TEST_P(NotFinite, MomentsCountOverflows) {
+  const DType dtype = GetParam().dtype;
+  std::vector<double> values(3 * 41, 65504);  // the largest fp16 is not an overflow
+  const std::vector<double> beyond{kInfinity, -kInfinity, kNaN, 65536, -65536, 1e20};  // infinite in fp16
+  for (std::size_t i = 0; i < beyond.size(); ++i) values[20 * i + 1] = beyond[i];
+  if (dtype == DType::BFloat16)  // which has no 65504
+    for (double& value : values) value = value == 65504 ? 65280 : value;
+  MomentsArguments arguments;
+  arguments.x = bench_.constants("x", dtype, Shape{3, 41}, values);
+  arguments.moments.scalars = bench_.sums("scalars", kMomentScalars);
+  arguments.workspace = bench_.workspace(bench_.backend().moments().moments_workspace(arguments));
+  bench_.backend().moments().moments(bench_.stream(), arguments);
+  const std::vector<double> scalars = bench_.read(arguments.moments.scalars);
+  EXPECT_EQ(scalars[kMomentOverflows], static_cast<double>(beyond.size()));
+}
+
 TEST_P(NotFinite, TinyEntriesHaveMoments) {
   const std::int64_t rows = 4, cols = 50;
-  const double size = 0x1p-80, count = static_cast<double>(rows * cols);  // 8e-25; its square is not in fp32
+  // 8e-25, whose square is not in fp32; in fp16 the smallest there is.
+  const double size = GetParam().dtype == DType::Float16 ? 0x1p-24 : 0x1p-80;
+  const double count = static_cast<double>(rows * cols);
   std::vector<double> values;
   for (std::int64_t i = 0; i < rows * cols; ++i) values.push_back(i % 2 == 0 ? size : -size);
   MomentsArguments arguments;
