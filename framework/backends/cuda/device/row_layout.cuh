@@ -68,32 +68,30 @@ struct RowLayout {
   }
 
   __device__ __forceinline__ void write(T* row, std::int64_t pack, const float (&values)[kPack]) const {
-    if (kVector) {
+    if constexpr (kVector) {
       if (holds_any(pack)) store<kPack>(row + column(pack, 0), values);
-      return;
-    }
+    } else {
 #pragma unroll
-    for (int j = 0; j < kPack; ++j)
-      if (holds(pack, j)) row[column(pack, j)] = from_float<T>(values[j]);
+      for (int j = 0; j < kPack; ++j)
+        if (holds(pack, j)) row[column(pack, j)] = from_float<T>(values[j]);
+    }
   }
 
   /// Where entry j of a lane's pack stands in an array of sums in shared memory of padded() entries: quads of
   /// neighbouring lanes side by side, so that accesses of 16 bytes do not meet in a bank.
   static __device__ __forceinline__ std::int64_t slot_of(std::int64_t pack, int lane, int j) {
-    if (!kVector) return column_of(pack, lane, j);
-    return pack * kStep + j / 4 * (kLanes * 4) + lane * 4 + j % 4;
+    return kVector ? pack * kStep + j / 4 * (kLanes * 4) + lane * 4 + j % 4 : column_of(pack, lane, j);
   }
   static __device__ __forceinline__ std::int64_t slot_of_column(std::int64_t column) {
-    if (!kVector) return column;
     const auto within = static_cast<int>(column % kStep);
-    return slot_of(column / kStep, within / kPack, within % kPack);
+    return kVector ? slot_of(column / kStep, within / kPack, within % kPack) : column;
   }
   /// Entries of an array of slots for `width` columns.
   static constexpr std::int64_t padded(std::int64_t width) { return (width + kStep - 1) / kStep * kStep; }
 
   /// sums[slots of this lane's pack] += terms; the lane alone has these slots.
   __device__ __forceinline__ void add(float* sums, std::int64_t pack, const float (&terms)[kPack]) const {
-    if (kVector) {
+    if constexpr (kVector) {
 #pragma unroll
       for (int quad = 0; quad < kPack; quad += 4) {
         auto& place = *reinterpret_cast<Pack<float, 4>*>(sums + slot_of(pack, lane, quad));
@@ -102,10 +100,10 @@ struct RowLayout {
         for (int j = 0; j < 4; ++j) total.values[j] += terms[quad + j];
         place = total;
       }
-      return;
-    }
+    } else {
 #pragma unroll
-    for (int j = 0; j < kPack; ++j) sums[slot_of(pack, lane, j)] += terms[j];
+      for (int j = 0; j < kPack; ++j) sums[slot_of(pack, lane, j)] += terms[j];
+    }
   }
 
  private:
