@@ -12,7 +12,8 @@ constexpr int kWarpRows = 4;  // rows that a warp works on at once
 template <class T>
 struct Source {
   const T* x;
-  std::int64_t stride, rows, cols, rows_each;
+  std::int64_t stride, rows, rows_each;
+  int cols;
   const double* shift;                             // (cols), null: no column moments
   double *scalars, *column_sums, *column_squares;  // as in MomentsScratch
 };
@@ -33,7 +34,7 @@ struct ColumnMoments {
 /// `first`: they hold nothing yet.
 template <class Layout, class T>
 __device__ void leave_columns(const Source<T>& source, const ColumnMoments<Layout::kPack>& moments,
-                              const Layout& layout, std::int64_t chunk, bool first) {
+                              const Layout& layout, int chunk, bool first) {
   PLUMB_SHARED(double, scratch, [2][kWarps][Layout::kStep]);
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   __syncthreads();
@@ -44,9 +45,9 @@ __device__ void leave_columns(const Source<T>& source, const ColumnMoments<Layou
   }
   __syncthreads();
   for (int entry = threadIdx.x; entry < Layout::kStep; entry += kThreads) {
-    const std::int64_t column = Layout::column_of(chunk, entry % kWarp, entry / kWarp);
+    const int column = Layout::column_of(chunk, entry % kWarp, entry / kWarp);
     if (column >= layout.width) continue;
-    const std::int64_t place = blockIdx.x * source.cols + column;
+    const std::int64_t place = std::int64_t{blockIdx.x} * source.cols + column;
     double sum = first ? 0.0 : source.column_sums[place], square = first ? 0.0 : source.column_squares[place];
     for (int other = 0; other < kWarps; ++other) {
       sum += scratch[0][other][entry];
@@ -99,7 +100,7 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(Source<T> source) {
   for (std::int64_t tile = begin; tile < end; tile += kWarps * kWarpRows) {
     const std::int64_t first_row = tile + warp * kWarpRows;
     RowMoments rows[kWarpRows];
-    for (std::int64_t chunk = 0; chunk * Layout::kStep < source.cols; ++chunk) {
+    for (int chunk = 0; chunk * Layout::kStep < source.cols; ++chunk) {
       typename Layout::Packed packs[kWarpRows];
 #pragma unroll
       for (int k = 0; k < kWarpRows; ++k)
@@ -156,8 +157,8 @@ void launch_moments(cudaStream_t stream, const Tensor& x, const MomentsView& vie
     const Source<T> source{static_cast<const T*>(x.data),
                            x.row_stride,
                            x.rows(),
-                           x.cols(),
                            scratch.row_blocks.rows_each,
+                           static_cast<int>(x.cols()),
                            columns ? static_cast<const double*>(view.shift.data) : nullptr,
                            scratch.scalars,
                            scratch.column_sums,

@@ -32,19 +32,20 @@ inline constexpr int kWalkThreads = 256;
 /// warp reads at once in 16-byte packs, times row blocks; enough of both for every multiprocessor of an H100
 /// (132) to hold eight.
 struct WalkShape {
-  std::int64_t rows = 0, cols = 0, chunks = 0;
+  std::int64_t rows = 0;
+  int cols = 0, chunks = 0;
   RowBlocks row_blocks;
 
   WalkShape() = default;
   WalkShape(std::int64_t rows_in, std::int64_t cols_in, std::size_t element_bytes)
-      : rows(rows_in), cols(cols_in) {
+      : rows(rows_in), cols(static_cast<int>(cols_in)) {
     constexpr std::int64_t kWarps = kWalkThreads / 32, kBlocks = 8 * 132;
-    const std::int64_t step = 32 * 16 / static_cast<std::int64_t>(element_bytes);
+    const int step = 32 * 16 / static_cast<int>(element_bytes);
     chunks = (cols + step - 1) / step;
-    row_blocks = cut_rows(rows, kWarps, kBlocks / std::max<std::int64_t>(1, chunks));
+    row_blocks = cut_rows(rows, kWarps, kBlocks / std::max(1, chunks));
   }
   /// Blocks of threads: chunk b % chunks of row block b / chunks.
-  std::int64_t blocks() const { return chunks * row_blocks.count; }
+  std::int64_t blocks() const { return row_blocks.count * chunks; }
 };
 
 /// Floats of workspace that launch_row_sum (device/column_sums.cuh) needs.

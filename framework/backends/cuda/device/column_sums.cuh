@@ -36,13 +36,14 @@ struct ColumnWalk {
   static constexpr int kWarps = kWalkThreads / kWarp;
 
   Layout layout;
-  std::int64_t chunk, row_block, begin, end;
+  int chunk;
+  std::int64_t row_block, begin, end;
   int warp;
 
   __device__ __forceinline__ explicit ColumnWalk(const WalkShape& shape)
       : layout{static_cast<int>(threadIdx.x) % kWarp, shape.cols},
-        chunk(blockIdx.x % shape.chunks),
-        row_block(blockIdx.x / shape.chunks),
+        chunk(static_cast<int>(blockIdx.x) % shape.chunks),
+        row_block(static_cast<int>(blockIdx.x) / shape.chunks),
         begin(row_block * shape.row_blocks.rows_each),
         end(begin + shape.row_blocks.rows_each < shape.rows ? begin + shape.row_blocks.rows_each
                                                             : shape.rows),
@@ -65,7 +66,7 @@ struct ColumnWalk {
     for (int j = 0; j < kPack; ++j) scratch[warp][j * kWarp + layout.lane] = sums[j];
     __syncthreads();
     for (int entry = threadIdx.x; entry < Layout::kStep; entry += kWalkThreads) {
-      const std::int64_t column = Layout::column_of(chunk, entry % kWarp, entry / kWarp);
+      const int column = Layout::column_of(chunk, entry % kWarp, entry / kWarp);
       if (column >= layout.width) continue;
       float total = scratch[0][entry];
 #pragma unroll

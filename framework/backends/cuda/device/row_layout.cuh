@@ -20,24 +20,22 @@ struct RowLayout {
   static constexpr int kPack = kPackOf<T>;
   static constexpr int kStep = kLanes * kPack;
 
-  int lane = 0;            ///< in [0, kLanes)
-  std::int64_t width = 0;  ///< 0: this lane has no columns
+  int lane = 0;   ///< in [0, kLanes)
+  int width = 0;  ///< 0: this lane has no columns
 
   /// The column of entry j of this lane's pack.
-  __device__ __forceinline__ std::int64_t column(std::int64_t pack, int j) const {
-    return column_of(pack, lane, j);
-  }
-  static __device__ __forceinline__ std::int64_t column_of(std::int64_t pack, int lane, int j) {
+  __device__ __forceinline__ int column(int pack, int j) const { return column_of(pack, lane, j); }
+  static __device__ __forceinline__ int column_of(int pack, int lane, int j) {
     return pack * kStep + (kVector ? lane * kPack + j : j * kLanes + lane);
   }
-  __device__ __forceinline__ bool holds(std::int64_t pack, int j) const {
+  __device__ __forceinline__ bool holds(int pack, int j) const {
     return column(pack, kVector ? 0 : j) < width;
   }
   /// Whether there is anything at all in this lane's pack.
-  __device__ __forceinline__ bool holds_any(std::int64_t pack) const { return holds(pack, 0); }
+  __device__ __forceinline__ bool holds_any(int pack) const { return holds(pack, 0); }
 
   /// The pack of a row; columns beyond the width are 0.
-  __device__ __forceinline__ Packed read(const T* row, std::int64_t pack) const {
+  __device__ __forceinline__ Packed read(const T* row, int pack) const {
     Packed packed;
     if (kVector && holds_any(pack)) return *reinterpret_cast<const Packed*>(row + column(pack, 0));
 #pragma unroll
@@ -49,12 +47,12 @@ struct RowLayout {
 #pragma unroll
     for (int j = 0; j < kPack; ++j) out[j] = to_float(packed.values[j]);
   }
-  __device__ __forceinline__ void read(const T* row, std::int64_t pack, float (&out)[kPack]) const {
+  __device__ __forceinline__ void read(const T* row, int pack, float (&out)[kPack]) const {
     to_floats(read(row, pack), out);
   }
 
   /// The same of a vector of parameters; `missing` where it is null or the column beyond the width.
-  __device__ __forceinline__ void read_parameters(const float* parameters, std::int64_t pack, float missing,
+  __device__ __forceinline__ void read_parameters(const float* parameters, int pack, float missing,
                                                   float (&out)[kPack]) const {
     if (kVector && parameters != nullptr && holds_any(pack)) {
 #pragma unroll
@@ -67,7 +65,7 @@ struct RowLayout {
       out[j] = !kVector && parameters != nullptr && holds(pack, j) ? parameters[column(pack, j)] : missing;
   }
 
-  __device__ __forceinline__ void write(T* row, std::int64_t pack, const float (&values)[kPack]) const {
+  __device__ __forceinline__ void write(T* row, int pack, const float (&values)[kPack]) const {
     if constexpr (kVector) {
       if (holds_any(pack)) store<kPack>(row + column(pack, 0), values);
     } else {
@@ -79,18 +77,18 @@ struct RowLayout {
 
   /// Where entry j of a lane's pack stands in an array of sums in shared memory of padded() entries: quads of
   /// neighbouring lanes side by side, so that accesses of 16 bytes do not meet in a bank.
-  static __device__ __forceinline__ std::int64_t slot_of(std::int64_t pack, int lane, int j) {
+  static __device__ __forceinline__ int slot_of(int pack, int lane, int j) {
     return kVector ? pack * kStep + j / 4 * (kLanes * 4) + lane * 4 + j % 4 : column_of(pack, lane, j);
   }
-  static __device__ __forceinline__ std::int64_t slot_of_column(std::int64_t column) {
-    const auto within = static_cast<int>(column % kStep);
+  static __device__ __forceinline__ int slot_of_column(int column) {
+    const int within = column % kStep;
     return kVector ? slot_of(column / kStep, within / kPack, within % kPack) : column;
   }
   /// Entries of an array of slots for `width` columns.
-  static constexpr std::int64_t padded(std::int64_t width) { return (width + kStep - 1) / kStep * kStep; }
+  static constexpr int padded(int width) { return (width + kStep - 1) / kStep * kStep; }
 
   /// sums[slots of this lane's pack] += terms; the lane alone has these slots.
-  __device__ __forceinline__ void add(float* sums, std::int64_t pack, const float (&terms)[kPack]) const {
+  __device__ __forceinline__ void add(float* sums, int pack, const float (&terms)[kPack]) const {
     if constexpr (kVector) {
 #pragma unroll
       for (int quad = 0; quad < kPack; quad += 4) {
@@ -120,7 +118,7 @@ inline bool vector_access(std::int64_t width, std::initializer_list<Tensor> tens
   for (const Tensor& tensor : tensors) {
     if (!tensor.defined()) continue;
     const bool wide = tensor.dtype == DType::Float32;
-    const std::int64_t pack = wide ? 4 : 8;
+    const int pack = wide ? 4 : 8;
     if (reinterpret_cast<std::uintptr_t>(tensor.data) % 16 != 0 || width % pack != 0) return false;
     if (tensor.rows() > 1 && tensor.row_stride % pack != 0) return false;
   }

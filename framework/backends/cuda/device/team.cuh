@@ -47,8 +47,7 @@ class TeamRow {
 #pragma unroll
     for (int pack = 0; pack < kPacks; ++pack) packs_[pack] = layout.read(row, pack);
   }
-  __device__ __forceinline__ void values(const Layout& layout, std::int64_t pack,
-                                         float (&out)[Layout::kPack]) const {
+  __device__ __forceinline__ void values(const Layout& layout, int pack, float (&out)[Layout::kPack]) const {
     if constexpr (kPacks > 0) {
       Layout::to_floats(packs_[pack], out);
     } else {
@@ -69,7 +68,7 @@ __device__ __forceinline__ void for_packs(const Layout& layout, Body&& body) {
     for (int pack = 0; pack < kPacks; ++pack)
       if (layout.holds_any(pack)) body(pack);
   } else {
-    for (std::int64_t pack = 0; layout.holds_any(pack); ++pack) body(pack);
+    for (int pack = 0; layout.holds_any(pack); ++pack) body(pack);
   }
 }
 
