@@ -33,15 +33,16 @@ __device__ __forceinline__ void mma_m16n8k16<__half>(float (&d)[4], const std::u
 __device__ __forceinline__ void copy_async_16(void* shared, const void* global) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
                    static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))),
-               "l"(global));
+               "l"(global)
+               : "memory");
 }
 /// Closes the group of copies started since the last call.
-__device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;"); }
+__device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits until at most kGroups of this thread's groups are under way; other threads' copies need a barrier
 /// too.
 template <int kGroups>
 __device__ __forceinline__ void copy_async_wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kGroups));
+  asm volatile("cp.async.wait_group %0;" ::"n"(kGroups) : "memory");
 }
 
 }  // namespace plumb::cuda
