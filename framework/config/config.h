@@ -16,8 +16,9 @@ struct RunConfig {
 };
 
 struct ComputeConfig {
-  std::string dtype = "auto";  ///< auto | fp64 | fp32 | bf16
-  int threads = 0;             ///< per rank; 0 = the cores of this rank
+  std::string dtype = "auto";      ///< auto | fp64 | fp32 | bf16
+  int threads = 0;                 ///< per rank; 0 = the cores of this rank
+  std::string attention = "auto";  ///< auto | own | library
 };
 
 struct TrainingConfig {
@@ -78,7 +79,7 @@ struct CheckpointConfig {
 };
 
 struct Config {
-  std::string device = "auto";  ///< auto | cpu | reference
+  std::string device = "auto";  ///< auto | cuda | cpu | reference | cuda-emulated
   RunConfig run;
   ComputeConfig compute;
   TrainingConfig training;
