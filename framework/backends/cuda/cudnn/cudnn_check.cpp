@@ -1,5 +1,6 @@
 #include "backends/cuda/cudnn/cudnn_check.h"
 
+#include <algorithm>
 #include <array>
 
 #include "backends/cuda/library_check.h"
@@ -11,6 +12,7 @@ std::string cudnn_text(cudnnStatus_t status) {
   cudnnGetLastErrorString(words.data(), words.size());
   std::string text = cudnnGetErrorString(status);
   if (words[0] != '\0') text += std::string(": ") + words.data();
+  std::replace(text.begin(), text.end(), '\n', ' ');  // errors are one line
   return text;
 }
 

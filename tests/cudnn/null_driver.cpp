@@ -1,15 +1,16 @@
-/* A libcuda.so.1 that says "driver 13.0, no device": cuDNN compiles plans for a described device and, finding no
-   device here, loads none of them. For the test of plans alone, on its LD_LIBRARY_PATH; never installed. */
-#define EXPORTED __attribute__((visibility("default"))) int
+// A libcuda.so.1 that says "driver 13.0, no device": cuDNN compiles plans for a device that is described to
+// it and, finding none here, loads none of them. Only for the test of plans, on its LD_LIBRARY_PATH; never
+// installed.
+#define EXPORTED extern "C" __attribute__((visibility("default"))) int
 
-enum { kSuccess = 0, kNoDevice = 100, kDriverVersion = 13000 };
-
-EXPORTED plumb_null_driver = 1; /* the test looks for it: is this the driver that was loaded? */
-
-EXPORTED cuInit(unsigned flags) {
-  (void)flags;
-  return kNoDevice;
+namespace {
+constexpr int kSuccess = 0, kNoDevice = 100, kDriverVersion = 13000;
 }
+
+/// The test looks for it: is this the driver that was loaded?
+EXPORTED plumb_null_driver() { return 1; }
+
+EXPORTED cuInit(unsigned) { return kNoDevice; }
 EXPORTED cuDriverGetVersion(int* version) {
   *version = kDriverVersion;
   return kSuccess;
@@ -27,9 +28,9 @@ EXPORTED cuGetErrorString(int error, const char** text) {
   return kSuccess;
 }
 
-/* cuDNN wants these to exist before it does anything; none is called without a device. */
+// cuDNN looks these up before it does anything; without a device it calls none.
 #define REFUSED(name) \
-  EXPORTED name(void) { return kNoDevice; }
+  EXPORTED name() { return kNoDevice; }
 REFUSED(cuDeviceGet)
 REFUSED(cuCtxGetCurrent)
 REFUSED(cuCtxGetLimit)
