@@ -1,5 +1,7 @@
 #include "backends/cuda/cudnn/attention_graph.h"
 
+#include <utility>
+
 #include "core/error.h"
 
 namespace plumb::cuda {
@@ -25,7 +27,7 @@ class Builder {
         scores_{request.batch, request.heads, request.tokens, request.tokens},
         rows_{request.batch, request.heads, request.tokens, 1} {}
 
-  Descriptor forward() {
+  OperationGraph forward() {
     Node q = matrix(AttentionTensor::Query, strides().q);
     Node k = transposed_matrix(AttentionTensor::Key, strides().k);
     Node v = matrix(AttentionTensor::Value, strides().v);
@@ -43,10 +45,10 @@ class Builder {
     Node probabilities = graph_.intermediate(scores_, type_);
     graph_.pointwise(CUDNN_POINTWISE_DIV, exponential, sum, probabilities);
     graph_.matmul(probabilities, v, out);
-    return graph_.finish();
+    return std::move(graph_);
   }
 
-  Descriptor backward() {
+  OperationGraph backward() {
     Node q = matrix(AttentionTensor::Query, strides().q);
     Node k = transposed_matrix(AttentionTensor::Key, strides().k);
     Node v = transposed_matrix(AttentionTensor::Value, strides().v);
@@ -68,7 +70,7 @@ class Builder {
     Node keys = graph_.intermediate(heads_, strides_of(strides().k), type_);
     graph_.reshape(k, keys);
     graph_.matmul(dproducts, keys, matrix(AttentionTensor::QueryGradient, strides().dq));
-    return graph_.finish();
+    return std::move(graph_);
   }
 
  private:
@@ -78,13 +80,13 @@ class Builder {
   /// Head h is columns [h*D, (h+1)*D) of rows that are `row` elements apart.
   GraphSize strides_of(std::int64_t row) const { return {request_.tokens * row, request_.width, row, 1}; }
   Node matrix(AttentionTensor tensor, std::int64_t row) {
-    return graph_.stored({number(tensor), heads_, strides_of(row), type_});
+    return graph_.memory(number(tensor), heads_, strides_of(row), type_);
   }
   Node transposed_matrix(AttentionTensor tensor, std::int64_t row) {
-    return graph_.stored({number(tensor), transposed(heads_), transposed(strides_of(row)), type_});
+    return graph_.memory(number(tensor), transposed(heads_), transposed(strides_of(row)), type_);
   }
   Node row_values(AttentionTensor tensor) {
-    return graph_.stored({number(tensor), rows_, contiguous_strides(rows_), CUDNN_DATA_FLOAT});
+    return graph_.memory(number(tensor), rows_, contiguous_strides(rows_), CUDNN_DATA_FLOAT);
   }
 
   Node unary(cudnnPointwiseMode_t mode, Node x) {
@@ -146,8 +148,10 @@ class Builder {
 
 }  // namespace
 
-Descriptor attention_forward_graph(const AttentionRequest& request) { return Builder(request).forward(); }
+OperationGraph attention_forward_graph(const AttentionRequest& request) { return Builder(request).forward(); }
 
-Descriptor attention_backward_graph(const AttentionRequest& request) { return Builder(request).backward(); }
+OperationGraph attention_backward_graph(const AttentionRequest& request) {
+  return Builder(request).backward();
+}
 
 }  // namespace plumb::cuda

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "backends/cuda/attention_request.h"
-#include "backends/cuda/cudnn/descriptor.h"
 #include "backends/cuda/cudnn/operation_graph.h"
 
 namespace plumb::cuda {
@@ -27,11 +26,11 @@ enum class AttentionTensor : std::int64_t {
 /// out and log_sum_exp (natural logarithm) from q, k and v; FlashAttention, arXiv 2205.14135, in the
 /// operations of https://docs.nvidia.com/deeplearning/cudnn/backend/latest/developer/graph-api.html, "Fused
 /// Flash Attention fprop".
-Descriptor attention_forward_graph(const AttentionRequest& request);
+OperationGraph attention_forward_graph(const AttentionRequest& request);
 
 /// dq, dk and dv; arXiv 2307.08691, "Fused Flash Attention bprop" of the same document. In the form that is
 /// deterministic: dq leaves its product directly, without a sum over blocks of keys that is built with
 /// atomics.
-Descriptor attention_backward_graph(const AttentionRequest& request);
+OperationGraph attention_backward_graph(const AttentionRequest& request);
 
 }  // namespace plumb::cuda

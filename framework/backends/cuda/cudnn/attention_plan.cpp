@@ -1,6 +1,7 @@
 #include "backends/cuda/cudnn/attention_plan.h"
 
 #include "backends/cuda/cudnn/attention_graph.h"
+#include "backends/cuda/cudnn/graph_descriptor.h"
 
 namespace plumb::cuda {
 namespace {
@@ -17,8 +18,9 @@ std::optional<EngineChoice> deterministic_engine(const AttentionRequest& request
 
 PlanSearch find_attention_plan(const AttentionRequest& request, const PlanDevice& device) {
   const bool forward = request.pass == AttentionPass::Forward;
-  const Descriptor graph = forward ? attention_forward_graph(request) : attention_backward_graph(request);
-  return PlanSearch(graph, device, deterministic_engine(request, device.compute_capability()));
+  const OperationGraph graph = forward ? attention_forward_graph(request) : attention_backward_graph(request);
+  return PlanSearch(graph_descriptor(graph), device,
+                    deterministic_engine(request, device.compute_capability()));
 }
 
 }  // namespace plumb::cuda

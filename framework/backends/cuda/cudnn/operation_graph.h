@@ -1,62 +1,75 @@
-// Builds a graph of cuDNN operations over tensors of four dimensions.
+// A graph of cuDNN operations over tensors of four dimensions, as plain data (graph_descriptor.h makes the
+// library's own of it).
 #pragma once
+
+#include <cudnn.h>
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <vector>
-
-#include "backends/cuda/cudnn/descriptor.h"
 
 namespace plumb::cuda {
 
 /// (batch, head, row, column).
 using GraphSize = std::array<std::int64_t, 4>;
+/// Of a contiguous tensor.
+GraphSize contiguous_strides(const GraphSize& size);
 
-/// A tensor with memory of its own, which a variant pack gives by the number.
-struct StoredTensor {
-  std::int64_t number = 0;
+enum class GraphStorage {
+  Memory,       ///< the variant pack gives a device pointer
+  Scalar,       ///< one fp32 number; the variant pack gives a host pointer
+  Intermediate  ///< never in memory, unless the library puts it into its workspace
+};
+
+struct GraphTensor {
+  std::int64_t number = 0;  ///< cuDNN's unique id
   GraphSize size{};
   GraphSize strides{};  ///< elements
   cudnnDataType_t type = CUDNN_DATA_FLOAT;
+  GraphStorage storage = GraphStorage::Memory;
 };
 
-/// Operations and tensors in the order of their making. Sums and intermediate values are fp32.
+enum class GraphOperationKind { MatrixProduct, Pointwise, Reduction, Reshape };
+
+/// Tensors by their place in OperationGraph::tensors(); -1 = not there.
+struct GraphOperation {
+  GraphOperationKind kind = GraphOperationKind::Pointwise;
+  cudnnPointwiseMode_t mode = CUDNN_POINTWISE_IDENTITY;       ///< Pointwise
+  cudnnReduceTensorOp_t reduction = CUDNN_REDUCE_TENSOR_ADD;  ///< Reduction
+  std::int64_t axis = -1;                                     ///< of CUDNN_POINTWISE_GEN_INDEX
+  int x = -1, b = -1, mask = -1, y = -1;
+};
+
+/// Operations in the order of their making. Sums and what lies between operations are fp32.
 class OperationGraph {
  public:
-  using Node = const Descriptor&;  ///< a tensor; lives as long as the graph
+  using Node = int;
 
-  Node stored(const StoredTensor& tensor);
-  /// An fp32 number that the variant pack points to in host memory.
+  const std::vector<GraphTensor>& tensors() const { return tensors_; }
+  const std::vector<GraphOperation>& operations() const { return operations_; }
+
+  Node memory(std::int64_t number, const GraphSize& size, const GraphSize& strides, cudnnDataType_t type);
   Node scalar(std::int64_t number);
   Node intermediate(const GraphSize& size, cudnnDataType_t type = CUDNN_DATA_FLOAT);
   Node intermediate(const GraphSize& size, const GraphSize& strides, cudnnDataType_t type);
 
   void matmul(Node a, Node b, Node c);
   void pointwise(cudnnPointwiseMode_t mode, Node x, Node y);
-  void pointwise(cudnnPointwiseMode_t mode, Node x, Node b, Node y);
+  void pointwise(cudnnPointwiseMode_t mode, Node x, Node b, Node y);  ///< b may have size 1 along axes
   /// y = mask ? x : otherwise.
   void select(Node x, Node otherwise, Node mask, Node y);
-  /// y[...] = the index along the axis.
-  void generate_index(std::int64_t axis, Node like, Node y);
-  /// Over the axis that has size 1 in y.
-  void reduce(cudnnReduceTensorOp_t operation, Node x, Node y);
+  /// y[...] = the index along the axis, y of the size of x.
+  void generate_index(std::int64_t axis, Node x, Node y);
+  /// Along the axis where y has size 1.
+  void reduce(cudnnReduceTensorOp_t reduction, Node x, Node y);
+  /// The memory of x seen with the size and the strides of y.
   void reshape(Node x, Node y);
 
-  /// The finished graph; it needs this object no longer.
-  Descriptor finish();
-
  private:
-  Node tensor(const StoredTensor& tensor, bool is_virtual, bool by_value);
-  void add_operation(Descriptor operation);
-  Node pointwise_mode(cudnnPointwiseMode_t mode, std::int64_t axis = -1);
+  Node add(const GraphTensor& tensor);
 
-  std::deque<Descriptor> parts_;
-  std::vector<cudnnBackendDescriptor_t> operations_;
-  std::int64_t next_number_ = 1000;  ///< of intermediates; stored ones are below
+  std::vector<GraphTensor> tensors_;
+  std::vector<GraphOperation> operations_;
 };
-
-/// Of a contiguous tensor.
-GraphSize contiguous_strides(const GraphSize& size);
 
 }  // namespace plumb::cuda
