@@ -19,6 +19,15 @@ constexpr const char* kEmulated = "cuda-emulated";
              fmt::join(backend_names(), "\", \""));
 }
 
+void require_auto_attention(const std::string& name, const BackendOptions& options) {
+  if (options.attention == AttentionChoice::Auto) return;
+  fail_input(
+      "compute.attention = \"{}\" chooses between attentions of a CUDA device, and the device here is "
+      "\"{}\"; "
+      "leave it at \"auto\"",
+      options.attention == AttentionChoice::Own ? "own" : "library", name);
+}
+
 std::unique_ptr<Backend> make_emulated(const BackendOptions& options) {
   const auto library = find_plugin("cuda_emulated");
   if (!library) {
@@ -53,11 +62,17 @@ std::vector<std::string> backend_names() {
   return names;
 }
 
+bool chooses_attention(const std::string& name) {
+  if (name == "auto") return chooses_attention(backend_names().front());
+  return name == kCuda || name == kEmulated;
+}
+
 std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options) {
   // For every name: the linker may have kept the cpu backend's copy of an inline function that others use
   // too.
   require_processor();
   if (name == "auto") return make_backend(backend_names().front(), options);
+  if (name == "cpu" || name == "reference") require_auto_attention(name, options);
   if (name == "cpu") return make_cpu_backend_if_built();
   if (name == "reference") return make_reference_backend();
   if (name == kEmulated) return make_emulated(options);

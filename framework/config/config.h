@@ -18,6 +18,7 @@ struct RunConfig {
 struct ComputeConfig {
   std::string dtype = "auto";   ///< auto | fp64 | fp32 | tf32 | bf16 | fp16
   int threads = 0;              ///< per rank; 0 = the cores of this rank
+  std::string attention = "auto";  ///< auto | own | library
   bool captured_steps = false;  ///< a step is recorded once and replayed
 };
 
@@ -86,7 +87,7 @@ struct CheckpointConfig {
 };
 
 struct Config {
-  std::string device = "auto";  ///< auto | cpu | reference
+  std::string device = "auto";  ///< auto | cuda | cpu | reference | cuda-emulated
   RunConfig run;
   ComputeConfig compute;
   LossScaleConfig loss_scale;

@@ -8,9 +8,9 @@ constexpr double kMostSteps = 1e12;
 constexpr double kMostSequences = 1e9;
 
 std::vector<FieldSpec<Config>> top_fields() {
-  return {{"device", &Config::device, one_of({"auto", "cpu", "reference"}), "",
+  return {{"device", &Config::device, one_of({"auto", "cuda", "cpu", "reference", "cuda-emulated"}), "",
            "Backend that runs the model: auto takes the fastest one there is, reference is the slow float64 "
-           "oracle."}};
+           "oracle, cuda-emulated runs the code of cuda on the host, for tests."}};
 }
 
 std::vector<FieldSpec<RunConfig>> run_fields() {
@@ -29,6 +29,9 @@ std::vector<FieldSpec<ComputeConfig>> compute_fields() {
        "matrix products round their factors to 10 bits of fraction. fp16: with a loss scale."},
       {"threads", &ComputeConfig::threads, between(0, 4096), "threads per rank",
        "Threads of each rank; 0: as many as the rank has cores."},
+      {"attention", &ComputeConfig::attention, one_of({"auto", "own", "library"}), "",
+       "CUDA devices: attention by Plumb's own kernels or by cuDNN; auto takes cuDNN where it can do what is "
+       "asked. Other devices have one attention and take auto alone."},
       {"captured_steps", &ComputeConfig::captured_steps, anything(), "",
        "Record the kernels of a step once and replay them as one CUDA graph, which spares the host's part; "
        "only the cuda backend can."},

@@ -84,7 +84,10 @@ std::vector<Target> all_targets() {
 Backend& shared_backend(const std::string& name) {
   static std::map<std::string, std::unique_ptr<Backend>> backends;
   auto& backend = backends[name];
-  if (!backend) backend = make_backend(name);
+  // What is tested op by op are our own kernels; attention_library_test.cpp is for the library.
+  BackendOptions options;
+  if (chooses_attention(name)) options.attention = AttentionChoice::Own;
+  if (!backend) backend = make_backend(name, options);
   return *backend;
 }
 

@@ -13,7 +13,8 @@ namespace {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(const char* name, const BackendOptions& options) : name_(name), products_(options.tf32) {}
+  CudaBackend(const char* name, const BackendOptions& options)
+      : name_(name), products_(options.tf32), attention_(options.attention) {}
 
   std::string_view name() const override { return name_; }
   DeviceFacts facts() const override { return device_facts(); }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backend/backend.h"
+#include "backends/cuda/attention_choice.h"
 #include "backends/cuda/matrix_product.h"
 
 namespace plumb::cuda {
@@ -46,12 +47,16 @@ class CudaActivation final : public ActivationOps {
 
 class CudaAttention final : public AttentionOps {
  public:
+  explicit CudaAttention(AttentionChoice choice) : chooser_(choice, make_attention_library()) {}
   void attention_forward(Stream& stream, const AttentionForward& arguments) const override;
   void attention_backward(Stream& stream, const AttentionBackward& arguments) const override;
   std::size_t attention_forward_workspace(const AttentionForward& arguments) const override;
   std::size_t attention_backward_workspace(const AttentionBackward& arguments) const override;
   void rotary(Stream& stream, const Rotary& arguments) const override;
   void prepare_rotary(const Rotary& arguments) const override;
+
+ private:
+  AttentionChooser chooser_;
 };
 
 class CudaEmbedding final : public EmbeddingOps {
