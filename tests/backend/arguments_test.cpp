@@ -32,6 +32,8 @@ class Arguments : public testing::TestWithParam<std::string> {
   Workspace workspace(std::size_t bytes) {
     return {zeros(Shape{static_cast<std::int64_t>(bytes / sizeof(float)) + 1}).data, bytes};
   }
+  /// A device's memory is not read by the host, so no check looks at values there.
+  bool memory_is_the_hosts() const { return GetParam().rfind("cuda", 0) != 0; }
   static std::string message(const std::function<void()>& action) {
     try {
       action();
@@ -47,8 +49,10 @@ INSTANTIATE_TEST_SUITE_P(Backends, Arguments, testing::ValuesIn(tested_backends(
 
 TEST_P(Arguments, LinearForward) {
   const Tensor x = zeros(Shape{2, 3}), weight = zeros(Shape{4, 3}), y = zeros(Shape{2, 4});
+  const Workspace scratch =
+      workspace(backend_.linear().linear_forward_workspace({x, weight, Tensor(), y, {}}));
   const auto linear = [&](const Tensor& in, const Tensor& by, const Tensor& bias, const Tensor& out) {
-    return message([&] { backend_.linear().linear_forward(*stream_, {in, by, bias, out, {}}); });
+    return message([&] { backend_.linear().linear_forward(*stream_, {in, by, bias, out, scratch}); });
   };
   EXPECT_EQ(linear(x, weight, Tensor(), y), "nothing was thrown");
   EXPECT_THAT(linear(x, zeros(Shape{4, 2}), Tensor(), y),
@@ -138,7 +142,10 @@ TEST_P(Arguments, HeadLoss) {
   EXPECT_EQ(forward(head), "nothing was thrown");
   HeadLossForward wrong = head;
   wrong.targets = integers({0, 4});
-  EXPECT_THAT(forward(wrong), HasSubstr("head_loss_forward: target 4 at row 1 is neither -1 nor in [0, 4)"));
+  if (memory_is_the_hosts()) {
+    EXPECT_THAT(forward(wrong),
+                HasSubstr("head_loss_forward: target 4 at row 1 is neither -1 nor in [0, 4)"));
+  }
   wrong = head;
   wrong.weight = zeros(Shape{4, 2});
   EXPECT_THAT(forward(wrong),

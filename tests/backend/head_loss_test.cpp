@@ -67,6 +67,10 @@ INSTANTIATE_TEST_SUITE_P(
                                      HeadLossCase{"v1000", 130, 33, 1000, false, 1e-3},
                                      HeadLossCase{"v1000_cap", 65, 16, 1000, true, 0, 2},
                                      HeadLossCase{"no_target", 9, 16, 257, true, 1e-2, 0, 1},
+                                     HeadLossCase{"v1", 5, 16, 1, true, 0.5},
+                                     HeadLossCase{"v17", 40, 33, 17, false, 1e-3, 4, 6},
+                                     HeadLossCase{"v256", 70, 32, 256, false, 1e-3},
+                                     HeadLossCase{"v50257", 7, 8, 50257, false, 1e-3},
                                      // Several chunks of rows and of the vocabulary; of rows alone.
                                      HeadLossCase{"chunks", 530, 8, 1501, true, 1e-3, 0, 7},
                                      HeadLossCase{"row_chunks_cap", 1100, 8, 300, true, 1e-3, 3})),

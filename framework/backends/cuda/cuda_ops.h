@@ -4,6 +4,7 @@
 
 #include "backend/backend.h"
 #include "backends/cuda/attention_choice.h"
+#include "backends/cuda/head_chunks.h"
 #include "backends/cuda/matrix_product.h"
 
 namespace plumb::cuda {
@@ -68,7 +69,9 @@ class CudaEmbedding final : public EmbeddingOps {
 
 class CudaHeadLoss final : public HeadLossOps {
  public:
-  explicit CudaHeadLoss(const MatrixProducts& products) : products_(products) {}
+  /// `chunk_logits`: the most logits that exist at once; tests take few.
+  explicit CudaHeadLoss(const MatrixProducts& products, std::int64_t chunk_logits = kChunkLogits)
+      : products_(products), chunk_logits_(chunk_logits) {}
   void head_loss_forward(Stream& stream, const HeadLossForward& arguments) const override;
   void head_loss_backward(Stream& stream, const HeadLossBackward& arguments) const override;
   std::size_t head_loss_forward_workspace(const HeadLossForward& arguments) const override;
@@ -76,6 +79,7 @@ class CudaHeadLoss final : public HeadLossOps {
 
  private:
   const MatrixProducts& products_;
+  std::int64_t chunk_logits_;
 };
 
 class CudaOptimizer final : public OptimizerOps {

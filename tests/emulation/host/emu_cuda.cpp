@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 #include <cublasLt.h>
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <nccl.h>
 #include <mpi.h>
 #include <oneapi/dnnl/dnnl.h>
@@ -124,19 +125,28 @@ cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t a, cudaEvent_t b) { *ms 
 // ---------------------------------------------------------------- cublasLt
 }
 namespace {
-struct Desc { cublasComputeType_t ct; cudaDataType_t st; cublasOperation_t ta = CUBLAS_OP_N, tb = CUBLAS_OP_N; cublasLtEpilogue_t ep = CUBLASLT_EPILOGUE_DEFAULT; const void* bias = nullptr; cudaDataType_t bias_t = cudaDataType_t(-1); };
+struct Desc { cublasComputeType_t ct; cudaDataType_t st; cublasOperation_t ta = CUBLAS_OP_N, tb = CUBLAS_OP_N; cublasLtEpilogue_t ep = CUBLASLT_EPILOGUE_DEFAULT; void* bias = nullptr; cudaDataType_t bias_t = cudaDataType_t(-1); void* aux = nullptr; int64_t aux_ld = 0; };
 struct Lay { cudaDataType_t t; uint64_t r, c; int64_t ld; int32_t batch = 1; int64_t stride = 0; };
-struct Pref { size_t ws = 0; };
-size_t tsize(cudaDataType_t t) { return t == CUDA_R_32F ? 4 : t == CUDA_R_16BF ? 2 : 0; }
-float get(const void* p, cudaDataType_t t, size_t i) { return t == CUDA_R_32F ? static_cast<const float*>(p)[i] : __bfloat162float(static_cast<const __nv_bfloat16*>(p)[i]); }
-void put(void* p, cudaDataType_t t, size_t i, float v) { if (t == CUDA_R_32F) static_cast<float*>(p)[i] = v; else static_cast<__nv_bfloat16*>(p)[i] = __float2bfloat16(v); }
+struct Pref { size_t ws = 0; uint32_t scheme = 7, align[4] = {256, 256, 256, 256}; };
+struct Algo { uint32_t align[4]; uint32_t vector_align; size_t ws; };   // what the heuristic promised
+size_t tsize(cudaDataType_t t) { return t == CUDA_R_32F ? 4 : t == CUDA_R_16BF || t == CUDA_R_16F ? 2 : 0; }
+float get(const void* p, cudaDataType_t t, size_t i) { return t == CUDA_R_32F ? static_cast<const float*>(p)[i] : t == CUDA_R_16F ? __half2float(static_cast<const __half*>(p)[i]) : __bfloat162float(static_cast<const __nv_bfloat16*>(p)[i]); }
+void put(void* p, cudaDataType_t t, size_t i, float v) { if (t == CUDA_R_32F) static_cast<float*>(p)[i] = v; else if (t == CUDA_R_16F) static_cast<__half*>(p)[i] = __float2half(v); else static_cast<__nv_bfloat16*>(p)[i] = __float2bfloat16(v); }
+float tf32(float v) { uint32_t u; memcpy(&u, &v, 4); if ((u & 0x7f800000) != 0x7f800000) u = (u + 0x1000) & ~0x1fffu; memcpy(&v, &u, 4); return v; }   // cvt.rna.tf32.f32
+unsigned align_of(const void* p) { auto a = reinterpret_cast<uintptr_t>(p); return a ? unsigned(std::min<uintptr_t>(256, a & -a)) : 256; }
 std::vector<float> pack(const void* p, const Lay& l, int b) { std::vector<float> v(l.r * l.c); for (uint64_t j = 0; j < l.c; j++) for (uint64_t i = 0; i < l.r; i++) v[j * l.r + i] = get(p, l.t, size_t(b) * l.stride + j * l.ld + i); return v; }
 std::string validate(const Desc& d, const Lay& A, const Lay& B, const Lay& C, const Lay& D) {
   char b[256]; uint64_t m = d.ta ? A.c : A.r, k = d.ta ? A.r : A.c, kb = d.tb ? B.c : B.r, n = d.tb ? B.r : B.c;
   if (k != kb || D.r != m || D.c != n || C.r != m || C.c != n) { snprintf(b, sizeof b, "shapes: op(A) %lux%lu op(B) %lux%lu D %lux%lu", m, k, kb, n, D.r, D.c); return b; }
-  for (auto* l : {&A, &B, &C, &D}) { if (l->ld < int64_t(l->r)) { snprintf(b, sizeof b, "ld %ld < rows %lu (column-major)", l->ld, l->r); return b; } if (!tsize(l->t)) return "data type not modelled"; if (l->ld * tsize(l->t) % 16) { snprintf(b, sizeof b, "ld %ld * %zu B is not a multiple of 16 B: tensor-core kernels refuse or slow down", l->ld, tsize(l->t)); if (getenv("EMU_STRICT_ALIGN")) return b; } if (l->batch != D.batch) return "batch counts differ"; }
+  for (auto* l : {&A, &B, &C, &D}) { if (l->ld < int64_t(l->r)) { snprintf(b, sizeof b, "ld %ld < rows %lu (column-major)", l->ld, l->r); return b; } if (!tsize(l->t)) return "data type not modelled"; if (l->ld * tsize(l->t) % 16) { snprintf(b, sizeof b, "ld %ld * %zu B is not a multiple of 16 B: tensor-core kernels refuse or slow down", l->ld, tsize(l->t)); if (getenv("EMU_STRICT_ALIGN")) return b; b[0] = 0; } if (l->batch != D.batch) return "batch counts differ"; }
   if (A.t != B.t || C.t != D.t) return "A/B or C/D types differ";
-  if (A.t == CUDA_R_16BF && !(d.ct == CUBLAS_COMPUTE_32F && d.st == CUDA_R_32F)) return "bf16 inputs need CUBLAS_COMPUTE_32F and CUDA_R_32F scale";
+  if (A.t != CUDA_R_32F && !(d.ct == CUBLAS_COMPUTE_32F && d.st == CUDA_R_32F)) return "16-bit inputs need CUBLAS_COMPUTE_32F and CUDA_R_32F scale";
+  if (D.t != A.t && D.t != CUDA_R_32F) return "D must have the type of A or be fp32";
+  bool bias = d.ep == CUBLASLT_EPILOGUE_BIAS || d.ep == CUBLASLT_EPILOGUE_GELU_AUX_BIAS || d.ep == CUBLASLT_EPILOGUE_BGRADB, aux = d.ep == CUBLASLT_EPILOGUE_GELU_AUX || d.ep == CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
+  if (!bias && !aux && d.ep != CUBLASLT_EPILOGUE_DEFAULT) return "epilogue not modelled";
+  if (bias && int(d.bias_t) != -1 && d.bias_t != D.t) return "the bias must have the type of D (cublasLt.h, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE)";
+  if (bias && !d.bias) return "no bias pointer";
+  if (aux && (!d.aux || d.aux_ld % 8 || d.aux_ld < int64_t(D.r) || align_of(d.aux) < 16)) return "aux needs a pointer aligned to 16 bytes and ld divisible by 8 (cublasLt.h, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD)";
   return "";
 }
 }
@@ -148,33 +158,52 @@ cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t d) { delete reinte
 cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d, cublasLtMatmulDescAttributes_t a, const void* p, size_t n) {
   auto* x = reinterpret_cast<Desc*>(d);
   auto set = [&](auto& f) { if (n != sizeof f) return CUBLAS_STATUS_INVALID_VALUE; memcpy(&f, p, n); return CUBLAS_STATUS_SUCCESS; };
-  switch (a) { case CUBLASLT_MATMUL_DESC_TRANSA: return set(x->ta); case CUBLASLT_MATMUL_DESC_TRANSB: return set(x->tb); case CUBLASLT_MATMUL_DESC_EPILOGUE: return set(x->ep); case CUBLASLT_MATMUL_DESC_BIAS_POINTER: return set(x->bias); case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE: return set(x->bias_t); default: return CUBLAS_STATUS_NOT_SUPPORTED; }
+  switch (a) { case CUBLASLT_MATMUL_DESC_TRANSA: return set(x->ta); case CUBLASLT_MATMUL_DESC_TRANSB: return set(x->tb); case CUBLASLT_MATMUL_DESC_EPILOGUE: return set(x->ep); case CUBLASLT_MATMUL_DESC_BIAS_POINTER: return set(x->bias); case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE: return set(x->bias_t); case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER: return set(x->aux); case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD: return set(x->aux_ld); default: return CUBLAS_STATUS_NOT_SUPPORTED; }
 }
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* l, cudaDataType t, uint64_t r, uint64_t c, int64_t ld) { *l = reinterpret_cast<cublasLtMatrixLayout_t>(new Lay{t, r, c, ld}); return CUBLAS_STATUS_SUCCESS; }
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t l) { delete reinterpret_cast<Lay*>(l); return CUBLAS_STATUS_SUCCESS; }
 cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t l, cublasLtMatrixLayoutAttribute_t a, const void* p, size_t n) { auto* x = reinterpret_cast<Lay*>(l); if (a == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT && n == 4) memcpy(&x->batch, p, 4); else if (a == CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET && n == 8) memcpy(&x->stride, p, 8); else return CUBLAS_STATUS_NOT_SUPPORTED; return CUBLAS_STATUS_SUCCESS; }
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* p) { *p = reinterpret_cast<cublasLtMatmulPreference_t>(new Pref); return CUBLAS_STATUS_SUCCESS; }
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t p) { delete reinterpret_cast<Pref*>(p); return CUBLAS_STATUS_SUCCESS; }
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p, cublasLtMatmulPreferenceAttributes_t a, const void* v, size_t n) { if (a == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES && n == 8) memcpy(&reinterpret_cast<Pref*>(p)->ws, v, 8); return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p, cublasLtMatmulPreferenceAttributes_t a, const void* v, size_t n) {
+  auto* x = reinterpret_cast<Pref*>(p);
+  if (a == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES && n == 8) memcpy(&x->ws, v, 8); else if (a == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK && n == 4) memcpy(&x->scheme, v, 4);
+  else if (a >= CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES && a <= CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES && n == 4) memcpy(&x->align[a - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES], v, 4); else return CUBLAS_STATUS_INVALID_VALUE;
+  return CUBLAS_STATUS_SUCCESS;
+}
+const char* cublasLtGetStatusString(cublasStatus_t s) { return s == CUBLAS_STATUS_NOT_SUPPORTED ? "CUBLAS_STATUS_NOT_SUPPORTED" : s == CUBLAS_STATUS_INVALID_VALUE ? "CUBLAS_STATUS_INVALID_VALUE" : "emulated cuBLAS status"; }
+const char* cublasLtGetStatusName(cublasStatus_t s) { return cublasLtGetStatusString(s); }
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d, cublasLtMatrixLayout_t A, cublasLtMatrixLayout_t B, cublasLtMatrixLayout_t C, cublasLtMatrixLayout_t D, cublasLtMatmulPreference_t p, int req, cublasLtMatmulHeuristicResult_t* r, int* got) {
   auto L = [](cublasLtMatrixLayout_t l) -> Lay& { return *reinterpret_cast<Lay*>(l); }; std::string e = validate(*reinterpret_cast<Desc*>(d), L(A), L(B), L(C), L(D)); *got = 0; if (!e.empty()) { fprintf(stderr, "emu: cublasLt heuristic: %s\n", e.c_str()); return CUBLAS_STATUS_NOT_SUPPORTED; }
   if (req < 1) return CUBLAS_STATUS_INVALID_VALUE;
-  memset(r, 0, sizeof *r); r->workspaceSize = std::min<size_t>(reinterpret_cast<Pref*>(p)->ws, 1024); r->state = CUBLAS_STATUS_SUCCESS; *got = 1; return CUBLAS_STATUS_SUCCESS;
+  memset(r, 0, sizeof *r); auto& pref = *reinterpret_cast<Pref*>(p); if (pref.scheme != 0 && pref.scheme != CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE) die("cublasLt heuristic: partial sums in the output type are not to be allowed");
+  r->workspaceSize = std::min<size_t>(pref.ws, 1024); Algo promise{{pref.align[0], pref.align[1], pref.align[2], pref.align[3]}, align_of(reinterpret_cast<Desc*>(d)->bias), r->workspaceSize}; memcpy(&r->algo, &promise, sizeof promise); r->state = CUBLAS_STATUS_SUCCESS; *got = 1; return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t dd, const void* alpha, const void* A, cublasLtMatrixLayout_t la, const void* B, cublasLtMatrixLayout_t lb, const void* beta, const void* C, cublasLtMatrixLayout_t lc, void* D, cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t*, void* ws, size_t wsn, cudaStream_t s) {
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t dd, const void* alpha, const void* A, cublasLtMatrixLayout_t la, const void* B, cublasLtMatrixLayout_t lb, const void* beta, const void* C, cublasLtMatrixLayout_t lc, void* D, cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t* algo, void* ws, size_t wsn, cudaStream_t s) {
   Desc d = *reinterpret_cast<Desc*>(dd); auto L = [](cublasLtMatrixLayout_t l) { return *reinterpret_cast<Lay*>(l); }; Lay a = L(la), b = L(lb), c = L(lc), o = L(ld); float al = *static_cast<const float*>(alpha), be = *static_cast<const float*>(beta);   // descriptors are copied: callers may destroy them
   std::string e = validate(d, a, b, c, o); if (!e.empty()) { fprintf(stderr, "emu: cublasLtMatmul: %s\n", e.c_str()); return CUBLAS_STATUS_INVALID_VALUE; }
-  auto range = [](const void* p, const Lay& l, const char* w) { check_dev_range(p, ((l.batch - 1) * l.stride + (l.c - 1) * l.ld + l.r) * tsize(l.t), w); if (reinterpret_cast<uintptr_t>(p) % 16) die("cublasLtMatmul %s: pointer not 16-byte aligned", w); };
+  auto range = [](const void* p, const Lay& l, const char* w) { check_dev_range(p, ((l.batch - 1) * l.stride + (l.c - 1) * l.ld + l.r) * tsize(l.t), w); };
+  Algo promise; memcpy(&promise, algo, sizeof promise); const void* pointers[] = {A, B, be != 0 ? C : nullptr, D}; for (int i = 0; i < 4; i++) if (align_of(pointers[i]) < promise.align[i]) die("cublasLtMatmul: operand %d is aligned to %u bytes, the heuristic was told %u", i, align_of(pointers[i]), promise.align[i]);
+  if (d.bias && align_of(d.bias) < std::min(16u, promise.vector_align)) die("cublasLtMatmul: the bias is less aligned than the heuristic was told");
+  if (wsn < promise.ws || align_of(wsn ? ws : nullptr) < 256) return CUBLAS_STATUS_INVALID_VALUE;
   range(A, a, "A"); range(B, b, "B"); range(D, o, "D"); if (be != 0) range(C, c, "C");
   if (wsn) check_dev_range(ws, wsn, "workspace");
-  if (d.ep != CUBLASLT_EPILOGUE_DEFAULT && d.ep != CUBLASLT_EPILOGUE_BIAS) return CUBLAS_STATUS_NOT_SUPPORTED;
-  cudaDataType_t bt = int(d.bias_t) == -1 ? o.t : d.bias_t; if (d.ep == CUBLASLT_EPILOGUE_BIAS) check_dev_range(d.bias, o.r * tsize(bt), "bias");
+  cudaDataType_t bt = int(d.bias_t) == -1 ? o.t : d.bias_t; bool bias = d.ep == CUBLASLT_EPILOGUE_BIAS || d.ep == CUBLASLT_EPILOGUE_GELU_AUX_BIAS, gelu = d.ep == CUBLASLT_EPILOGUE_GELU_AUX || d.ep == CUBLASLT_EPILOGUE_GELU_AUX_BIAS, gradient = d.ep == CUBLASLT_EPILOGUE_BGRADB;
+  if (bias) check_dev_range(d.bias, o.r * tsize(bt), "bias");
+  if (gradient) check_dev_range(d.bias, o.c * tsize(bt), "bias gradient");
+  if (gelu) check_dev_range(d.aux, ((o.c - 1) * d.aux_ld + o.r) * tsize(o.t), "aux");
   emu::enqueue(s, "cublasLtMatmul", [=] {
     if (wsn) memset(ws, 0xff, wsn);   // scribble: catches workspaces shared between concurrent matmuls
     for (int i = 0; i < o.batch; i++) {
-      auto fa = pack(A, a, i), fb = pack(B, b, i); int m = int(o.r), n = int(o.c), k = int(d.ta ? a.r : a.c); std::vector<float> fo(size_t(m) * n); if (be != 0) fo = pack(C, c, i);
+      auto fa = pack(A, a, i), fb = pack(B, b, i); if (d.ct == CUBLAS_COMPUTE_32F_FAST_TF32) { for (auto& v : fa) v = tf32(v); for (auto& v : fb) v = tf32(v); }
+      int m = int(o.r), n = int(o.c), k = int(d.ta ? a.r : a.c); std::vector<float> fo(size_t(m) * n); if (be != 0) fo = pack(C, c, i);
       dnnl_sgemm(d.tb ? 'T' : 'N', d.ta ? 'T' : 'N', n, m, k, al, fb.data(), int(b.r), fa.data(), int(a.r), be, fo.data(), m);
-      for (int j = 0; j < n; j++) for (int r = 0; r < m; r++) put(D, o.t, size_t(i) * o.stride + size_t(j) * o.ld + r, fo[size_t(j) * m + r] + (d.ep == CUBLASLT_EPILOGUE_BIAS ? get(d.bias, bt, r) : 0.f));
+      for (int j = 0; j < n; j++) for (int r = 0; r < m; r++) {
+        float v = fo[size_t(j) * m + r] + (bias ? get(d.bias, bt, r) : 0.f);
+        if (gelu) { put(d.aux, o.t, size_t(j) * d.aux_ld + r, v); v = 0.5f * v * (1 + std::tanh(0.7978845608f * (v + 0.044715f * v * v * v))); }
+        put(D, o.t, size_t(i) * o.stride + size_t(j) * o.ld + r, v);
+      }
+      if (gradient) for (int j = 0; j < n; j++) { float sum = 0; for (int q = 0; q < k; q++) sum += d.tb ? fb[size_t(q) * b.r + j] : fb[size_t(j) * b.r + q]; put(d.bias, bt, j, sum); }
     }
     return Step::Done; });
   return CUBLAS_STATUS_SUCCESS;
