@@ -15,6 +15,7 @@ BackendOptions backend_options(const ComputeConfig& compute, const Launch& launc
   BackendOptions options;
   options.local_rank = launch.local_rank;
   options.local_size = launch.local_size;
+  options.tf32 = compute.dtype == "tf32";
   options.attention = attention_choice(compute.attention);
   return options;
 }

@@ -33,6 +33,7 @@ Checkpoint load_checkpoint_at(const std::filesystem::path& place) {
 DType resolve_compute_dtype(const std::string& dtype, const Backend& backend, const std::string& subject) {
   const std::vector<DType> available = backend.compute_dtypes();
   if (dtype == "auto") return available.front();
+  if (dtype == "tf32" && backend.has_tf32()) return DType::Float32;
   const auto found = std::find_if(available.begin(), available.end(),
                                   [&](DType candidate) { return name_of(candidate) == dtype; });
   if (found != available.end()) return *found;

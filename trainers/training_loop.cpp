@@ -158,6 +158,7 @@ void TrainingLoop::start() {
 
 void TrainingLoop::issue_step() {
   if (steps_in_flight_ == 0) step_started_ = Clock::now();
+  const PhaseRange range(engine_.backend(), "step");
   Stream& stream = engine_.stream();
   const bool sampled =
       config_.log.stability_every > 0 && ((step_ + 1) % config_.log.stability_every == 0 || step_ == 0);
@@ -200,7 +201,10 @@ void TrainingLoop::reduce_and_update(double gradient_scale) {
   reducer_.begin_step();
   engine_.forward(statistics_.probes(), /*training=*/true);
   engine_.backward(statistics_.probes(), gradient_scale, &listener_, /*training=*/true);
-  reducer_.finish();
+  {
+    const PhaseRange range(engine_.backend(), "reduce gradients");
+    reducer_.finish();
+  }
   optimizer_.update(engine_.stream());
 }
 

@@ -65,6 +65,8 @@ class Backend {
   virtual std::unique_ptr<Event> create_event() = 0;
   /// Zero-filled device memory.
   virtual Buffer allocate(std::size_t bytes) = 0;
+  /// Whether its fp32 products may be made by way of tf32 (BackendOptions::tf32).
+  virtual bool has_tf32() const { return false; }
   /// What allocate has given.
   MemoryUse memory_use() const { return *memory_use_; }
   /// Host memory that copies to and from the device go to directly (page-locked), zero-filled.
@@ -75,6 +77,9 @@ class Backend {
   /// body must not wait, allocate or copy from memory that is not the device's or allocate_host's. Error
   /// where the backend cannot.
   virtual std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body);
+  /// Names what the host issues from here on, for profilers (NVTX). Ranges nest; see PhaseRange.
+  virtual void push_range(const char* name) { static_cast<void>(name); }
+  virtual void pop_range() {}
   /// Host memory to device memory and back, in stream order; the host side must stay valid until then.
   virtual void upload(Stream& stream, const void* host, void* device, std::size_t bytes) = 0;
   virtual void download(Stream& stream, const void* device, void* host, std::size_t bytes) = 0;
@@ -100,7 +105,20 @@ class Backend {
   Buffer counted(void* data, std::size_t bytes, Buffer::Free free);
 
  private:
-  std::shared_ptr<MemoryUse> memory_use_ = std::make_shared<MemoryUse>();  ///< buffers may outlive the backend
+  std::shared_ptr<MemoryUse> memory_use_ =
+      std::make_shared<MemoryUse>();  ///< buffers may outlive the backend
+};
+
+/// Names a phase until it goes out of scope.
+class PhaseRange {
+ public:
+  PhaseRange(Backend& backend, const char* name) : backend_(backend) { backend_.push_range(name); }
+  ~PhaseRange() { backend_.pop_range(); }
+  PhaseRange(const PhaseRange&) = delete;
+  PhaseRange& operator=(const PhaseRange&) = delete;
+
+ private:
+  Backend& backend_;
 };
 
 /// fp64 for fp64, else fp32.

@@ -63,6 +63,7 @@ void Engine::upload_batch(std::span<const std::int32_t> inputs, std::span<const 
   PLUMB_CHECK(
       static_cast<std::int64_t>(inputs.size()) == inputs_.elements() && inputs.size() == targets.size(),
       "a batch of {} tokens for a model planned for {}", inputs.size(), inputs_.elements());
+  const PhaseRange range(backend_, "upload batch");
   Staging& staging = staging_[next_staging_];
   next_staging_ = (next_staging_ + 1) % staging_.size();
   staging.uploaded->synchronize();
@@ -79,11 +80,13 @@ void Engine::upload_batch(std::span<const std::int32_t> inputs, std::span<const 
 }
 
 void Engine::forward(const Probes& probes, bool training) {
+  const PhaseRange range(backend_, "forward");
   model_->forward(context(&probes, training), inputs_, targets_);
 }
 
 void Engine::backward(const Probes& probes, double gradient_scale, GradientListener* listener,
                       bool training) {
+  const PhaseRange range(backend_, "backward");
   model_->backward(context(&probes, training, listener), inputs_, targets_, gradient_scale);
 }
 

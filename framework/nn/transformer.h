@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "config/model_config.h"
@@ -79,6 +80,7 @@ class Transformer : public Module {
   NormLayer embedding_norm_;
   std::unique_ptr<StreamAdapter> streams_;
   std::vector<std::unique_ptr<Sublayer>> sublayers_;
+  std::vector<std::string> sublayer_names_;
   NormLayer final_norm_;
   Knob logit_gain_;
   Parameter *head_weight_ = nullptr, *head_bias_ = nullptr;

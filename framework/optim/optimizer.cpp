@@ -87,6 +87,7 @@ void Optimizer::begin_step(Stream& stream, std::int64_t step_index, double learn
 }
 
 void Optimizer::update(Stream& stream) {
+  const PhaseRange range(backend_, "clip and update");
   backend_.elementwise().sum_of_squares(stream, gradients_, gradient_squares_, false);
   backend_.optimizer().clip(
       stream, {.squares = gradient_squares_, .max_norm = settings_.clip_norm, .step_scalars = step_scalars_});

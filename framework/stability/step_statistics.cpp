@@ -99,6 +99,7 @@ const double* StepStatistics::row_of(int rank) const {
 }
 
 void StepStatistics::read_step(Stream& stream, const StepInputs& inputs) {
+  const PhaseRange range(backend_, "read statistics");
   PLUMB_CHECK(steps_read_ - steps_finished_ < kStepsInFlight, "{} steps have been read and not finished",
               kStepsInFlight);
   Read& read = reads_[steps_read_ % kStepsInFlight];
@@ -138,6 +139,7 @@ void StepStatistics::take_read(std::size_t slot) {
 }
 
 StepRecord& StepStatistics::finish_step(Stream& stream, const StepTimes& times) {
+  const PhaseRange range(backend_, "statistics over ranks");
   PLUMB_CHECK(steps_finished_ < steps_read_, "no step was read that is not finished");
   const std::size_t slot = steps_finished_++ % kStepsInFlight;
   take_read(slot);

@@ -1,5 +1,7 @@
 #include "backends/cuda/cuda_backend.h"
 
+#include <nvtx3/nvToolsExt.h>
+
 #include <cstring>
 
 #include "backends/cuda/check.h"
@@ -41,6 +43,9 @@ class CudaBackend final : public Backend {
     std::memset(data, 0, bytes);
     return Buffer(data, bytes, [](void* memory, std::size_t) { static_cast<void>(cudaFreeHost(memory)); });
   }
+  void push_range(const char* name) override { nvtxRangePushA(name); }
+  void pop_range() override { nvtxRangePop(); }
+  bool has_tf32() const override { return true; }
   bool is_asynchronous() const override { return true; }
   std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body) override {
     return record_graph(stream, body);
