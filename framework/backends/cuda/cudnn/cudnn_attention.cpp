@@ -16,6 +16,7 @@
 #include "backends/cuda/cudnn/attention_graph.h"
 #include "backends/cuda/cudnn/attention_plan.h"
 #include "backends/cuda/cudnn/cudnn_check.h"
+#include "core/error.h"
 
 namespace plumb::cuda {
 namespace {
@@ -147,10 +148,14 @@ class CudnnAttention final : public AttentionLibrary {
                           version_text(kFirstUnknownVersion - 1)),
               {}};
     }
-    std::string known = library_attention_refusal(request, device().compute_capability);
-    if (!known.empty()) return {std::move(known), {}};
-    PlanSearch search = find_attention_plan(request, device().plans);
-    return {search.failure(), std::move(search).take()};
+    try {
+      std::string known = library_attention_refusal(request, device().compute_capability);
+      if (!known.empty()) return {std::move(known), {}};
+      PlanSearch search = find_attention_plan(request, device().plans);
+      return {search.failure(), std::move(search).take()};
+    } catch (const Error& error) {
+      return {fmt::format("it does not work here: {}", error.what()), {}};
+    }
   }
   const ExecutionPlan& plan_of(const AttentionRequest& request) const {
     const Served& one = served(request);
