@@ -1,40 +1,65 @@
+#include <algorithm>
+
+#include "backends/cuda/attention_kernels.h"
 #include "backends/cuda/cuda_ops.h"
 #include "backends/cuda/stream.h"
 #include "core/error.h"
 
 namespace plumb::cuda {
+namespace {
+
+/// What a library does not give: the largest logit, from q, k and the log-sum-exp.
+AttentionStatistics max_logit_of(const AttentionForward& arguments) {
+  AttentionStatistics statistics;
+  statistics.shape = arguments.shape;
+  statistics.q = arguments.q;
+  statistics.k = arguments.k;
+  statistics.log_sum_exp = arguments.log_sum_exp;
+  statistics.max_logit = arguments.max_logit;
+  statistics.workspace = arguments.workspace;
+  return statistics;
+}
+
+}  // namespace
 
 void CudaAttention::attention_forward(Stream& stream, const AttentionForward& arguments) const {
-  if (const AttentionLibrary* library = chooser_.library_for(request_of(arguments))) {
-    library->forward(handle_of(stream), arguments);
-    // A library gives no largest logit: attention_statistics, from q, k and log_sum_exp, is to.
-    if (arguments.max_logit.defined()) fail("attention_forward: max_logit beside a library: not there yet");
-    return;
-  }
-  fail("attention_forward: not there yet");
+  const cudaStream_t handle = handle_of(stream);
+  const AttentionLibrary* library = chooser_.library_for(request_of(arguments));
+  if (library == nullptr) return attention_forward_by_kernels(handle, arguments);
+  library->forward(handle, arguments);
+  if (arguments.max_logit.defined()) attention_statistics_by_kernels(handle, max_logit_of(arguments));
 }
 
 void CudaAttention::attention_backward(Stream& stream, const AttentionBackward& arguments) const {
-  if (const AttentionLibrary* library = chooser_.library_for(request_of(arguments))) {
-    library->backward(handle_of(stream), arguments);
-    return;
-  }
-  fail("attention_backward: not there yet");
+  const cudaStream_t handle = handle_of(stream);
+  const AttentionLibrary* library = chooser_.library_for(request_of(arguments));
+  if (library == nullptr) return attention_backward_by_kernels(handle, arguments);
+  library->backward(handle, arguments);
+}
+
+void CudaAttention::attention_statistics(Stream& stream, const AttentionStatistics& arguments) const {
+  attention_statistics_by_kernels(handle_of(stream), arguments);
 }
 
 std::size_t CudaAttention::attention_forward_workspace(const AttentionForward& arguments) const {
   const AttentionRequest request = request_of(arguments);
-  if (const AttentionLibrary* library = chooser_.library_for(request)) return library->workspace(request);
-  fail("attention_forward_workspace: not there yet");
+  const AttentionLibrary* library = chooser_.library_for(request);
+  if (library == nullptr) return kernels_forward_workspace(arguments);
+  const std::size_t statistics =
+      arguments.max_logit.defined() ? kernels_statistics_workspace(max_logit_of(arguments)) : 0;
+  return std::max(library->workspace(request), statistics);
 }
 
 std::size_t CudaAttention::attention_backward_workspace(const AttentionBackward& arguments) const {
   const AttentionRequest request = request_of(arguments);
-  if (const AttentionLibrary* library = chooser_.library_for(request)) return library->workspace(request);
-  fail("attention_backward_workspace: not there yet");
+  const AttentionLibrary* library = chooser_.library_for(request);
+  return library == nullptr ? kernels_backward_workspace(arguments) : library->workspace(request);
+}
+
+std::size_t CudaAttention::attention_statistics_workspace(const AttentionStatistics& arguments) const {
+  return kernels_statistics_workspace(arguments);
 }
 
 void CudaAttention::rotary(Stream&, const Rotary&) const { fail("rotary: not there yet"); }
-void CudaAttention::prepare_rotary(const Rotary&) const { fail("prepare_rotary: not there yet"); }
 
 }  // namespace plumb::cuda

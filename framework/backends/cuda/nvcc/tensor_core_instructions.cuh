@@ -1,4 +1,4 @@
-// mma.sync and cp.async (PTX ISA, sections on warp-level matrix and asynchronous copy instructions).
+// mma.sync, ldmatrix and cp.async (PTX ISA, sections on warp-level matrix and asynchronous copy instructions).
 #pragma once
 
 #include "portability.cuh"
@@ -27,6 +27,20 @@ __device__ __forceinline__ void mma_m16n8k16<__half>(float (&d)[4], const std::u
       "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/// Four 8x8 matrices of 16-bit elements from shared memory to one warp: lane l gives the address, aligned to
+/// 16, of row l % 8 of matrix l / 8, and gets in register i elements 2t, 2t + 1 of row g of matrix i.
+__device__ __forceinline__ void load_matrix_x4(std::uint32_t (&matrices)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])
+               : "r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(row))));
+}
+/// As load_matrix_x4, but of the transposes: register i holds elements g of rows 2t, 2t + 1 of matrix i.
+__device__ __forceinline__ void load_matrix_x4_transposed(std::uint32_t (&matrices)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])
+               : "r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(row))));
 }
 
 /// Starts a copy of 16 bytes from global to shared memory, both aligned to 16.
