@@ -44,16 +44,19 @@ void CudaAttention::attention_statistics(Stream& stream, const AttentionStatisti
 std::size_t CudaAttention::attention_forward_workspace(const AttentionForward& arguments) const {
   const AttentionRequest request = request_of(arguments);
   const AttentionLibrary* library = chooser_.library_for(request);
-  if (library == nullptr) return kernels_forward_workspace(arguments);
-  const std::size_t statistics =
-      arguments.max_logit.defined() ? kernels_statistics_workspace(max_logit_of(arguments)) : 0;
-  return std::max(library->workspace(request), statistics);
+  const std::size_t kernels = kernels_forward_workspace(arguments);
+  if (library == nullptr) return kernels;
+  // A plan is made without data pointers: one that turns out unaligned goes to the kernels, and the largest
+  // logit may be asked for later.
+  return std::max(
+      {library->workspace(request), kernels, kernels_statistics_workspace(max_logit_of(arguments))});
 }
 
 std::size_t CudaAttention::attention_backward_workspace(const AttentionBackward& arguments) const {
   const AttentionRequest request = request_of(arguments);
   const AttentionLibrary* library = chooser_.library_for(request);
-  return library == nullptr ? kernels_backward_workspace(arguments) : library->workspace(request);
+  const std::size_t kernels = kernels_backward_workspace(arguments);
+  return library == nullptr ? kernels : std::max(library->workspace(request), kernels);
 }
 
 std::size_t CudaAttention::attention_statistics_workspace(const AttentionStatistics& arguments) const {
