@@ -74,6 +74,7 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
       optimizer_(optimizer_settings(config_), engine_.parameters(), backend),
       statistics_(statistics_shape(), backend, session.communicator()),
       gradients_(gradient_tensors(engine_.parameters())),
+      gradient_workspace_(backend.allocate(backend.elementwise().sum_of_squares_workspace(gradients_))),
       reducer_(session.communicator(), gradient_layout(), engine_.parameters().flat_gradient(),
                [this](int bucket) {
                  take_local_gradient_squares(reducer_.layout().buckets[static_cast<std::size_t>(bucket)]);
@@ -116,12 +117,14 @@ void TrainingLoop::take_local_gradient_squares(const Bucket& bucket) {
   const auto first = static_cast<std::size_t>(bucket.first_tensor),
              count = static_cast<std::size_t>(bucket.tensors);
   const Tensor squares = statistics_.gradient_squares_local();
-  engine_.backend().elementwise().sum_of_squares(engine_.stream(),
-                                                 std::span<const Tensor>(gradients_).subspan(first, count),
-                                                 squares.reshaped({squares.elements(), 1})
-                                                     .row_range(bucket.first_tensor, bucket.tensors)
-                                                     .reshaped({bucket.tensors}),
-                                                 /*accumulate=*/false);
+  engine_.backend().elementwise().sum_of_squares(
+      engine_.stream(),
+      {.squares = squares.reshaped({squares.elements(), 1})
+                      .row_range(bucket.first_tensor, bucket.tensors)
+                      .reshaped({bucket.tensors}),
+       .accumulate = false,
+       .workspace = {gradient_workspace_.data(), gradient_workspace_.bytes()}},
+      std::span<const Tensor>(gradients_).subspan(first, count));
 }
 
 void TrainingLoop::start() {

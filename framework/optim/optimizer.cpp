@@ -1,5 +1,6 @@
 #include "optim/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -66,7 +67,9 @@ Optimizer::Optimizer(const OptimizerSettings& settings, const ParameterStore& pa
     });
   }
   spheres_ = parameters.sphere_weights();
-  sphere_workspace_ = backend.allocate(backend.parameter().normalize_spheres_workspace(spheres_));
+  workspace_ = backend.allocate(std::max({backend.elementwise().sum_of_squares_workspace(gradients_),
+                                          backend.optimizer().update_workspace(updates_),
+                                          backend.parameter().normalize_spheres_workspace(spheres_)}));
 }
 
 void Optimizer::upload_step_scalars(Stream& stream, std::int64_t step_index, double learning_rate) {
@@ -79,7 +82,9 @@ void Optimizer::upload_step_scalars(Stream& stream, std::int64_t step_index, dou
 void Optimizer::step(Stream& stream, std::int64_t step_index, double learning_rate) {
   PLUMB_CHECK(step_index >= 0, "optimiser step {}", step_index);
   upload_step_scalars(stream, step_index, learning_rate);
-  backend_.elementwise().sum_of_squares(stream, gradients_, gradient_squares_, false);
+  const Workspace workspace{workspace_.data(), workspace_.bytes()};
+  backend_.elementwise().sum_of_squares(
+      stream, {.squares = gradient_squares_, .accumulate = false, .workspace = workspace}, gradients_);
   backend_.optimizer().clip(
       stream, {.squares = gradient_squares_, .max_norm = settings_.clip_norm, .step_scalars = step_scalars_});
   const UpdateStatistics statistics{update_squares_, parameter_squares_};
@@ -89,18 +94,20 @@ void Optimizer::step(Stream& stream, std::int64_t step_index, double learning_ra
                                 .beta2 = settings_.beta2,
                                 .epsilon = settings_.epsilon,
                                 .step_scalars = step_scalars_,
-                                .statistics = statistics},
+                                .statistics = statistics,
+                                .workspace = workspace},
                                updates_);
   } else {
-    backend_.optimizer().sgd_momentum(
-        stream, {.momentum = settings_.momentum, .step_scalars = step_scalars_, .statistics = statistics},
-        updates_);
+    backend_.optimizer().sgd_momentum(stream,
+                                      {.momentum = settings_.momentum,
+                                       .step_scalars = step_scalars_,
+                                       .statistics = statistics,
+                                       .workspace = workspace},
+                                      updates_);
   }
   if (spheres_.empty()) return;
-  backend_.parameter().normalize_spheres(
-      stream,
-      {.step_scalars = step_scalars_, .workspace = {sphere_workspace_.data(), sphere_workspace_.bytes()}},
-      spheres_);
+  backend_.parameter().normalize_spheres(stream, {.step_scalars = step_scalars_, .workspace = workspace},
+                                         spheres_);
 }
 
 std::vector<OptimizerStateTensor> Optimizer::state_tensors() const {

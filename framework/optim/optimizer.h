@@ -76,7 +76,7 @@ class Optimizer {
 
   OptimizerSettings settings_;
   Backend& backend_;
-  Buffer momentum_, variance_, statistics_, sphere_workspace_;
+  Buffer momentum_, variance_, statistics_, workspace_;
   Tensor step_scalars_, gradient_squares_, update_squares_, parameter_squares_;
   std::vector<std::string> names_;
   std::vector<Tensor> gradients_;

@@ -32,6 +32,8 @@ class Arguments : public testing::TestWithParam<std::string> {
   Workspace workspace(std::size_t bytes) {
     return {zeros(Shape{static_cast<std::int64_t>(bytes / sizeof(float)) + 1}).data, bytes};
   }
+  /// A device's memory is not read by the host, so no check looks at values there.
+  bool memory_is_the_hosts() const { return GetParam().rfind("cuda", 0) != 0; }
   static std::string message(const std::function<void()>& action) {
     try {
       action();
@@ -119,6 +121,7 @@ TEST_P(Arguments, Rotary) {
 }
 
 TEST_P(Arguments, Embedding) {
+  if (!memory_is_the_hosts()) GTEST_SKIP() << "ids are on the device";
   EXPECT_THAT(message([&] {
                 backend_.embedding().embedding_forward(
                     *stream_, {1, 1, integers({0, 2}), zeros(Shape{2, 3}), Tensor(), zeros(Shape{2, 3})});

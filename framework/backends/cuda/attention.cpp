@@ -15,7 +15,5 @@ std::size_t CudaAttention::attention_forward_workspace(const AttentionForward&) 
 std::size_t CudaAttention::attention_backward_workspace(const AttentionBackward&) const {
   fail("attention_backward_workspace: not there yet");
 }
-void CudaAttention::rotary(Stream&, const Rotary&) const { fail("rotary: not there yet"); }
-void CudaAttention::prepare_rotary(const Rotary&) const { fail("prepare_rotary: not there yet"); }
 
 }  // namespace plumb::cuda
