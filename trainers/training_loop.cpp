@@ -77,6 +77,7 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
       optimizer_(optimizer_settings(config_, compute), engine_.parameters(), backend),
       statistics_(statistics_shape(), backend, session.communicator()),
       gradients_(gradient_tensors(engine_.parameters())),
+      gradient_workspace_(backend.allocate(backend.elementwise().sum_of_squares_workspace(gradients_))),
       reducer_(session.communicator(), gradient_layout(), engine_.parameters().flat_gradient(),
                [this](int bucket) {
                  take_local_gradient_squares(reducer_.layout().buckets[static_cast<std::size_t>(bucket)]);
@@ -98,7 +99,7 @@ StatisticsShape TrainingLoop::statistics_shape() const {
 std::vector<MemoryShare> TrainingLoop::memory_plan() const {
   std::vector<MemoryShare> shares = engine_.memory_plan();
   shares.push_back({"optimiser", optimizer_.bytes()});
-  shares.push_back({"statistics", statistics_.bytes()});
+  shares.push_back({"statistics", statistics_.bytes() + gradient_workspace_.bytes()});
   if (evaluator_) shares.push_back({"validation", evaluator_->bytes()});
   return shares;
 }
@@ -129,12 +130,14 @@ void TrainingLoop::take_local_gradient_squares(const Bucket& bucket) {
   const auto first = static_cast<std::size_t>(bucket.first_tensor),
              count = static_cast<std::size_t>(bucket.tensors);
   const Tensor squares = statistics_.gradient_squares_local();
-  engine_.backend().elementwise().sum_of_squares(engine_.stream(),
-                                                 std::span<const Tensor>(gradients_).subspan(first, count),
-                                                 squares.reshaped({squares.elements(), 1})
-                                                     .row_range(bucket.first_tensor, bucket.tensors)
-                                                     .reshaped({bucket.tensors}),
-                                                 /*accumulate=*/false);
+  engine_.backend().elementwise().sum_of_squares(
+      engine_.stream(),
+      {.squares = squares.reshaped({squares.elements(), 1})
+                      .row_range(bucket.first_tensor, bucket.tensors)
+                      .reshaped({bucket.tensors}),
+       .accumulate = false,
+       .workspace = {gradient_workspace_.data(), gradient_workspace_.bytes()}},
+      std::span<const Tensor>(gradients_).subspan(first, count));
 }
 
 void TrainingLoop::start() {

@@ -94,6 +94,7 @@ class TrainingLoop {
   Optimizer optimizer_;
   StepStatistics statistics_;
   std::vector<Tensor> gradients_;  ///< (P) of every trainable tensor, flat order
+  Buffer gradient_workspace_;      ///< for their sums of squares
   GradientReducer reducer_;
   ReducerListener listener_;
   LearningRate learning_rate_;

@@ -268,7 +268,11 @@ void Transformer::probe_state_gradient(const Context& context, std::int64_t k) c
   if (context.probes == nullptr || context.probes->stream_gradient_square.empty()) return;
   const Tensor list[] = {streams_->state_gradient(context)};
   context.backend.elementwise().sum_of_squares(
-      context.stream, list, context.probes->stream_gradient_square[static_cast<std::size_t>(k)], true);
+      context.stream,
+      {.squares = context.probes->stream_gradient_square[static_cast<std::size_t>(k)],
+       .accumulate = true,
+       .workspace = context.workspace()},
+      list);
 }
 
 void Transformer::head_backward(const Context& context, const Tensor& targets, double gradient_scale) {

@@ -1,5 +1,6 @@
 #include "optim/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -72,7 +73,9 @@ Optimizer::Optimizer(const OptimizerSettings& settings, const ParameterStore& pa
   backend.elementwise().fill(*stream, loss_scale(), settings.scales_loss ? settings.initial_loss_scale : 1);
   stream->synchronize();
   spheres_ = parameters.sphere_weights();
-  sphere_workspace_ = backend.allocate(backend.parameter().normalize_spheres_workspace(spheres_));
+  workspace_ = backend.allocate(std::max({backend.elementwise().sum_of_squares_workspace(gradients_),
+                                          backend.optimizer().update_workspace(updates_),
+                                          backend.parameter().normalize_spheres_workspace(spheres_)}));
 }
 
 void Optimizer::begin_step(Stream& stream, std::int64_t step_index, double learning_rate) {
@@ -88,7 +91,9 @@ void Optimizer::begin_step(Stream& stream, std::int64_t step_index, double learn
 
 void Optimizer::update(Stream& stream) {
   const PhaseRange range(backend_, "clip and update");
-  backend_.elementwise().sum_of_squares(stream, gradients_, gradient_squares_, false);
+  const Workspace workspace{workspace_.data(), workspace_.bytes()};
+  backend_.elementwise().sum_of_squares(
+      stream, {.squares = gradient_squares_, .accumulate = false, .workspace = workspace}, gradients_);
   backend_.optimizer().clip(
       stream, {.squares = gradient_squares_, .max_norm = settings_.clip_norm, .step_scalars = step_scalars_});
   const UpdateStatistics statistics{update_squares_, parameter_squares_};
@@ -98,17 +103,21 @@ void Optimizer::update(Stream& stream) {
                                 .beta2 = settings_.beta2,
                                 .epsilon = settings_.epsilon,
                                 .step_scalars = step_scalars_,
-                                .statistics = statistics},
+                                .statistics = statistics,
+                                .workspace = workspace},
                                updates_);
   } else {
-    backend_.optimizer().sgd_momentum(
-        stream, {.momentum = settings_.momentum, .step_scalars = step_scalars_, .statistics = statistics},
-        updates_);
+    backend_.optimizer().sgd_momentum(stream,
+                                      {.momentum = settings_.momentum,
+                                       .step_scalars = step_scalars_,
+                                       .statistics = statistics,
+                                       .workspace = workspace},
+                                      updates_);
   }
   if (!spheres_.empty()) {
     backend_.parameter().normalize_spheres(
         stream,
-        {.step_scalars = step_scalars_, .workspace = {sphere_workspace_.data(), sphere_workspace_.bytes()}},
+        {.step_scalars = step_scalars_, .workspace = workspace},
         spheres_);
   }
   if (!settings_.scales_loss) return;

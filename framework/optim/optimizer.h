@@ -83,13 +83,13 @@ class Optimizer {
   const OptimizerSettings& settings() const { return settings_; }
   /// Device memory taken.
   std::size_t bytes() const {
-    return momentum_.bytes() + variance_.bytes() + statistics_.bytes() + sphere_workspace_.bytes();
+    return momentum_.bytes() + variance_.bytes() + statistics_.bytes() + workspace_.bytes();
   }
 
  private:
   OptimizerSettings settings_;
   Backend& backend_;
-  Buffer momentum_, variance_, statistics_, sphere_workspace_;
+  Buffer momentum_, variance_, statistics_, workspace_;
   Tensor step_scalars_, gradient_squares_, update_squares_, parameter_squares_;
   std::vector<std::string> names_;
   std::vector<Tensor> gradients_;

@@ -181,6 +181,10 @@ struct RotaryCase {
 };
 void PrintTo(const RotaryCase& shape, std::ostream* out) { *out << shape.name; }
 
+class RotaryAngles : public testing::TestWithParam<Target> {};
+INSTANTIATE_TEST_SUITE_P(Backends, RotaryAngles, testing::ValuesIn(all_targets()),
+                         testing::PrintToStringParamName());
+
 class RotaryOp : public testing::TestWithParam<std::tuple<Target, RotaryCase>> {};
 
 TEST_P(RotaryOp, MatchesReference) {
@@ -199,8 +203,30 @@ INSTANTIATE_TEST_SUITE_P(
                                      RotaryCase{"t17_h3_d16", 2, 17, 3, 16, true, false},
                                      RotaryCase{"t65_h5_d80_inverse", 1, 65, 5, 80, true, true},
                                      RotaryCase{"t130_h1_d34", 2, 130, 1, 34, false, false},
-                                     RotaryCase{"t130_h5_d64", 2, 130, 5, 64, true, false})),
+                                     RotaryCase{"t130_h5_d64", 2, 130, 5, 64, true, false},
+                                     RotaryCase{"t4096_h1_d16", 1, 4096, 1, 16, false, false},
+                                     RotaryCase{"t4096_h2_d12_inverse", 1, 4096, 2, 12, true, true})),
     case_name<RotaryCase>);
+
+// Late positions on their own: among all of a sequence's their error would not be seen.
+TEST_P(RotaryAngles, AreRightAtLatePositions) {
+  const Target& target = GetParam();
+  Bench bench(shared_backend(target.backend), target.dtype, target.dtype);
+  const std::int64_t tokens = 4096, width = 16;
+  std::vector<double> ones(static_cast<std::size_t>(tokens * width), 1);
+  const Tensor x = bench.variables("x", target.dtype, Shape{tokens, width}, ones);
+  bench.backend().attention().rotary(bench.stream(), {tokens, 1, width, 10000, false, x});
+  const std::vector<double> turned = bench.read(x);
+  const double limit = target.dtype == DType::Float32 ? 5e-7 : target.dtype == DType::Float64 ? 1e-12 : 8e-3;
+  for (const std::int64_t t : {1L, 1000L, 4000L, 4095L}) {
+    for (std::int64_t i = 0; i < width / 2; ++i) {
+      const double angle = static_cast<double>(t) * std::pow(10000.0, -2.0 * static_cast<double>(i) / 16);
+      const auto at = static_cast<std::size_t>(t * width + i);
+      EXPECT_NEAR(turned[at], std::cos(angle) - std::sin(angle), limit) << t << " " << i;
+      EXPECT_NEAR(turned[at + width / 2], std::cos(angle) + std::sin(angle), limit) << t << " " << i;
+    }
+  }
+}
 
 }  // namespace
 }  // namespace plumb::test

@@ -10,6 +10,7 @@ struct HeadLossCase {
   bool bias = false;
   double z_loss = 0, soft_cap = 0;
   int ignored = 0;  ///< every how many rows one has no target; 1 = all of them
+  double loss_scale = 1;
 };
 void PrintTo(const HeadLossCase& shape, std::ostream* out) { *out << shape.name; }
 
@@ -39,6 +40,8 @@ void run_head_loss(Bench& bench, const HeadLossCase& shape) {
   backward.z_loss = shape.z_loss;
   backward.soft_cap = shape.soft_cap;
   backward.gradient_scale = 1.25;
+  if (shape.loss_scale != 1)
+    backward.loss_scale = bench.constants("loss_scale", DType::Float64, Shape{1}, {shape.loss_scale});
   backward.h = forward.h;
   backward.weight = forward.weight;
   backward.bias = forward.bias;
@@ -61,6 +64,7 @@ INSTANTIATE_TEST_SUITE_P(
     Backends, HeadLossOp,
     testing::Combine(testing::ValuesIn(targets()),
                      testing::Values(HeadLossCase{"one_row", 1, 8, 2},
+                                     HeadLossCase{"scaled", 33, 80, 257, true, 1e-2, 0, 3, 24},
                                      HeadLossCase{"v2", 7, 65, 2, true, 1e-2},
                                      HeadLossCase{"v257", 33, 80, 257, true, 0, 0, 3},
                                      HeadLossCase{"v257_cap", 33, 80, 257, true, 1e-2, 3, 5},

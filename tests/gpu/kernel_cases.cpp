@@ -330,7 +330,8 @@ void add_updates(std::vector<KernelCase>& list) {
                     const Workspace workspace =
                         memory.workspace(backend.elementwise().sum_of_squares_workspace(tensors));
                     return [&backend, &stream, tensors, squares, workspace] {
-                      backend.elementwise().sum_of_squares(stream, tensors, squares, false, workspace);
+                      backend.elementwise().sum_of_squares(
+                          stream, {.squares = squares, .accumulate = false, .workspace = workspace}, tensors);
                     };
                   }});
   list.push_back({"cast fp32 to bf16", shape, count * (kMasterBytes + kComputeBytes), 0, false,

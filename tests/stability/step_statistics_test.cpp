@@ -123,8 +123,11 @@ class StepStatisticsTest : public testing::Test {
       for (std::int64_t i = 0; i < 4; ++i) dx.push_back(gradient(step, probe, rank, i));
       const Tensor gradients[] = {Tensor(dx.data(), DType::Float64, {4})};
       backend_->elementwise().sum_of_squares(
-          *stream_, gradients, (of_stream ? probes.stream_gradient_square : probes.branch_gradient_square)[k],
-          true);
+          *stream_,
+          {.squares = (of_stream ? probes.stream_gradient_square : probes.branch_gradient_square)[k],
+           .accumulate = true,
+           .workspace = {}},
+          gradients);
     }
     double* loss = probes.loss_sums.as<double>();
     loss[kHeadLossRows] += targets_of(rank);

@@ -45,12 +45,14 @@ struct AdamW {
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
   Tensor step_scalars;  ///< (kStepScalars) float64
   UpdateStatistics statistics;
+  Workspace workspace;
 };
 
 struct SgdMomentum {
   double momentum = 0.9;
   Tensor step_scalars;
   UpdateStatistics statistics;
+  Workspace workspace;
 };
 
 struct Clip {
@@ -78,6 +80,8 @@ class OptimizerOps {
   /// With the same g: momentum = mu momentum + g;  parameter -= lr ( momentum + decay * parameter ).
   virtual void sgd_momentum(Stream& stream, const SgdMomentum& arguments,
                             std::span<const UpdateTensor> tensors) const = 0;
+  /// Of adamw and sgd_momentum.
+  virtual std::size_t update_workspace(std::span<const UpdateTensor> tensors) const = 0;
   /// Norm = sqrt(sum of squares in index order) / loss scale. A norm that is not finite sets the skip factor
   /// to 0 and the clip factor to 0; otherwise skip = 1.
   virtual void clip(Stream& stream, const Clip& arguments) const = 0;

@@ -63,6 +63,5 @@ std::size_t CudaAttention::attention_statistics_workspace(const AttentionStatist
   return kernels_statistics_workspace(arguments);
 }
 
-void CudaAttention::rotary(Stream&, const Rotary&) const { fail("rotary: not there yet"); }
 
 }  // namespace plumb::cuda
