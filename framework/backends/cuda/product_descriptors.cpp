@@ -91,7 +91,8 @@ ProductDescriptors make_descriptors(const char* op, const ProductProblem& proble
   made.right = make_layout(attributes, problem.factors, problem.transpose_a ? k : m,
                            problem.transpose_a ? m : k, problem.stride_a);
   made.result = make_layout(attributes, problem.result, m, n, problem.stride_c);
-  set_pointers(op, problem, made, stand_in_address(problem.alignment_vector), stand_in_address(kAlignment));
+  set_pointers(op, problem, made, stand_in_address(problem.alignment_vector),
+               stand_in_address(kPointerAlignment));
   return made;
 }
 
