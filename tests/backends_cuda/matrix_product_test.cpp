@@ -62,12 +62,8 @@ class ProductBench {
     return bench_.variables(name, dtype, Shape{shape[0], stride}, values(dtype, shape[0] * stride))
         .columns(offset_, shape[1]);
   }
-  /// It begins as far from an aligned address as the matrices do.
   Tensor vector(const std::string& name, DType dtype, std::int64_t elements) {
-    const std::int64_t count = offset_ + elements;
-    const Tensor whole = bench_.variables(name, dtype, Shape{count}, values(dtype, count));
-    return Tensor(static_cast<char*>(whole.data) + offset_ * static_cast<std::int64_t>(size_of(dtype)), dtype,
-                  Shape{elements});
+    return bench_.variables(name, dtype, Shape{elements}, values(dtype, elements));
   }
   std::vector<double> read(const Tensor& tensor) { return bench_.read(tensor); }
 
@@ -203,6 +199,12 @@ TEST(MatrixProduct, WhatDoesNotFitIsNamed) {
   EXPECT_THAT(
       message([](ProductBench& bench) { bench.product.bias = bench.vector("bias", DType::Float32, 8); }),
       HasSubstr("test_product: bias is fp32 (8), expected bf16 of 8 elements as the result is"));
+  EXPECT_THAT(message([](ProductBench& bench) {
+                bench.product.bias = bench.vector("bias", DType::BFloat16, 9);
+                bench.product.bias =
+                    Tensor(static_cast<char*>(bench.product.bias.data) + 2, DType::BFloat16, Shape{8});
+              }),
+              HasSubstr("test_product: bias is aligned to 2 bytes, expected 16"));
   EXPECT_THAT(message([](ProductBench& bench) {
                 bench.product.gelu_input = bench.product.c;
                 bench.product.gelu_input.row_stride = 12;

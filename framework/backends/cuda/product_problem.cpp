@@ -23,6 +23,8 @@ void check_vector(const char* op, const char* name, const Tensor& vector, std::i
   PLUMB_CHECK(vector.dtype == dtype && vector.elements() == elements && vector.contiguous(),
               "{}: {} is {} {}, expected {} of {} elements as the result is", op, name, name_of(vector.dtype),
               to_string(vector.shape), name_of(dtype), elements);
+  PLUMB_CHECK(alignment_of(vector) == kPointerAlignment, "{}: {} is aligned to {} bytes, expected {}", op,
+              name, alignment_of(vector), kPointerAlignment);
 }
 
 void check(const MatrixProduct& product, std::int64_t k_of_b, const ProductProblem& problem) {
@@ -56,7 +58,7 @@ void check(const MatrixProduct& product, std::int64_t k_of_b, const ProductProbl
 
 ProductProblem ProductProblem::aligned() const {
   ProductProblem result = *this;
-  result.alignment_a = result.alignment_b = result.alignment_c = result.alignment_vector = kPointerAlignment;
+  result.alignment_a = result.alignment_b = result.alignment_c = kPointerAlignment;
   return result;
 }
 
@@ -77,7 +79,6 @@ ProductProblem problem_of(const MatrixProduct& product, bool tf32) {
   if (problem.gelu) problem.stride_gelu_input = product.gelu_input.row_stride;
   problem.alignment_a = alignment_of(a), problem.alignment_b = alignment_of(b);
   problem.alignment_c = alignment_of(c);
-  problem.alignment_vector = alignment_of(problem.bias ? product.bias : product.bias_gradient);
   check(product, product.transpose_b ? b.cols() : b.rows(), problem);
   return problem;
 }
