@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "backend/op_test.h"
 #include "backends/cuda/cuda_backend.h"
 #include "backends/cuda/cuda_ops.h"
@@ -58,26 +60,29 @@ TEST(HeadChunks, SizesAreThoseOfTheWalk) {
   EXPECT_EQ(named, walked);
 }
 
+constexpr std::int64_t kWidth = 24, kStride = 31;  // h and dh are columns of wider rows
+
 struct HeadCase {
   std::int64_t rows = 300, vocabulary = 500;
   double soft_cap = 0;
   bool bias = true, loss_scale = false;
+  double first_target = -1;  ///< of row 0
 };
 
 /// Forward and backward with at most `most` logits at once.
 std::vector<Bench::Result> run_head(DType dtype, const HeadCase& one, std::int64_t most) {
   static const std::unique_ptr<Backend> backend = cuda::make_cuda_backend("cuda-emulated", {});
-  const std::int64_t width = 24;
   const cuda::MatrixProducts products(false);
   const cuda::CudaHeadLoss ops(products, most);
   Bench bench(*backend, dtype, dtype);
   std::vector<double> targets;
   for (std::int64_t r = 0; r < one.rows; ++r)
     targets.push_back(r % 5 == 0 ? -1.0 : static_cast<double>(r * 7919 % one.vocabulary));
+  targets[0] = one.first_target;
   HeadLossForward forward;
   forward.soft_cap = one.soft_cap, forward.z_loss = 1e-3;
-  forward.h = bench.input("h", Shape{one.rows, width});
-  forward.weight = bench.input("weight", Shape{one.vocabulary, width}, {0, 0.3});
+  forward.h = bench.input("h", Shape{one.rows, kStride}).columns(5, kWidth);
+  forward.weight = bench.input("weight", Shape{one.vocabulary, kWidth}, {0, 0.3});
   if (one.bias) forward.bias = bench.parameter("bias", Shape{one.vocabulary});
   forward.targets = bench.constants("targets", DType::Int32, Shape{one.rows}, targets);
   forward.log_z = bench.master_output("log_z", Shape{one.rows});
@@ -89,7 +94,7 @@ std::vector<Bench::Result> run_head(DType dtype, const HeadCase& one, std::int64
   if (one.loss_scale) backward.loss_scale = bench.constants("scale", DType::Float64, Shape{1}, {8});
   backward.h = forward.h, backward.weight = forward.weight, backward.bias = forward.bias;
   backward.targets = forward.targets, backward.log_z = forward.log_z;
-  backward.dh = bench.output("dh", forward.h.shape);
+  backward.dh = bench.output("dh", Shape{one.rows, kStride}).columns(3, kWidth);
   backward.dweight = bench.accumulated("dweight", forward.weight.shape);
   if (one.bias) backward.dbias = bench.accumulated("dbias", Shape{one.vocabulary});
   backward.workspace = bench.workspace(ops.head_loss_backward_workspace(backward));
@@ -114,6 +119,27 @@ TEST(HeadChunks, ResultsDoNotDependOnThem) {
       const std::vector<Bench::Result> whole = run_head(dtype, one, cuda::kChunkLogits);
       for (const std::int64_t most : {std::int64_t{64 * 64}, std::int64_t{1} << 14})
         expect_close(run_head(dtype, one, most), whole, dtype);
+    }
+  }
+}
+
+// The host does not see targets: one that does not exist makes its row NaN, and nothing else.
+TEST(HeadChunks, TargetsOutOfTheVocabularyAreSeen) {
+  const auto find = [](const std::vector<Bench::Result>& results, const std::string& name) {
+    return std::find_if(results.begin(), results.end(),
+                        [&](const Bench::Result& result) { return result.name == name; })
+        ->values;
+  };
+  for (const double target : {90.0, 1e9, -2.0}) {
+    for (const std::int64_t most : {std::int64_t{64 * 64}, cuda::kChunkLogits}) {
+      const auto results = run_head(DType::BFloat16, {70, 90, 0, true, false, target}, most);
+      const std::vector<double> sums = find(results, "sums"), dh = find(results, "dh");
+      EXPECT_TRUE(std::isnan(sums[kHeadLossCrossEntropy])) << target;
+      EXPECT_TRUE(std::isfinite(sums[kHeadLossMaxLogit])) << target;
+      for (std::int64_t r = 0; r < 70; ++r) {
+        for (std::int64_t i = 0; i < kWidth; ++i)
+          EXPECT_EQ(std::isnan(dh[static_cast<std::size_t>(r * kStride + 3 + i)]), r == 0) << r << " " << i;
+      }
     }
   }
 }

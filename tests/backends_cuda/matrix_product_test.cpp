@@ -128,7 +128,8 @@ class MatrixProductForms : public testing::TestWithParam<ProductCase> {};
 
 TEST_P(MatrixProductForms, EqualTheDotProducts) {
   ProductBench bench(GetParam());
-  if (!GetParam().accumulate) bench.product.bias = bench.vector("bias", GetParam().result, GetParam().n);
+  if (GetParam().transpose_a || GetParam().offset == 0)
+    bench.product.bias = bench.vector("bias", GetParam().result, GetParam().n);
   const std::vector<double> expected = bench.expected();
   bench.run();
   EXPECT_LE(relative_error(bench.read(bench.product.c), expected), limit_of(GetParam().result));
@@ -198,6 +199,12 @@ TEST(MatrixProduct, WhatDoesNotFitIsNamed) {
   EXPECT_THAT(
       message([](ProductBench& bench) { bench.product.bias = bench.vector("bias", DType::Float32, 8); }),
       HasSubstr("test_product: bias is fp32 (8), expected bf16 of 8 elements as the result is"));
+  EXPECT_THAT(message([](ProductBench& bench) {
+                bench.product.bias = bench.vector("bias", DType::BFloat16, 9);
+                bench.product.bias =
+                    Tensor(static_cast<char*>(bench.product.bias.data) + 2, DType::BFloat16, Shape{8});
+              }),
+              HasSubstr("test_product: bias is aligned to 2 bytes, expected 16"));
   EXPECT_THAT(message([](ProductBench& bench) {
                 bench.product.gelu_input = bench.product.c;
                 bench.product.gelu_input.row_stride = 12;

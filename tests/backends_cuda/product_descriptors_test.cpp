@@ -83,7 +83,6 @@ TEST(ProductDescriptors, EpiloguesAndTheirPointers) {
   ProductProblem problem = problem_of_dtypes(DType::BFloat16, DType::BFloat16);
   problem.bias = problem.gelu = true;
   problem.stride_gelu_input = 16;
-  problem.alignment_vector = 4;
   const ProductDescriptors made = make_descriptors("test", problem);
   const auto pointer = [&](cublasLtMatmulDescAttributes_t attribute) {
     return reinterpret_cast<std::uintptr_t>(get<void*>(made.operation, attribute));
@@ -92,7 +91,9 @@ TEST(ProductDescriptors, EpiloguesAndTheirPointers) {
             static_cast<std::uint32_t>(CUBLASLT_EPILOGUE_GELU_AUX_BIAS));
   EXPECT_EQ(get<std::int32_t>(made.operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE), CUDA_R_16BF);
   EXPECT_EQ(get<std::int64_t>(made.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD), 16);
-  EXPECT_EQ(pointer(CUBLASLT_MATMUL_DESC_BIAS_POINTER) % 8, 4U);  // what the heuristic looks at
+  // The heuristic looks at their alignment.
+  EXPECT_EQ(pointer(CUBLASLT_MATMUL_DESC_BIAS_POINTER) % 16, 0U);
+  EXPECT_NE(pointer(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER), 0U);
   int vector = 0, input = 0;
   set_pointers("test", problem, made, &vector, &input);
   EXPECT_EQ(get<void*>(made.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER), &vector);

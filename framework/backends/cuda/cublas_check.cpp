@@ -22,8 +22,8 @@ std::string_view hint_for(cublasStatus_t status) {
 
 void fail_cublas(cublasStatus_t status, std::string_view subject, const char* expression, const char* file,
                  int line) {
-  const std::string text =
-      fmt::format("{} ({}), {}", cublasLtGetStatusString(status), static_cast<int>(status), subject);
+  const std::string text = fmt::format("{} ({}), {}, {}", cublasLtGetStatusName(status),
+                                       static_cast<int>(status), cublasLtGetStatusString(status), subject);
   fail_library("cuBLASLt", text, hint_for(status), expression, file, line);
 }
 

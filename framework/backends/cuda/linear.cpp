@@ -37,13 +37,18 @@ MatrixProduct weight_product(const LinearBackwardWeight& arguments) {
           .accumulate = true};
 }
 
-/// The bias as the product takes it: in the dtype of y. An fp32 one is rounded into the workspace first, at
-/// the cost of N elements; y is rounded to the same dtype anyhow.
+/// Room for the bias as the product takes it: in the dtype of y, to which y is rounded anyhow, and aligned.
+/// Whether an fp32 one is aligned is not known when the workspace is planned.
 Tensor take_bias(WorkspaceCarver& carver, const LinearForward& arguments) {
-  const Tensor& bias = arguments.bias;
-  if (!bias.defined() || arguments.y.dtype == DType::Float32) return bias;
-  const std::size_t bytes = static_cast<std::size_t>(bias.elements()) * size_of(arguments.y.dtype);
-  return Tensor(carver.take<std::byte>(static_cast<std::int64_t>(bytes)), arguments.y.dtype, bias.shape);
+  if (!arguments.bias.defined()) return {};
+  const std::size_t bytes = static_cast<std::size_t>(arguments.bias.elements()) * size_of(arguments.y.dtype);
+  return Tensor(carver.take<std::byte>(static_cast<std::int64_t>(bytes)), arguments.y.dtype,
+                arguments.bias.shape);
+}
+
+bool product_takes(const Tensor& bias, DType dtype) {
+  constexpr std::uintptr_t kAligned = 16;
+  return bias.dtype == dtype && reinterpret_cast<std::uintptr_t>(bias.data) % kAligned == 0;
 }
 
 float* take_partials(WorkspaceCarver& carver, const LinearBackwardWeight& arguments) {
@@ -66,9 +71,12 @@ void CudaLinear::linear_forward(Stream& stream, const LinearForward& arguments) 
   optional_vector(op, "bias", arguments.bias, DType::Float32, y.cols());
   require_rows(op, "y", y, x.dtype, x.rows(), y.cols());
   WorkspaceCarver carver(arguments.workspace);
-  const Tensor bias = take_bias(carver, arguments);
-  if (bias.data != arguments.bias.data)
+  Tensor bias = take_bias(carver, arguments);
+  if (product_takes(arguments.bias, y.dtype)) {
+    bias = arguments.bias;
+  } else if (bias.defined()) {
     launch_narrow("linear_forward bias", handle_of(stream), arguments.bias, bias);
+  }
   MatrixProduct product = forward_product(arguments, bias);
   product.workspace = carver.rest();
   products_.run(handle_of(stream), product);

@@ -22,7 +22,8 @@ struct MatrixProduct {
   bool transpose_b = false;
   Tensor c = {};
   bool accumulate = false;  ///< c += instead of =
-  /// (N), added to every row; empty = none. It has the dtype of c: the library takes no other.
+  /// (N), added to every row; empty = none. It has the dtype of c: the library takes no other. It, gelu_input
+  /// and bias_gradient are aligned to 16 bytes.
   Tensor bias = {};
   /// (M, N) of the dtype of c, its row_stride a multiple of 8: receives all of the sum above, and c receives
   /// gelu (tanh form) of it; empty = no gelu.

@@ -51,9 +51,8 @@ MatrixLayout make_layout(const Attributes& attributes, DType dtype, std::int64_t
   return MatrixLayout(layout);
 }
 
-void* stand_in_address(unsigned alignment) {
-  return reinterpret_cast<void*>(std::uintptr_t{alignment});  // a multiple of it and of no larger power of 2
-}
+/// An address that the heuristic takes for an aligned pointer; nothing is there.
+void* stand_in_address() { return reinterpret_cast<void*>(std::uintptr_t{kPointerAlignment}); }
 
 }  // namespace
 
@@ -91,7 +90,7 @@ ProductDescriptors make_descriptors(const char* op, const ProductProblem& proble
   made.right = make_layout(attributes, problem.factors, problem.transpose_a ? k : m,
                            problem.transpose_a ? m : k, problem.stride_a);
   made.result = make_layout(attributes, problem.result, m, n, problem.stride_c);
-  set_pointers(op, problem, made, stand_in_address(problem.alignment_vector), stand_in_address(kAlignment));
+  set_pointers(op, problem, made, stand_in_address(), stand_in_address());
   return made;
 }
 

@@ -27,8 +27,8 @@ struct ProductDescriptors {
   MatrixLayout left, right, result;
 };
 
-/// Vectors and gelu_input get stand-in addresses of the problem's alignment, which the heuristic looks at;
-/// set_pointers() replaces them. Error when the library refuses a value.
+/// Vectors and gelu_input get stand-in addresses, whose alignment the heuristic looks at; set_pointers()
+/// replaces them. Error when the library refuses a value.
 ProductDescriptors make_descriptors(const char* op, const ProductProblem& problem);
 void set_pointers(const char* op, const ProductProblem& problem, const ProductDescriptors& descriptors,
                   void* vector, void* gelu_input);

@@ -10,7 +10,7 @@ namespace {
 
 unsigned alignment_of(const Tensor& tensor) {
   const auto address = reinterpret_cast<std::uintptr_t>(tensor.data);
-  return address == 0 ? kAlignment : std::min(kAlignment, 1u << std::countr_zero(address));
+  return address == 0 ? kPointerAlignment : std::min(kPointerAlignment, 1u << std::countr_zero(address));
 }
 
 bool is_factor(DType dtype) {
@@ -23,6 +23,8 @@ void check_vector(const char* op, const char* name, const Tensor& vector, std::i
   PLUMB_CHECK(vector.dtype == dtype && vector.elements() == elements && vector.contiguous(),
               "{}: {} is {} {}, expected {} of {} elements as the result is", op, name, name_of(vector.dtype),
               to_string(vector.shape), name_of(dtype), elements);
+  PLUMB_CHECK(alignment_of(vector) == kPointerAlignment, "{}: {} is aligned to {} bytes, expected {}", op,
+              name, alignment_of(vector), kPointerAlignment);
 }
 
 void check(const MatrixProduct& product, std::int64_t k_of_b, const ProductProblem& problem) {
@@ -45,18 +47,18 @@ void check(const MatrixProduct& product, std::int64_t k_of_b, const ProductProbl
   const Tensor& input = product.gelu_input;
   // CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD in cublasLt.h: divisible by 8.
   PLUMB_CHECK(input.dtype == product.c.dtype && input.rows() == problem.m && input.cols() == problem.n &&
-                  input.row_stride % 8 == 0 && alignment_of(input) == kAlignment,
+                  input.row_stride % 8 == 0 && alignment_of(input) == kPointerAlignment,
               "{}: gelu_input is {} {} with a row stride of {}, expected {} ({},{}) aligned to {} bytes and "
               "a stride that is a multiple of 8",
               op, name_of(input.dtype), to_string(input.shape), input.row_stride, name_of(product.c.dtype),
-              problem.m, problem.n, kAlignment);
+              problem.m, problem.n, kPointerAlignment);
 }
 
 }  // namespace
 
 ProductProblem ProductProblem::aligned() const {
   ProductProblem result = *this;
-  result.alignment_a = result.alignment_b = result.alignment_c = result.alignment_vector = kAlignment;
+  result.alignment_a = result.alignment_b = result.alignment_c = kPointerAlignment;
   return result;
 }
 
@@ -77,7 +79,6 @@ ProductProblem problem_of(const MatrixProduct& product, bool tf32) {
   if (problem.gelu) problem.stride_gelu_input = product.gelu_input.row_stride;
   problem.alignment_a = alignment_of(a), problem.alignment_b = alignment_of(b);
   problem.alignment_c = alignment_of(c);
-  problem.alignment_vector = alignment_of(problem.bias ? product.bias : product.bias_gradient);
   check(product, product.transpose_b ? b.cols() : b.rows(), problem);
   return problem;
 }
@@ -88,7 +89,7 @@ std::string describe(const char* op, const ProductProblem& problem) {
     if (transposed) std::swap(rows, cols);
     return fmt::format("{} ({},{}) ld {}{}{}", name_of(problem.factors), rows, cols, stride,
                        transposed ? " transposed" : "",
-                       alignment < kAlignment ? fmt::format(" at {} bytes", alignment) : "");
+                       alignment < kPointerAlignment ? fmt::format(" at {} bytes", alignment) : "");
   };
   return fmt::format(
       "{}: c {} ({},{}) ld {} {} a {} * b {}{}{}{}{}", op, name_of(problem.result), problem.m, problem.n,

@@ -9,9 +9,9 @@
 
 namespace plumb::cuda {
 
-/// Alignment that is told to the library at most: no kernel of it needs more of a pointer than its widest
-/// access of 16 bytes.
-inline constexpr unsigned kAlignment = 16;
+/// What the library is told of aligned pointers, in bytes: its widest access. A matrix may be less aligned,
+/// at the cost of a slower algorithm; vectors and gelu_input may not.
+inline constexpr unsigned kPointerAlignment = 16;
 
 /// A MatrixProduct without its data, in the same row-major terms. Two products with equal problems run by the
 /// same algorithm.
@@ -21,9 +21,8 @@ struct ProductProblem {
   DType factors = DType::Float32, result = DType::Float32;
   bool tf32 = false, transpose_a = false, transpose_b = false, accumulate = false;
   bool bias = false, gelu = false, bias_gradient = false;
-  /// Bytes, powers of two up to kAlignment. `vector` is the bias or its gradient.
-  unsigned alignment_a = kAlignment, alignment_b = kAlignment, alignment_c = kAlignment,
-           alignment_vector = kAlignment;
+  /// Bytes, powers of two up to kPointerAlignment.
+  unsigned alignment_a = kPointerAlignment, alignment_b = kPointerAlignment, alignment_c = kPointerAlignment;
 
   auto operator<=>(const ProductProblem&) const = default;
   /// The same with all pointers aligned.

@@ -171,8 +171,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
   else if (a >= CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES && a <= CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES && n == 4) memcpy(&x->align[a - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES], v, 4); else return CUBLAS_STATUS_INVALID_VALUE;
   return CUBLAS_STATUS_SUCCESS;
 }
-const char* cublasLtGetStatusString(cublasStatus_t s) { return s == CUBLAS_STATUS_NOT_SUPPORTED ? "CUBLAS_STATUS_NOT_SUPPORTED" : s == CUBLAS_STATUS_INVALID_VALUE ? "CUBLAS_STATUS_INVALID_VALUE" : "emulated cuBLAS status"; }
-const char* cublasLtGetStatusName(cublasStatus_t s) { return cublasLtGetStatusString(s); }
+const char* cublasLtGetStatusString(cublasStatus_t) { return "refused by the emulated cuBLASLt"; }
+const char* cublasLtGetStatusName(cublasStatus_t s) { return s == CUBLAS_STATUS_NOT_SUPPORTED ? "CUBLAS_STATUS_NOT_SUPPORTED" : s == CUBLAS_STATUS_INVALID_VALUE ? "CUBLAS_STATUS_INVALID_VALUE" : "CUBLAS_STATUS_OTHER"; }
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d, cublasLtMatrixLayout_t A, cublasLtMatrixLayout_t B, cublasLtMatrixLayout_t C, cublasLtMatrixLayout_t D, cublasLtMatmulPreference_t p, int req, cublasLtMatmulHeuristicResult_t* r, int* got) {
   auto L = [](cublasLtMatrixLayout_t l) -> Lay& { return *reinterpret_cast<Lay*>(l); }; std::string e = validate(*reinterpret_cast<Desc*>(d), L(A), L(B), L(C), L(D)); *got = 0; if (!e.empty()) { fprintf(stderr, "emu: cublasLt heuristic: %s\n", e.c_str()); return CUBLAS_STATUS_NOT_SUPPORTED; }
   if (req < 1) return CUBLAS_STATUS_INVALID_VALUE;
