@@ -4,6 +4,7 @@
 
 namespace plumb {
 
-std::unique_ptr<Communicator> Backend::make_communicator() { return nullptr; }
+Buffer Backend::allocate_for_communication(std::size_t bytes) { return allocate(bytes); }
+std::unique_ptr<Communicator> Backend::make_communicator(Communicator&, Stream&) { return nullptr; }
 
 }  // namespace plumb

@@ -7,6 +7,7 @@
 #include <mpi.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <chrono>
 #include <cmath>
 #include <cstdarg>
@@ -43,6 +44,7 @@ struct State {
   char* heap = nullptr; size_t cap = size_t(16) << 30, used = 0; std::map<char*, size_t> dev, host; uint64_t ops = 0, peak_q = 0, toggles = 0;
   State() {
     if (const char* e = getenv("EMU_SCHED")) sched = e;
+    if (const char* e = getenv("PLUMB_EMULATION_STREAMS")) sched = e;
     unsigned seed = 1; if (sched.rfind("random:", 0) == 0) { seed = unsigned(atoi(sched.c_str() + 7)); sched = "random"; } rng.seed(seed);
     protect = getenv("EMU_PROTECT") != nullptr; streams.insert(&null_stream);
     heap = static_cast<char*>(mmap(nullptr, cap, protect ? PROT_NONE : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
@@ -72,6 +74,14 @@ template <class Stop> void drain(Stop stop, CUstream_st* want) {   // run ops un
   }
   heap_access(false); s.running = false;
 }
+template <class Stop> bool poll_some(Stop stop, CUstream_st* want) {   // a few operations that can run now
+  State& s = S(); if (stop()) return true; if (s.running) die("CUDA call from inside a stream operation"); s.running = true; heap_access(true);
+  std::vector<CUstream_st*> v; if (want && !want->q.empty()) v.push_back(want); else for (auto* x : s.streams) if (!x->q.empty()) v.push_back(x);
+  if (want) for (auto* x : s.streams) if (x != want && !x->q.empty()) v.push_back(x);
+  if (s.sched == "random") std::shuffle(v.begin(), v.end(), s.rng);
+  for (auto* x : v) if (step(x)) break;
+  heap_access(false); s.running = false; return stop();
+}
 CUstream_st* str(cudaStream_t s) { return s ? s : &S().null_stream; }
 }  // namespace
 void emu::enqueue(void* stream, const char* what, std::function<Step()> fn) {
@@ -83,16 +93,24 @@ namespace emu { void kernel_failed(const char* m) { fprintf(stderr, "emu: kernel
 #define CHECK_STICKY() do { if (S().sticky) return err(S().sticky); } while (0)
 extern "C" {
 // ---------------------------------------------------------------- cudart
-cudaError_t cudaGetDevice(int* d) { *d = 0; return cudaSuccess; }
+thread_local int current_device = 0;
+int visible_device(int d) { const char* e = getenv("CUDA_VISIBLE_DEVICES"); if (!e) return d; for (; d > 0 && e; --d) { e = strchr(e, ','); if (e) ++e; } return e && *e ? atoi(e) : -1; }
+int device_count() { const char* e = getenv("PLUMB_EMULATION_DEVICES"); int all = e ? atoi(e) : 8, n = 0; while (n < all && visible_device(n) >= 0 && visible_device(n) < all) ++n; return n; }
+cudaError_t cudaGetDevice(int* d) { *d = current_device; return cudaSuccess; }
 cudaError_t cudaRuntimeGetVersion(int* v) { *v = 13000; return cudaSuccess; }
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) { memset(p, 0, sizeof *p); snprintf(p->name, sizeof p->name, "emulated GPU"); p->major = 9; p->multiProcessorCount = 4; p->totalGlobalMem = size_t(16) << 30; return cudaSuccess; }
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int d) { memset(p, 0, sizeof *p); snprintf(p->name, sizeof p->name, "emulated GPU"); p->major = 9; p->multiProcessorCount = 4; p->totalGlobalMem = size_t(16) << 30; p->pciBusID = 16 + visible_device(d); char h[256] = {}; gethostname(h, 255); uint64_t x = 14695981039346656037u; for (char c : h) x = (x ^ c) * 1099511628211u; memcpy(p->uuid.bytes, &x, 8); p->uuid.bytes[15] = char(visible_device(d)); return cudaSuccess; }
 cudaError_t cudaStreamQuery(cudaStream_t s);
-cudaError_t cudaGetDeviceCount(int* n) { *n = 1; return cudaSuccess; }
-cudaError_t cudaSetDevice(int d) { return d == 0 ? cudaSuccess : err(cudaErrorInvalidDevice); }
+cudaError_t cudaGetDeviceCount(int* n) { *n = device_count(); return cudaSuccess; }
+cudaError_t cudaSetDevice(int d) { if (d < 0 || d >= device_count()) return err(cudaErrorInvalidDevice); current_device = d; return cudaSuccess; }
 cudaError_t cudaGetLastError() { cudaError_t e = S().last; S().last = S().sticky; return e; }
-const char* cudaGetErrorString(cudaError_t e) { return e == cudaSuccess ? "no error" : "emulated CUDA error"; }
+const char* cudaGetErrorString(cudaError_t e) { return e == cudaSuccess ? "no error" : e == cudaErrorMemoryAllocation ? "out of memory" : "emulated CUDA error"; }
+bool strikes(const char* kind, bool onwards) {   // PLUMB_EMULATION_FAULT=[rank=R:]kind@N
+  static std::map<std::string, int> seen; int now_ = ++seen[kind]; const char* e = getenv("PLUMB_EMULATION_FAULT"); if (!e) return false; std::string t = e;
+  if (t.rfind("rank=", 0) == 0) { const char* r = getenv("OMPI_COMM_WORLD_RANK"); if (atoi(t.c_str() + 5) != (r ? atoi(r) : 0)) return false; t = t.substr(t.find(':') + 1); }
+  size_t at = t.find('@'); if (t.substr(0, at) != kind) return false; int n = atoi(t.c_str() + at + 1); return onwards ? now_ >= n : now_ == n;
+}
 cudaError_t cudaMalloc(void** p, size_t n) {
-  State& s = S(); CHECK_STICKY(); size_t need = ((n + 255) & ~size_t(255)) + 256; if (s.used + need > s.cap) return err(cudaErrorMemoryAllocation);
+  State& s = S(); CHECK_STICKY(); if (strikes("malloc", false)) return err(cudaErrorMemoryAllocation); size_t need = ((n + 255) & ~size_t(255)) + 256; if (s.used + need > s.cap) return err(cudaErrorMemoryAllocation);
   char* q = s.heap + s.used; s.used += need; s.dev[q] = n; heap_access(true); UNPOISON(q, need); memset(q, 0xff, need); POISON(q + n, need - n); heap_access(false); *p = q; return cudaSuccess;   // NaN-filled, never reused
 }
 cudaError_t cudaFree(void* p) { if (!p) return cudaSuccess; State& s = S(); drain([&] { for (auto* x : s.streams) if (!x->q.empty()) return false; return true; }, nullptr); auto it = s.dev.find(static_cast<char*>(p)); if (it == s.dev.end()) return err(cudaErrorInvalidValue); heap_access(true); memset(it->first, 0xff, it->second); POISON(it->first, it->second); heap_access(false); s.dev.erase(it); return cudaSuccess; }
@@ -100,7 +118,7 @@ cudaError_t cudaMallocHost(void** p, size_t n) { *p = aligned_alloc(4096, (n + 4
 cudaError_t cudaFreeHost(void* p) { S().host.erase(static_cast<char*>(p)); free(p); return cudaSuccess; }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned f) { if (f != cudaStreamNonBlocking) die("only cudaStreamNonBlocking streams are modelled"); *s = new CUstream_st; (*s)->id = S().next_id++; S().streams.insert(*s); return cudaSuccess; }
 cudaError_t cudaStreamSynchronize(cudaStream_t s) { auto* st = str(s); drain([&] { return st->q.empty(); }, st); CHECK_STICKY(); return cudaSuccess; }
-cudaError_t cudaStreamQuery(cudaStream_t s) { return cudaStreamSynchronize(s); }
+cudaError_t cudaStreamQuery(cudaStream_t s) { auto* st = str(s); bool done = poll_some([&] { return st->q.empty(); }, st); CHECK_STICKY(); return done ? cudaSuccess : err(cudaErrorNotReady); }
 cudaError_t cudaStreamDestroy(cudaStream_t s) { cudaStreamSynchronize(s); S().streams.erase(s); delete s; return cudaSuccess; }
 cudaError_t cudaDeviceSynchronize() { drain([&] { for (auto* x : S().streams) if (!x->q.empty()) return false; return true; }, nullptr); CHECK_STICKY(); return cudaSuccess; }
 cudaError_t cudaMemcpyAsync(void* d, const void* s, size_t n, cudaMemcpyKind k, cudaStream_t st) {
@@ -119,7 +137,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }   // prototype
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) { uint64_t v = ++e->recorded; emu::enqueue(s, "event record", [=] { if (e->fired < v) e->fired = v; e->t = now(); return Step::Done; }); return cudaSuccess; }
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned) { uint64_t v = e->recorded; if (v) emu::enqueue(s, "event wait", [=] { return e->fired >= v ? Step::Done : Step::Pending; }); return cudaSuccess; }   // waits for the record made so far; never-recorded: no-op, as in CUDA
 cudaError_t cudaEventSynchronize(cudaEvent_t e) { uint64_t v = e->recorded; drain([&] { return e->fired >= v; }, nullptr); CHECK_STICKY(); return cudaSuccess; }
-cudaError_t cudaEventQuery(cudaEvent_t e) { return e->fired >= e->recorded ? cudaSuccess : cudaErrorNotReady; }
+cudaError_t cudaEventQuery(cudaEvent_t e) { bool done = poll_some([&] { return e->fired >= e->recorded; }, nullptr); return done ? cudaSuccess : err(cudaErrorNotReady); }
 cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t a, cudaEvent_t b) { *ms = float((b->t - a->t) * 1e3); return cudaSuccess; }
 // ---------------------------------------------------------------- cublasLt
 }
@@ -181,7 +199,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t dd, const v
 }
 // ---------------------------------------------------------------- nccl over MPI
 }
-struct ncclComm { MPI_Comm c; int rank, n; uint64_t seq = 0, done = 0; };
+struct ncclComm { MPI_Comm c; int rank, n; uint64_t seq = 0, done = 0; bool failed = false, aborted = false; int busy = 0; };
 namespace {
 int depth = 0; std::vector<std::function<void()>> pending;
 struct Sig { uint64_t seq; int64_t op, count, dt, rop, root; bool operator==(const Sig& o) const { return !memcmp(this, &o, sizeof o); } };
@@ -190,26 +208,32 @@ std::string show(const Sig& s) { char b[128]; snprintf(b, sizeof b, "#%lu %s(cou
 size_t nsize(ncclDataType_t t) { return t == ncclFloat32 || t == ncclInt32 ? 4 : t == ncclBfloat16 || t == ncclFloat16 ? 2 : t == ncclFloat64 || t == ncclInt64 || t == ncclUint64 ? 8 : 1; }
 ncclResult_t collective(int op, const void* in, void* out, size_t count, ncclDataType_t t, ncclRedOp_t r, int root, ncclComm_t c, cudaStream_t s) {
   size_t es = nsize(t), nin = op == 1 ? count * c->n : count, nout = op == 2 ? count * c->n : count;
-  if (t != ncclFloat32 && t != ncclBfloat16 && op < 2) return ncclInvalidArgument;
   if (r != ncclSum && r != ncclAvg && op < 2) return ncclInvalidArgument;
+  MPI_Datatype mt = t == ncclFloat64 ? MPI_DOUBLE : t == ncclInt32 ? MPI_INT32_T : t == ncclInt64 ? MPI_INT64_T : MPI_FLOAT; bool native = t == ncclFloat64 || t == ncclInt32 || t == ncclInt64;
+  if (strikes("nccl-async", true)) c->failed = true;
+  if (strikes("nccl-skip", false)) { c->seq++; c->done++; return ncclSuccess; }
   check_dev_range(in, nin * es, opname[op]); check_dev_range(out, nout * es, opname[op]);
-  struct Run { int phase = 0; MPI_Request rq; std::vector<Sig> sigs; Sig mine; std::vector<float> a, b; double t0 = 0; }; auto st = std::make_shared<Run>();
+  struct Run { int phase = 0; MPI_Request rq; std::vector<Sig> sigs; Sig mine; std::vector<float> a, b; std::vector<char> raw, rawout; double t0 = 0; }; auto st = std::make_shared<Run>();
   st->mine = {c->seq++, op, int64_t(count), t, r, root};
   auto issue = [=] { emu::enqueue(s, (std::string("nccl") + opname[op]).c_str(), [=]() -> Step {
+    if (c->aborted) return Step::Done;
+    if (c->failed) return Step::Pending;
     if (st->phase == 0) { if (c->done != st->mine.seq) return Step::Pending;   // operations on one communicator run in issue order
       st->sigs.resize(c->n); st->t0 = now(); MPI_Iallgather(&st->mine, sizeof(Sig), MPI_BYTE, st->sigs.data(), sizeof(Sig), MPI_BYTE, c->c, &st->rq); st->phase = 1; }
     int done = 0;
     if (st->phase == 1) { MPI_Test(&st->rq, &done, MPI_STATUS_IGNORE);
-      if (!done) { if (now() - st->t0 > 5) die("collective %s: some rank never issued it (5 s)", show(st->mine).c_str()); return Step::Pending; }
+      if (!done) return Step::Pending;
       for (int i = 0; i < c->n; i++) if (!(st->sigs[i] == st->mine)) die("collective mismatch: rank %d issued %s, rank %d issued %s", c->rank, show(st->mine).c_str(), i, show(st->sigs[i]).c_str());
-      if (op < 2) { st->a.resize(nin); st->b.resize(nout); for (size_t i = 0; i < nin; i++) st->a[i] = t == ncclFloat32 ? static_cast<const float*>(in)[i] : __bfloat162float(static_cast<const __nv_bfloat16*>(in)[i]); }
-      if (op == 0) MPI_Iallreduce(st->a.data(), st->b.data(), int(count), MPI_FLOAT, MPI_SUM, c->c, &st->rq);
-      if (op == 1) MPI_Ireduce_scatter_block(st->a.data(), st->b.data(), int(count), MPI_FLOAT, MPI_SUM, c->c, &st->rq);
+      if (op < 2 && native) { st->raw.assign(static_cast<const char*>(in), static_cast<const char*>(in) + nin * es); st->rawout.resize(nout * es); if (op == 0) MPI_Iallreduce(st->raw.data(), st->rawout.data(), int(count), mt, MPI_SUM, c->c, &st->rq); else MPI_Ireduce_scatter_block(st->raw.data(), st->rawout.data(), int(count), mt, MPI_SUM, c->c, &st->rq); }
+      if (op < 2 && !native) { st->a.resize(nin); st->b.resize(nout); for (size_t i = 0; i < nin; i++) st->a[i] = t == ncclFloat32 ? static_cast<const float*>(in)[i] : __bfloat162float(static_cast<const __nv_bfloat16*>(in)[i]); }
+      if (op == 0 && !native) MPI_Iallreduce(st->a.data(), st->b.data(), int(count), MPI_FLOAT, MPI_SUM, c->c, &st->rq);
+      if (op == 1 && !native) MPI_Ireduce_scatter_block(st->a.data(), st->b.data(), int(count), MPI_FLOAT, MPI_SUM, c->c, &st->rq);
       if (op == 2) { bool inpl = in == static_cast<char*>(out) + c->rank * count * es; MPI_Iallgather(inpl ? MPI_IN_PLACE : in, int(count * es), MPI_BYTE, out, int(count * es), MPI_BYTE, c->c, &st->rq); }
       if (op == 3) { if (c->rank == root && in != out) memcpy(out, in, count * es); MPI_Ibcast(out, int(count * es), MPI_BYTE, root, c->c, &st->rq); }
       st->phase = 2; }
     MPI_Test(&st->rq, &done, MPI_STATUS_IGNORE); if (!done) return Step::Pending;
-    if (op < 2) for (size_t i = 0; i < nout; i++) { float v = st->b[i] / (r == ncclAvg ? c->n : 1); if (t == ncclFloat32) static_cast<float*>(out)[i] = v; else static_cast<__nv_bfloat16*>(out)[i] = __float2bfloat16(v); }
+    if (op < 2 && native) memcpy(out, st->rawout.data(), nout * es);
+    if (op < 2 && !native) for (size_t i = 0; i < nout; i++) { float v = st->b[i] / (r == ncclAvg ? c->n : 1); if (t == ncclFloat32) static_cast<float*>(out)[i] = v; else static_cast<__nv_bfloat16*>(out)[i] = __float2bfloat16(v); }
     c->done++; return Step::Done; }); };
   if (depth) pending.push_back(issue); else issue();
   return ncclSuccess;
@@ -218,13 +242,22 @@ ncclResult_t collective(int op, const void* in, void* out, size_t count, ncclDat
 extern "C" {
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) { memset(id, 0, sizeof *id); snprintf(id->internal, sizeof id->internal, "emu%f", now()); return ncclSuccess; }
 ncclResult_t ncclCommInitRank(ncclComm_t* c, int n, ncclUniqueId id, int rank) { int wn, wr; MPI_Comm_size(MPI_COMM_WORLD, &wn); MPI_Comm_rank(MPI_COMM_WORLD, &wr); if (n != wn || rank != wr) die("prototype: communicators must span MPI_COMM_WORLD"); S().rank = rank; std::vector<ncclUniqueId> all(n); MPI_Allgather(&id, sizeof id, MPI_BYTE, all.data(), sizeof id, MPI_BYTE, MPI_COMM_WORLD); for (auto& x : all) if (memcmp(&x, &id, sizeof id)) die("ncclUniqueId differs between ranks"); *c = new ncclComm{MPI_COMM_NULL, rank, n}; MPI_Comm_dup(MPI_COMM_WORLD, &(*c)->c); return ncclSuccess; }
-ncclResult_t ncclCommDestroy(ncclComm_t c) { cudaDeviceSynchronize(); MPI_Comm_free(&c->c); delete c; return ncclSuccess; }
+ncclResult_t ncclCommInitRankConfig(ncclComm_t* c, int n, ncclUniqueId id, int rank, ncclConfig_t*) { ncclResult_t r = ncclCommInitRank(c, n, id, rank); (*c)->busy = 3; return r == ncclSuccess ? ncclInProgress : r; }
+ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t* r) { *r = c->failed ? ncclRemoteError : c->busy > 0 && c->busy-- ? ncclInProgress : ncclSuccess; return ncclSuccess; }
+ncclResult_t ncclCommAbort(ncclComm_t c) { c->aborted = true; return ncclSuccess; }
+ncclResult_t ncclCommFinalize(ncclComm_t c) { c->busy = 2; return ncclInProgress; }
+ncclResult_t ncclMemAlloc(void** p, size_t n) { return cudaMalloc(p, n) == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError; }
+ncclResult_t ncclMemFree(void* p) { return cudaFree(p) == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError; }
+ncclResult_t ncclCommRegister(ncclComm_t, void* p, size_t n, void** h) { check_dev_range(p, n, "ncclCommRegister"); *h = new int(1); return ncclSuccess; }
+ncclResult_t ncclCommDeregister(ncclComm_t, void* h) { delete static_cast<int*>(h); return ncclSuccess; }
+const char* ncclGetLastError(ncclComm_t) { return ""; }
+ncclResult_t ncclCommDestroy(ncclComm_t c) { MPI_Comm_free(&c->c); delete c; return ncclSuccess; }
 ncclResult_t ncclGroupStart() { depth++; return ncclSuccess; }
 ncclResult_t ncclGroupEnd() { if (depth <= 0) return ncclInvalidUsage; if (--depth == 0) { auto p = std::move(pending); pending.clear(); for (auto& f : p) f(); } return ncclSuccess; }
 ncclResult_t ncclAllReduce(const void* i, void* o, size_t n, ncclDataType_t t, ncclRedOp_t r, ncclComm_t c, cudaStream_t s) { return collective(0, i, o, n, t, r, -1, c, s); }
 ncclResult_t ncclReduceScatter(const void* i, void* o, size_t n, ncclDataType_t t, ncclRedOp_t r, ncclComm_t c, cudaStream_t s) { return collective(1, i, o, n, t, r, -1, c, s); }
 ncclResult_t ncclAllGather(const void* i, void* o, size_t n, ncclDataType_t t, ncclComm_t c, cudaStream_t s) { return collective(2, i, o, n, t, ncclSum, -1, c, s); }
 ncclResult_t ncclBroadcast(const void* i, void* o, size_t n, ncclDataType_t t, int root, ncclComm_t c, cudaStream_t s) { return collective(3, i, o, n, t, ncclSum, root, c, s); }
-const char* ncclGetErrorString(ncclResult_t r) { return r == ncclSuccess ? "no error" : "emulated nccl error"; }
+const char* ncclGetErrorString(ncclResult_t r) { return r == ncclSuccess ? "no error" : r == ncclRemoteError ? "remote process exited or there was a network error" : "emulated nccl error"; }
 }
 __attribute__((destructor)) static void report() { if (getenv("EMU_STATS")) fprintf(stderr, "emu[rank %d]: %lu ops, longest queue %lu, %lu heap toggles, %zu MiB heap\n", S().rank, S().ops, S().peak_q, S().toggles, S().used >> 20); }

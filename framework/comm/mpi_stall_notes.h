@@ -1,0 +1,37 @@
+// MpiStallNotes: stall notes by point-to-point messages. Only sources of this folder include it.
+#pragma once
+
+#include <mpi.h>
+
+#include <vector>
+
+#include "comm/stall_notes.h"
+
+namespace plumb {
+
+class MpiStallNotes final : public StallNotes {
+ public:
+  /// A collective. `hosts`: name of every rank's host, which must outlive the notes.
+  MpiStallNotes(int rank, const std::vector<std::string>& hosts);
+  /// Frees its communicator, unless an exception is in flight or a note could not be delivered.
+  ~MpiStallNotes() override;
+
+  void announce(std::uint64_t number, const CollectiveName& name) override;
+  void listen(std::uint64_t number, const CollectiveName& name) override;
+  std::string describe(std::uint64_t number, const CollectiveName& name) const override;
+
+ private:
+  struct Note {
+    std::uint64_t number = 0;  ///< 0: none has come
+    CollectiveName name;
+  };
+
+  int rank_;
+  const std::vector<std::string>& hosts_;
+  MPI_Comm communicator_ = MPI_COMM_NULL;
+  Note own_;
+  std::vector<Note> latest_;        ///< of every rank
+  std::vector<MPI_Request> sends_;  ///< of own_, one for each rank
+};
+
+}  // namespace plumb
