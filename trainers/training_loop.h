@@ -69,6 +69,7 @@ class TrainingLoop {
   };
 
   GradientLayout gradient_layout() const;
+  GradientWire gradient_wire();
   void take_local_gradient_squares(const Bucket& bucket);
   void accumulate_gradients();
   StepRecord& train_step();
@@ -87,6 +88,8 @@ class TrainingLoop {
   Optimizer optimizer_;
   StepStatistics statistics_;
   std::vector<Tensor> gradients_;  ///< (P) of every trainable tensor, flat order
+  Buffer wire_;                    ///< gradients in the dtype in which they cross ranks; empty: in their own
+  std::unique_ptr<Communicator> device_communicator_;  ///< null: the session's serves
   GradientReducer reducer_;
   ReducerListener listener_;
   LearningRate learning_rate_;

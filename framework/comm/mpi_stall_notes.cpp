@@ -67,13 +67,25 @@ void MpiStallNotes::listen(std::uint64_t number, const CollectiveName& name) {
   if (news) announce(number, name);
 }
 
+bool MpiStallNotes::waits_in(int rank, std::uint64_t number, const CollectiveName& name) const {
+  const Note& note = latest_[static_cast<std::size_t>(rank)];
+  return note.number == number && note.name.view() == name.view();
+}
+
+bool MpiStallNotes::left_to_lower_rank(std::uint64_t number, const CollectiveName& name) const {
+  for (int lower = 0; lower < rank_; ++lower) {
+    if (waits_in(lower, number, name)) return true;
+  }
+  return false;
+}
+
 std::string MpiStallNotes::describe(std::uint64_t number, const CollectiveName& name) const {
   std::vector<int> with_us, silent;
   std::string elsewhere;
   for (int other = 0; other < static_cast<int>(latest_.size()); ++other) {
     const Note& note = latest_[static_cast<std::size_t>(other)];
     if (other == rank_) continue;
-    if (note.number == number && note.name.view() == name.view()) {
+    if (waits_in(other, number, name)) {
       with_us.push_back(other);
     } else if (note.number >= number) {
       elsewhere += fmt::format("; rank {} (host {}) waits in '{}' instead (number {})", other,

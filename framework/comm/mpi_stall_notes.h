@@ -18,6 +18,7 @@ class MpiStallNotes final : public StallNotes {
 
   void announce(std::uint64_t number, const CollectiveName& name) override;
   void listen(std::uint64_t number, const CollectiveName& name) override;
+  bool left_to_lower_rank(std::uint64_t number, const CollectiveName& name) const override;
   std::string describe(std::uint64_t number, const CollectiveName& name) const override;
 
  private:
@@ -25,6 +26,9 @@ class MpiStallNotes final : public StallNotes {
     std::uint64_t number = 0;  ///< 0: none has come
     CollectiveName name;
   };
+
+  /// Whether the rank's latest note is from this collective.
+  bool waits_in(int rank, std::uint64_t number, const CollectiveName& name) const;
 
   int rank_;
   const std::vector<std::string>& hosts_;

@@ -237,6 +237,8 @@ void NcclCommunicator::look_at_lateness(Operation& operation) {
   if (waited > kListenAfter) notes_.listen(operation.number, operation.name);
   if (waited > deadline() / 2) notes_.announce(operation.number, operation.name);
   if (waited <= deadline()) return;
+  const bool left_to_other = notes_.left_to_lower_rank(operation.number, operation.name);
+  if (left_to_other && waited <= deadline() + StallNotes::kGrace) return;
   give_up(operation, fmt::format("not through after {} s, NCCL has no error{}", deadline(),
                                  notes_.describe(operation.number, operation.name)));
 }
