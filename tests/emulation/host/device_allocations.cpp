@@ -41,8 +41,10 @@ cudaError_t cudaFree(void* data) {
     return refuse(
         cudaErrorInvalidValue,
         fmt::format("cudaFree: allocation {} is registered with an NCCL communicator", allocation->number));
+  const std::string overrun = device_memory().overrun(data);
   device_memory().release(data);
-  return cudaSuccess;
+  if (!overrun.empty()) lose_device(cudaErrorIllegalAddress, "found by cudaFree: " + overrun);
+  return lost_device();
 }
 
 }  // extern "C"

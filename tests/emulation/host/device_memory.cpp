@@ -139,6 +139,25 @@ std::string DeviceMemory::describe(const void* data, std::size_t bytes) const {
                      allocation.bytes);
 }
 
+std::string DeviceMemory::overrun(const void* data) const {
+  const auto& [start, allocation] = *live_.find(static_cast<const char*>(data));
+  const char* red_zone = start + allocation.bytes;
+  const DeviceAccess access;
+  allow_access(red_zone, kRedZone);
+  const bool intact = std::all_of(red_zone, red_zone + kRedZone, [](char byte) { return byte == '\xff'; });
+  forbid_access(red_zone, kRedZone);
+  if (intact) return {};
+  return fmt::format("something wrote behind allocation {} ({} bytes)", allocation.number, allocation.bytes);
+}
+
+std::string DeviceMemory::any_overrun() const {
+  for (const auto& [start, allocation] : live_) {
+    std::string found = overrun(start);
+    if (!found.empty()) return found;
+  }
+  return {};
+}
+
 std::size_t DeviceMemory::left(int device) const {
   const auto found = bytes_of_device_.find(device);
   return capacity_ - (found == bytes_of_device_.end() ? 0 : found->second);

@@ -37,6 +37,10 @@ class DeviceMemory {
   /// "the 8 bytes at +120 of allocation 3 (128 bytes)", for messages.
   std::string describe(const void* data, std::size_t bytes) const;
 
+  /// "something wrote behind allocation 3 (128 bytes)" when the red zone of a live allocation has changed.
+  std::string overrun(const void* data) const;
+  std::string any_overrun() const;
+
   std::size_t capacity() const { return capacity_; }
   /// What of a device's capacity is left.
   std::size_t left(int device) const;

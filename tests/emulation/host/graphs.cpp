@@ -9,6 +9,7 @@
 #include "host/api_call.h"
 #include "host/device_fault.h"
 #include "host/errors.h"
+#include "host/handles.h"
 #include "host/statistics.h"
 #include "host/streams.h"
 
@@ -109,28 +110,6 @@ class GraphRun final : public Operation {
   std::size_t blocked_ = 0;
 };
 
-/// Handles of one kind; a handle that has been destroyed is recognised.
-template <class T>
-class Handles {
- public:
-  T* add(T value) { return owned_.emplace_back(std::make_unique<T>(std::move(value))).get(); }
-  bool has(const T* handle) const { return find(handle) != owned_.end(); }
-  void remove(const T* handle) { owned_.erase(find(handle)); }
-
- private:
-  auto find(const T* handle) const {
-    return std::find_if(owned_.begin(), owned_.end(),
-                        [&](const auto& owned) { return owned.get() == handle; });
-  }
-  std::vector<std::unique_ptr<T>> owned_;
-};
-
-template <class T>
-Handles<T>& handles() {
-  static Handles<T>& instance = *std::make_unique<Handles<T>>().release();
-  return instance;
-}
-
 cudaError_t no_such(const char* function) {
   return refuse(cudaErrorInvalidValue, fmt::format("{}: no such graph", function));
 }
@@ -150,7 +129,8 @@ extern "C" {
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags) {
   if (const cudaError_t code = enter("cudaGraphInstantiate", WhileCapturing::Allowed)) return code;
   if (flags != 0) plumb::fail("cudaGraphInstantiate: flags {:#x} are not modelled by the emulation", flags);
-  if (executable == nullptr || !handles<CUgraph_st>().has(graph)) return no_such("cudaGraphInstantiate");
+  if (executable == nullptr || handles<CUgraph_st>().find(graph) == nullptr)
+    return no_such("cudaGraphInstantiate");
   *executable = handles<CUgraphExec_st>().add({graph->nodes, std::make_shared<LaunchOrder>()});
   return cudaSuccess;
 }
@@ -158,7 +138,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   constexpr const char* kFunction = "cudaGraphLaunch";
   if (const cudaError_t code = enter(kFunction, WhileCapturing::Allowed)) return code;
-  if (!handles<CUgraphExec_st>().has(executable)) return no_such(kFunction);
+  if (handles<CUgraphExec_st>().find(executable) == nullptr) return no_such(kFunction);
   const CUstream_st* found = find_stream(kFunction, stream);
   if (found == nullptr) return cudaErrorInvalidResourceHandle;
   if (found->capture) plumb::fail("cudaGraphLaunch into a capture is not modelled by the emulation");
@@ -171,21 +151,21 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
 cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t stream) {
   constexpr const char* kFunction = "cudaGraphUpload";
   if (const cudaError_t code = enter(kFunction, WhileCapturing::Forbidden)) return code;
-  if (!handles<CUgraphExec_st>().has(executable)) return no_such(kFunction);
+  if (handles<CUgraphExec_st>().find(executable) == nullptr) return no_such(kFunction);
   return submit(kFunction, stream, immediate(kFunction, [] {}));
 }
 
 cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, size_t* count) {
   if (const cudaError_t code = enter("cudaGraphGetNodes", WhileCapturing::Allowed)) return code;
   if (nodes != nullptr) plumb::fail("cudaGraphGetNodes: the emulation only counts nodes");
-  if (!handles<CUgraph_st>().has(graph) || count == nullptr) return no_such("cudaGraphGetNodes");
+  if (handles<CUgraph_st>().find(graph) == nullptr || count == nullptr) return no_such("cudaGraphGetNodes");
   *count = graph->nodes->size();
   return cudaSuccess;
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   if (const cudaError_t code = enter("cudaGraphDestroy", WhileCapturing::Allowed)) return code;
-  if (!handles<CUgraph_st>().has(graph)) return no_such("cudaGraphDestroy");
+  if (handles<CUgraph_st>().find(graph) == nullptr) return no_such("cudaGraphDestroy");
   handles<CUgraph_st>().remove(graph);
   return cudaSuccess;
 }
@@ -193,7 +173,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 // Launches that have not finished keep what they need.
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   if (const cudaError_t code = enter("cudaGraphExecDestroy", WhileCapturing::Allowed)) return code;
-  if (!handles<CUgraphExec_st>().has(executable)) return no_such("cudaGraphExecDestroy");
+  if (handles<CUgraphExec_st>().find(executable) == nullptr) return no_such("cudaGraphExecDestroy");
   handles<CUgraphExec_st>().remove(executable);
   return cudaSuccess;
 }

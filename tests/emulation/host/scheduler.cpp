@@ -58,7 +58,9 @@ Advance advance_guarded(Operation& operation) {
 
 }  // namespace
 
-Scheduler::Scheduler() { set_schedule(text_setting("PLUMB_EMULATION_STREAMS").value_or("lazy")); }
+Scheduler::Scheduler() : stall_limit_(static_cast<double>(number_setting("PLUMB_EMULATION_STALL", 10, 1))) {
+  set_schedule(text_setting("PLUMB_EMULATION_STREAMS").value_or("lazy"));
+}
 
 void Scheduler::set_schedule(std::string_view schedule) {
   PLUMB_CHECK(idle(), "the schedule changed while operations are queued");
@@ -150,7 +152,6 @@ bool Scheduler::waits_outside() const {
 }
 
 void Scheduler::run_until(const std::function<bool()>& done, CUstream_st* wanted) {
-  static const auto limit = static_cast<double>(number_setting("PLUMB_EMULATION_STALL", 10, 1));
   const DeviceAccess access;
   auto moved = Clock::now();
   while (!done()) {
@@ -161,7 +162,7 @@ void Scheduler::run_until(const std::function<bool()>& done, CUstream_st* wanted
     }
     const double idle_seconds = seconds_since(moved);
     // Operations that wait for other processes have deadlines of their own.
-    if (idle_seconds > limit && !waits_outside()) {
+    if (idle_seconds > stall_limit_ && !waits_outside()) {
       lose_device(cudaErrorLaunchTimeout, stall_report(idle_seconds));
       drop_all();
       return;

@@ -23,6 +23,8 @@ class Scheduler {
   void submit(CUstream_st& stream, const Recipe& recipe);
   void run_until(const std::function<bool()>& done, CUstream_st* wanted);
   bool poll(const std::function<bool()>& done, CUstream_st* wanted);
+  void set_stall_limit(double seconds) { stall_limit_ = seconds; }
+  void drop_all();
   bool idle() const { return busy_.empty(); }
   std::size_t choose(std::size_t count);
 
@@ -34,12 +36,12 @@ class Scheduler {
   Advance advance_any(const CUstream_st* except);
   Advance advance_towards(CUstream_st& stream);
   Advance step(CUstream_st& stream);
-  void drop_all();
   bool waits_outside() const;
   std::string stall_report(double seconds) const;
 
   Schedule schedule_ = Schedule::Lazy;
   std::mt19937 random_;
+  double stall_limit_;              ///< seconds
   std::vector<CUstream_st*> busy_;  ///< streams with operations, in the order of their numbers
 };
 

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "host/api_call.h"
 #include "host/capture.h"
+#include "host/device_memory.h"
 #include "host/device_properties.h"
 #include "host/errors.h"
 #include "host/scheduler.h"
@@ -89,7 +90,9 @@ bool poll(const std::function<bool()>& done, cudaStream_t wanted) { return sched
 void run_all() {
   scheduler().run_until([] { return scheduler().idle(); }, nullptr);
 }
+void discard_all() { scheduler().drop_all(); }
 void set_schedule(std::string_view schedule) { scheduler().set_schedule(schedule); }
+void set_stall_limit(double seconds) { scheduler().set_stall_limit(seconds); }
 std::size_t choose(std::size_t count) { return scheduler().choose(count); }
 
 }  // namespace plumb::emulation
@@ -146,6 +149,9 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 cudaError_t cudaDeviceSynchronize() {
   if (const cudaError_t code = enter("cudaDeviceSynchronize", WhileCapturing::Forbidden)) return code;
   run_all();
+  const DeviceAccess access;
+  const std::string overrun = device_memory().any_overrun();
+  if (!overrun.empty()) lose_device(cudaErrorIllegalAddress, "found by cudaDeviceSynchronize: " + overrun);
   return lost_device();
 }
 

@@ -43,10 +43,15 @@ void run_until(const std::function<bool()>& done, cudaStream_t wanted);
 /// Runs some operations that can run without waiting; gives done().
 bool poll(const std::function<bool()>& done, cudaStream_t wanted);
 void run_all();
+/// Drops what is queued without running it (tests).
+void discard_all();
 
 /// "eager" runs each operation as soon as it can, "lazy" only when the host waits for it, "random:SEED" mixes
 /// all streams. PLUMB_EMULATION_STREAMS says which; lazy without it. Nothing may be queued.
 void set_schedule(std::string_view schedule);
+
+/// Replaces PLUMB_EMULATION_STALL (tests).
+void set_stall_limit(double seconds);
 
 /// Of several operations that could run next, which one: an index below `count`.
 std::size_t choose(std::size_t count);
