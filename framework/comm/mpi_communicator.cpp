@@ -235,8 +235,7 @@ bool MpiCommunicator::poll(Request& request) {
   const double waited = seconds(now - waited_for.waiting_since);
   if (waited > kListenAfter) notes_->listen(waited_for.number, waited_for.name);
   if (waited > deadline() / 2) notes_->announce(waited_for.number, waited_for.name);
-  const bool left_to_other =
-      waited > deadline() && notes_->left_to_lower_rank(waited_for.number, waited_for.name);
+  const bool left_to_other = waited > deadline() && notes_->left_to_another(waited_for.number);
   if (waited > deadline() + (left_to_other ? StallNotes::kGrace : 0)) fail_late(request.ticket);
   return false;
 }

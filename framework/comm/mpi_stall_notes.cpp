@@ -52,29 +52,41 @@ void MpiStallNotes::announce(std::uint64_t number, const CollectiveName& name) {
 }
 
 void MpiStallNotes::listen(std::uint64_t number, const CollectiveName& name) {
+  const bool is_new_wait = listens_in_ != number;
+  listens_in_ = number;
+  if (is_new_wait) {
+    for (Heard& heard : latest_) heard.is_fresh = false;
+  }
   bool news = false;
   for (;;) {
     int waiting = 0;
     MPI_Status status;
     PLUMB_MPI(MPI_Iprobe(MPI_ANY_SOURCE, kTag, communicator_, &waiting, &status));
     if (!waiting) break;
-    Note& note = latest_[static_cast<std::size_t>(status.MPI_SOURCE)];
-    PLUMB_MPI(MPI_Recv(&note, static_cast<int>(sizeof note), MPI_BYTE, status.MPI_SOURCE, kTag, communicator_,
-                       MPI_STATUS_IGNORE));
+    Heard& heard = latest_[static_cast<std::size_t>(status.MPI_SOURCE)];
+    PLUMB_MPI(MPI_Recv(&heard.note, static_cast<int>(sizeof heard.note), MPI_BYTE, status.MPI_SOURCE, kTag,
+                       communicator_, MPI_STATUS_IGNORE));
+    heard.is_fresh = !is_new_wait;
     // An old note, of a wait that has ended since, asks for no answer.
-    news = news || note.number >= number;
+    news = news || heard.is_fresh || heard.note.number >= number;
   }
   if (news) announce(number, name);
 }
 
 bool MpiStallNotes::waits_in(int rank, std::uint64_t number, const CollectiveName& name) const {
-  const Note& note = latest_[static_cast<std::size_t>(rank)];
+  const Note& note = latest_[static_cast<std::size_t>(rank)].note;
   return note.number == number && note.name.view() == name.view();
 }
 
-bool MpiStallNotes::left_to_lower_rank(std::uint64_t number, const CollectiveName& name) const {
-  for (int lower = 0; lower < rank_; ++lower) {
-    if (waits_in(lower, number, name)) return true;
+bool MpiStallNotes::waits_before(int rank, std::uint64_t number) const {
+  const Heard& heard = latest_[static_cast<std::size_t>(rank)];
+  return heard.is_fresh && heard.note.number < number;
+}
+
+bool MpiStallNotes::left_to_another(std::uint64_t number) const {
+  for (int other = 0; other < static_cast<int>(latest_.size()); ++other) {
+    if (other != rank_ && waits_before(other, number)) return true;
+    if (other < rank_ && latest_[static_cast<std::size_t>(other)].note.number == number) return true;
   }
   return false;
 }
@@ -83,11 +95,11 @@ std::string MpiStallNotes::describe(std::uint64_t number, const CollectiveName& 
   std::vector<int> with_us, silent;
   std::string elsewhere;
   for (int other = 0; other < static_cast<int>(latest_.size()); ++other) {
-    const Note& note = latest_[static_cast<std::size_t>(other)];
+    const Note& note = latest_[static_cast<std::size_t>(other)].note;
     if (other == rank_) continue;
     if (waits_in(other, number, name)) {
       with_us.push_back(other);
-    } else if (note.number >= number) {
+    } else if (note.number >= number || waits_before(other, number)) {
       elsewhere += fmt::format("; rank {} (host {}) waits in '{}' instead (number {})", other,
                                hosts_[static_cast<std::size_t>(other)], note.name.view(), note.number);
     } else {

@@ -18,7 +18,7 @@ class MpiStallNotes final : public StallNotes {
 
   void announce(std::uint64_t number, const CollectiveName& name) override;
   void listen(std::uint64_t number, const CollectiveName& name) override;
-  bool left_to_lower_rank(std::uint64_t number, const CollectiveName& name) const override;
+  bool left_to_another(std::uint64_t number) const override;
   std::string describe(std::uint64_t number, const CollectiveName& name) const override;
 
  private:
@@ -26,15 +26,21 @@ class MpiStallNotes final : public StallNotes {
     std::uint64_t number = 0;  ///< 0: none has come
     CollectiveName name;
   };
+  struct Heard {
+    Note note;
+    /// It came during this rank's present wait; one that was there before may be from a wait that has ended.
+    bool is_fresh = false;
+  };
 
-  /// Whether the rank's latest note is from this collective.
   bool waits_in(int rank, std::uint64_t number, const CollectiveName& name) const;
+  bool waits_before(int rank, std::uint64_t number) const;
 
   int rank_;
   const std::vector<std::string>& hosts_;
   MPI_Comm communicator_ = MPI_COMM_NULL;
   Note own_;
-  std::vector<Note> latest_;        ///< of every rank
+  std::vector<Heard> latest_;       ///< of every rank
+  std::uint64_t listens_in_ = 0;    ///< number of the collective that was waited for at the last listen()
   std::vector<MPI_Request> sends_;  ///< of own_, one for each rank
 };
 

@@ -40,9 +40,9 @@ class StallNotes {
   virtual void announce(std::uint64_t number, const CollectiveName& name) = 0;
   /// Reads what has come; answers when another rank has sent a note since this one's last.
   virtual void listen(std::uint64_t number, const CollectiveName& name) = 0;
-  /// Whether a lower rank is known to wait in the same collective: it will say what is wrong, and this rank
-  /// need not say the same.
-  virtual bool left_to_lower_rank(std::uint64_t number, const CollectiveName& name) const = 0;
+  /// Whether another rank is known to wait in an earlier collective, or a lower rank in one of the same
+  /// number: it will say what is wrong, and this rank need not say so too.
+  virtual bool left_to_another(std::uint64_t number) const = 0;
   /// Seconds by which a rank then waits longer.
   static constexpr double kGrace = 10;
   /// "; nothing was heard of rank 2 (host b): ...; rank 0 waits in it too".
@@ -57,7 +57,7 @@ class NoStallNotes final : public StallNotes {
  public:
   void announce(std::uint64_t, const CollectiveName&) override {}
   void listen(std::uint64_t, const CollectiveName&) override {}
-  bool left_to_lower_rank(std::uint64_t, const CollectiveName&) const override { return false; }
+  bool left_to_another(std::uint64_t) const override { return false; }
   std::string describe(std::uint64_t, const CollectiveName&) const override { return ""; }
 };
 

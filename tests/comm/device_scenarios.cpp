@@ -39,6 +39,7 @@ void exchange_statistics(Communicator& host) {
 /// Steps as TrainingLoop makes them. `skips`: this rank does not reduce the gradients of the last step.
 void train(Communicator& host, Backend& backend, bool skips) {
   const auto stream = backend.create_stream();
+  const Buffer activations = backend.allocate(1000);
   const Buffer memory = backend.allocate_for_communication(kBuckets * kBucketElements * 4);
   const auto communicator = backend.make_communicator(host, *stream);
   GradientReducer reducer(*communicator, layout(),

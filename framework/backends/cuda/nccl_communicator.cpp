@@ -49,6 +49,11 @@ bool has_passed(const CudaEvent& event) {
   return true;
 }
 
+WaitWatch& unwatched(WaitWatch& watch) {
+  PLUMB_CHECK(!watch, "a backend has one communicator at a time");
+  return watch;
+}
+
 void nap() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
 
 }  // namespace
@@ -58,13 +63,12 @@ NcclCommunicator::NcclCommunicator(Communicator& host, Stream& compute, const Co
     : host_(host),
       notes_(host.stall_notes()),
       compute_(compute),
-      watch_(watch),
+      watch_(unwatched(watch)),
       stream_(watch),
       wait_began_(watch, EventTiming::On),
       wait_ended_(watch, EventTiming::On),
       handle_(host),
       registrations_(handle_.get(), memory.ranges()) {
-  PLUMB_CHECK(!watch_, "a backend has one communicator at a time");
   set_ranks(host.rank(), host.hosts());
   set_deadline(host.deadline());
   reserve(kFirstRequests);
@@ -237,7 +241,7 @@ void NcclCommunicator::look_at_lateness(Operation& operation) {
   if (waited > kListenAfter) notes_.listen(operation.number, operation.name);
   if (waited > deadline() / 2) notes_.announce(operation.number, operation.name);
   if (waited <= deadline()) return;
-  const bool left_to_other = notes_.left_to_lower_rank(operation.number, operation.name);
+  const bool left_to_other = notes_.left_to_another(operation.number);
   if (left_to_other && waited <= deadline() + StallNotes::kGrace) return;
   give_up(operation, fmt::format("not through after {} s, NCCL has no error{}", deadline(),
                                  notes_.describe(operation.number, operation.name)));

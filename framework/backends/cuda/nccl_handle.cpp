@@ -1,7 +1,5 @@
 #include "backends/cuda/nccl_handle.h"
 
-#include <cuda_runtime_api.h>
-
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -11,7 +9,6 @@
 #include <thread>
 #include <utility>
 
-#include "backends/cuda/check.h"
 #include "backends/cuda/library_check.h"
 #include "backends/cuda/nccl_check.h"
 #include "core/error.h"
@@ -97,13 +94,10 @@ void NcclHandle::finish(double deadline) {
 bool NcclHandle::abort() {
   constexpr double kPatience = 10;
   if (communicator_ == nullptr) return true;
-  int device = 0;
-  static_cast<void>(cudaGetDevice(&device));
   // ncclCommAbort can itself hang (github.com/NVIDIA/nccl/issues/1013), and then nobody would read why the
   // run has ended: it gets a thread of its own.
   auto done = std::make_shared<std::atomic<bool>>(false);
-  std::thread([communicator = std::exchange(communicator_, nullptr), device, done] {
-    static_cast<void>(cudaSetDevice(device));
+  std::thread([communicator = std::exchange(communicator_, nullptr), done] {
     static_cast<void>(ncclCommAbort(communicator));
     done->store(true);
   }).detach();
