@@ -1,12 +1,12 @@
 // Model parameters and optimiser state between device memory and files.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
 #include "checkpoint/safetensors.h"
+#include "comm/rank_checks.h"
 #include "core/error.h"
 #include "nn/parameter.h"
 
@@ -32,12 +32,7 @@ std::vector<NamedTensor> parameter_tensors(const ParameterStore& store);
 void upload_tensors(Backend& backend, Stream& stream, const SafetensorsFile& file,
                     const std::vector<NamedTensor>& device_tensors);
 
-/// What two ranks must have in common before they train one model.
-struct ModelHash {
-  std::uint64_t tensors = 0;  ///< names, shapes and dtypes, in order
-  std::uint64_t values = 0;   ///< every value, bit by bit
-};
-/// Downloads one tensor after the other.
+/// Of parameters as they are on the device; downloads one tensor after the other.
 ModelHash model_hash(Backend& backend, Stream& stream, const ParameterStore& store);
 
 }  // namespace plumb

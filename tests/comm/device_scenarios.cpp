@@ -11,6 +11,7 @@
 #include "backend/loader.h"
 #include "comm/bootstrap.h"
 #include "comm/gradient_reducer.h"
+#include "comm/rank_checks.h"
 #include "core/error.h"
 
 namespace {
@@ -62,10 +63,25 @@ void train(Communicator& host, Backend& backend, bool skips) {
     PLUMB_CHECK(skips || sum == static_cast<float>(host.world()), "a wrong sum: {}", sum);
 }
 
+/// What the real program does before it allocates anything: all ranks meet and leave together.
+std::unique_ptr<Backend> make_own_device(Communicator& host) {
+  std::unique_ptr<Backend> backend;
+  std::string failure;
+  try {
+    backend =
+        make_backend("cuda-emulated", {.local_rank = host.local_rank(), .local_size = host.local_size()});
+  } catch (const std::exception& error) {
+    failure = error.what();
+  }
+  const auto failures = agree_on_failure(host, failure);
+  if (!failures.empty()) throw InputError(failure_line(failures, host));
+  check_devices_differ(host, backend->facts().identity);
+  return backend;
+}
+
 void run(const std::string& scenario) {
   const auto host = make_communicator(detect_launch(), {.deadline = kDeadline});
-  const auto backend =
-      make_backend("cuda-emulated", {.local_rank = host->local_rank(), .local_size = host->local_size()});
+  const auto backend = make_own_device(*host);
   train(*host, *backend, scenario == "skip" && host->rank() == 1);
   if (host->rank() == 0) std::fprintf(stderr, "scenario went well\n");
 }
@@ -75,9 +91,12 @@ int main(int argc, char** argv) {
   try {
     run(argc > 1 ? argv[1] : "");
     return 0;
+  } catch (const InputError& error) {
+    if (process_identity().rank == 0) std::fprintf(stderr, "scenario: %s\n", error.what());
+    return 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "scenario: %s\n", error.what());
-    plumb::abort_all_ranks(1);
+    abort_all_ranks(1);
     return 1;
   }
 }

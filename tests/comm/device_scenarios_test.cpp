@@ -15,13 +15,19 @@ using testing::AllOf;
 using testing::ContainsRegex;
 using testing::HasSubstr;
 
-/// Three ranks with a fault that the emulated libraries play (tests/emulation/README.md).
-Outcome run(const std::string& fault, const std::string& scenario = "train") {
+/// Three ranks in an environment ("NAME=value ...") that the emulated device understands
+/// (tests/emulation/README.md).
+Outcome run_in(const std::string& environment, const std::string& scenario = "train") {
   const std::string word = "device-scenario-of-" + std::to_string(getpid());
-  const Outcome outcome = shell("PLUMB_EMULATION_FAULT='" + fault + "' " +
+  const Outcome outcome = shell("env " + environment + " " +
                                 mpirun(3, std::string(PLUMB_DEVICE_SCENARIOS) + " " + scenario + " " + word));
   EXPECT_EQ(processes_naming(word), 0) << "a rank is left";
   return outcome;
+}
+
+/// The same with a fault that the emulated libraries play.
+Outcome run(const std::string& fault, const std::string& scenario = "train") {
+  return run_in("PLUMB_EMULATION_FAULT=" + fault, scenario);
 }
 
 /// All ranks ended soon, with status 1 and one line of ours.
@@ -77,6 +83,30 @@ TEST(DeviceScenarios, ARankThatGoesAnotherWayIsNamed) {
                     HasSubstr("not through after 2 s"),
                     HasSubstr("rank 1 (host " + this_host() + ") waits in 'step statistics' instead"),
                     HasSubstr("rank 2 waits in it too")));
+}
+
+TEST(DeviceScenarios, TooFewDevicesForTheRanksAreRefused) {
+  const Outcome outcome = run_in("PLUMB_EMULATION_DEVICES=2");
+  EXPECT_EQ(outcome.status, 2) << outcome.output;
+  EXPECT_EQ(count(outcome.output, "scenario: "), 1) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("3 ranks on host " + this_host() + " but 2 GPUs"));
+}
+
+TEST(DeviceScenarios, RanksThatSeeTheSameOneDeviceAreRefused) {
+  const Outcome outcome = run_in("CUDA_VISIBLE_DEVICES=5");
+  EXPECT_EQ(outcome.status, 2) << outcome.output;
+  EXPECT_EQ(count(outcome.output, "scenario: "), 1) << outcome.output;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("rank 0 (host " + this_host() + ") and rank 1 (host " +
+                                              this_host() + ") use the same GPU (0000:06:00.0 GPU-"),
+                                    HasSubstr("CUDA_VISIBLE_DEVICES")));
+}
+
+/// As Slurm may do it.
+TEST(DeviceScenarios, RanksThatSeeOneDeviceEachAreFine) {
+  const Outcome outcome = shell(mpirun(3, "sh -c 'CUDA_VISIBLE_DEVICES=$OMPI_COMM_WORLD_RANK exec " +
+                                              std::string(PLUMB_DEVICE_SCENARIOS) + "'"));
+  EXPECT_EQ(outcome.status, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("scenario went well"));
 }
 
 }  // namespace

@@ -2,13 +2,19 @@
 // over the host's communicator, and fails on all ranks alike.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "comm/communicator.h"
 #include "core/error.h"
-#include "model_state.h"
 
 namespace plumb {
+
+/// What two ranks must have in common before they train one model.
+struct ModelHash {
+  std::uint64_t tensors = 0;  ///< names, shapes and dtypes, in order
+  std::uint64_t values = 0;   ///< every value, bit by bit
+};
 
 /// InputError when two ranks have the same device; `identity` is DeviceFacts::identity, empty for devices
 /// that ranks may share.

@@ -1,4 +1,4 @@
-#include "rank_checks.h"
+#include "comm/rank_checks.h"
 
 #include <algorithm>
 #include <bit>
