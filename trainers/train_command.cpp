@@ -7,6 +7,7 @@
 #include "backend_options.h"
 #include "checkpoint/atomic_directory.h"
 #include "checkpointed_model.h"
+#include "comm/rank_checks.h"
 #include "commands.h"
 #include "config/batch.h"
 #include "config/changes.h"
@@ -14,6 +15,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/parallel_for.h"
+#include "model_state.h"
 #include "session.h"
 #include "signals.h"
 #include "training_loop.h"
@@ -33,6 +35,7 @@ struct Setup {
   int threads = 1;
   std::optional<Checkpoint> checkpoint;
   std::unique_ptr<TrainingLoop> loop;
+  ModelHash model_hash;
   std::unique_ptr<RunLog> log;  ///< rank 0 only
 };
 
@@ -110,6 +113,8 @@ void build(Setup& setup, Session& session, const TrainOptions& options) {
   } else {
     setup.loop->start();
   }
+  Engine& engine = setup.loop->engine();
+  setup.model_hash = model_hash(engine.backend(), engine.stream(), engine.parameters());
 }
 
 /// Removes the future that a roll-back abandons, before the logs are cut: were it the other way round, a
@@ -210,7 +215,10 @@ int run_train(const TrainOptions& options) {
   std::vector<ConfigSource> sources;
   if (!session.all_succeed([&] { sources = session.read_config(options.configs); })) return 2;
   if (!session.all_succeed([&] { prepare(setup, session, options, sources); })) return 2;
+  const std::string device = setup.backend->facts().identity;
+  if (!session.all_succeed([&] { check_devices_differ(session.communicator(), device); })) return 2;
   if (!session.all_succeed([&] { build(setup, session, options); })) return 2;
+  if (!session.all_succeed([&] { check_models_agree(session.communicator(), setup.model_hash); })) return 2;
   if (!session.all_succeed([&] { open_folder(setup, session, options); })) return 2;
   announce(setup, session);
   const TrainingOutcome outcome = setup.loop->run(setup.log.get(), setup.folder);

@@ -53,6 +53,27 @@ LearningRate learning_rate_schedule(const Config& config) {
           .decay_fraction = config.learning_rate.decay_fraction};
 }
 
+/// Over one rank a reduction does nothing, whatever the memory.
+std::unique_ptr<Communicator> device_communicator(Session& session, Engine& engine) {
+  if (session.world() == 1) return nullptr;
+  return engine.backend().make_communicator(session.communicator(), engine.stream());
+}
+
+/// Memory in which gradients cross ranks in bf16; none over one rank.
+Buffer wire_buffer(const Config& config, const Session& session, Engine& engine) {
+  if (config.communication.gradient_dtype == "fp32") return {};
+  Backend& backend = engine.backend();
+  if (!backend.has_communicator()) {
+    fail_input(
+        "communication.gradient_dtype = \"{}\" needs a GPU: with device = \"{}\" gradients are reduced in "
+        "fp32",
+        config.communication.gradient_dtype, backend.name());
+  }
+  if (session.world() == 1) return {};
+  const auto elements = static_cast<std::size_t>(engine.parameters().flat_gradient().elements());
+  return backend.allocate_for_communication(elements * size_of(DType::BFloat16));
+}
+
 std::vector<Tensor> gradient_tensors(const ParameterStore& store) {
   std::vector<Tensor> list;
   for (const Parameter* parameter : store.trainable()) list.push_back(parameter->gradient);
@@ -78,10 +99,15 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
       statistics_(statistics_shape(), backend, session.communicator()),
       gradients_(gradient_tensors(engine_.parameters())),
       gradient_workspace_(backend.allocate(backend.elementwise().sum_of_squares_workspace(gradients_))),
-      reducer_(session.communicator(), gradient_layout(), engine_.parameters().flat_gradient(),
-               [this](int bucket) {
-                 take_local_gradient_squares(reducer_.layout().buckets[static_cast<std::size_t>(bucket)]);
-               }),
+      wire_(wire_buffer(config_, session, engine_)),
+      device_communicator_(device_communicator(session, engine_)),
+      reducer_(
+          device_communicator_ ? *device_communicator_ : session.communicator(), gradient_layout(),
+          engine_.parameters().flat_gradient(),
+          [this](int bucket) {
+            take_local_gradient_squares(reducer_.layout().buckets[static_cast<std::size_t>(bucket)]);
+          },
+          gradient_wire()),
       listener_(reducer_),
       learning_rate_(learning_rate_schedule(config_)),
       parts_(backend, engine_.stream(), config_.compute.captured_steps) {
@@ -124,6 +150,15 @@ GradientLayout TrainingLoop::gradient_layout() const {
   }
   const auto bytes = static_cast<std::int64_t>(config_.communication.bucket_megabytes * 1024 * 1024);
   return make_buckets(std::move(spans), bytes, engine_.parameters().flat_gradient().dtype);
+}
+
+GradientWire TrainingLoop::gradient_wire() {
+  if (wire_.data() == nullptr) return {};
+  const Tensor flat = engine_.parameters().flat_gradient();
+  return {.staging = Tensor(wire_.data(), DType::BFloat16, flat.shape),
+          .convert = [this](const Tensor& from, const Tensor& to) {
+            engine_.backend().elementwise().copy(engine_.stream(), from, to);
+          }};
 }
 
 void TrainingLoop::take_local_gradient_squares(const Bucket& bucket) {

@@ -72,6 +72,7 @@ class TrainingLoop {
   };
 
   GradientLayout gradient_layout() const;
+  GradientWire gradient_wire();
   void take_local_gradient_squares(const Bucket& bucket);
   void reduce_and_update(double gradient_scale);
   /// Issues a step; nothing in it waits for the device.
@@ -95,6 +96,8 @@ class TrainingLoop {
   StepStatistics statistics_;
   std::vector<Tensor> gradients_;  ///< (P) of every trainable tensor, flat order
   Buffer gradient_workspace_;      ///< for their sums of squares
+  Buffer wire_;                    ///< gradients in the dtype in which they cross ranks; empty: in their own
+  std::unique_ptr<Communicator> device_communicator_;  ///< null: the session's serves
   GradientReducer reducer_;
   ReducerListener listener_;
   LearningRate learning_rate_;

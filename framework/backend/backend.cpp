@@ -10,7 +10,8 @@
 
 namespace plumb {
 
-std::unique_ptr<Communicator> Backend::make_communicator() { return nullptr; }
+Buffer Backend::allocate_for_communication(std::size_t bytes) { return allocate(bytes); }
+std::unique_ptr<Communicator> Backend::make_communicator(Communicator&, Stream&) { return nullptr; }
 
 Buffer Backend::counted(void* data, std::size_t bytes, Buffer::Free free) {
   memory_use_->bytes += bytes;

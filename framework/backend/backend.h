@@ -32,6 +32,7 @@ class Communicator;
 struct DeviceFacts {
   std::string name;                   ///< "AMD EPYC, 2 cores"
   std::vector<std::string> features;  ///< "avx512f", "amx_bf16", library versions, ...
+  std::string identity{};  ///< of a device that only one rank may use: the same wherever it is seen from
 };
 
 /// What a part of the program takes of the device's memory.
@@ -83,8 +84,15 @@ class Backend {
   /// Host memory to device memory and back, in stream order; the host side must stay valid until then.
   virtual void upload(Stream& stream, const void* host, void* device, std::size_t bytes) = 0;
   virtual void download(Stream& stream, const void* device, void* host, std::size_t bytes) = 0;
-  /// The communicator for this backend's memory, or null where memory is the host's (comm/ then has one).
-  virtual std::unique_ptr<Communicator> make_communicator();
+  /// Zero-filled device memory that collectives reach without a copy where the hardware can do that. Freed
+  /// after the communicator that was made after it.
+  virtual Buffer allocate_for_communication(std::size_t bytes);
+  /// Whether collectives over this backend's memory need a communicator of its own.
+  virtual bool has_communicator() const { return false; }
+  /// The communicator for this backend's memory, or null where memory is the host's: `host`, the one over
+  /// host memory, then serves. All ranks of `host` make theirs at the same time. Collectives are ordered with
+  /// `compute`; its deadline is that of `host`. Host, stream and backend must outlive it; one at a time.
+  virtual std::unique_ptr<Communicator> make_communicator(Communicator& host, Stream& compute);
 
   virtual const NormOps& norm() const = 0;
   virtual const ResidualOps& residual() const = 0;

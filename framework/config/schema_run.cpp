@@ -131,6 +131,10 @@ std::vector<FieldSpec<CommunicationConfig>> communication_fields() {
        "Size of the gradient buckets that are reduced while backward runs."},
       {"timeout_seconds", &CommunicationConfig::timeout_seconds, above_up_to(0, 1e6), "seconds",
        "A collective that takes longer ends the run with a line that names it."},
+      {"gradient_dtype", &CommunicationConfig::gradient_dtype, one_of({"fp32", "bf16"}), "",
+       "In which gradients cross ranks; bf16 halves the traffic, rounds after every addition and needs a "
+       "GPU. "
+       "fp32 means fp64 where compute.dtype is fp64."},
   };
 }
 

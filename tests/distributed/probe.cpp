@@ -83,7 +83,8 @@ class Run {
             load_config(session.read_config({arguments.config}), arguments.overrides, placement_presets())),
         task_(make_language_model_task(loaded_.config)) {
     set_thread_count(loaded_.config.compute.threads);
-    backend_ = make_backend(loaded_.config.device);
+    backend_ = make_backend(loaded_.config.device, {.local_rank = session.communicator().local_rank(),
+                                                    .local_size = session.communicator().local_size()});
     loop_ = std::make_unique<TrainingLoop>(session_, loaded_, check_batch(loaded_, session.world()), task_,
                                            *backend_,
                                            resolve_compute_dtype(loaded_.config.compute.dtype, *backend_));

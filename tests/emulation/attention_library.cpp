@@ -12,7 +12,7 @@
 #include "backends/cuda/arguments.h"
 #include "backends/cuda/attention_refusal.h"
 #include "core/error.h"
-#include "host/emu_stream.h"
+#include "host/stream_queue.h"
 
 namespace plumb::cuda {
 namespace {
@@ -122,7 +122,7 @@ void backward_head(const AttentionBackward& a, std::int64_t sequence, std::int64
 
 template <class Arguments, class Run>
 void enqueue_heads(cudaStream_t stream, const char* what, const Arguments& arguments, Run run) {
-  emu::enqueue(stream, what, [arguments, run] {
+  emulation::enqueue(stream, what, [arguments, run] {
     const AttentionShape& shape = arguments.shape;
     for (std::int64_t plane = 0; plane < shape.batch * shape.heads; ++plane) {
       const std::int64_t sequence = plane / shape.heads, head = plane % shape.heads;
@@ -132,7 +132,7 @@ void enqueue_heads(cudaStream_t stream, const char* what, const Arguments& argum
         run(float16(), arguments, sequence, head);
       }
     }
-    return emu::Step::Done;
+    return emulation::Step::Done;
   });
 }
 

@@ -437,6 +437,7 @@ class CountingCommunicator final : public Communicator {
   bool poll(Request& request) override { return inner_.poll(request); }
   void wait(Request& request) override { inner_.wait(request); }
   void progress() override { inner_.progress(); }
+  StallNotes& stall_notes() override { return inner_.stall_notes(); }
 
  private:
   void do_all_reduce(std::string_view name, const Tensor& tensor, ReduceOp op) override {

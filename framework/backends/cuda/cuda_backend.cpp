@@ -5,9 +5,11 @@
 #include <cstring>
 
 #include "backends/cuda/check.h"
+#include "backends/cuda/communication_memory.h"
 #include "backends/cuda/cuda_ops.h"
 #include "backends/cuda/device.h"
 #include "backends/cuda/graph.h"
+#include "backends/cuda/nccl_communicator.h"
 #include "backends/cuda/stream.h"
 
 namespace plumb::cuda {
@@ -50,6 +52,13 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body) override {
     return record_graph(stream, body);
   }
+  Buffer allocate_for_communication(std::size_t bytes) override {
+    return communication_memory_.allocate(bytes, watch_);
+  }
+  bool has_communicator() const override { return true; }
+  std::unique_ptr<Communicator> make_communicator(Communicator& host, Stream& compute) override {
+    return std::make_unique<NcclCommunicator>(host, compute, communication_memory_, watch_);
+  }
   void upload(Stream& stream, const void* host, void* device, std::size_t bytes) override {
     if (bytes > 0)
       PLUMB_CUDA(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, handle_of(stream)));
@@ -76,6 +85,7 @@ class CudaBackend final : public Backend {
  private:
   const char* name_;
   WaitWatch watch_;
+  CommunicationMemory communication_memory_;
   MatrixProducts products_;
   CudaNorm norm_;
   CudaResidual residual_;

@@ -4,14 +4,10 @@
 #define CUEMU_CUSTOM_LAUNCH 1
 #include "backends/cuda/check.h"
 #include "cuemu.h"
-#include "host/emu_stream.h"
+#include "host/stream_queue.h"
 
 #define PLUMB_SHARED(type, name, dimensions) SMEM(type, name, dimensions)
 #define PLUMB_DYNAMIC_SHARED(type, name) DYN_SMEM(type, name)
-
-namespace emu {
-void kernel_failed(const char*);
-}
 
 namespace plumb::cuda {
 
@@ -22,13 +18,25 @@ struct Launch {
   cudaStream_t stream;
 };
 
-template <class... P, class... A>
-void launch(const Launch& how, void (*k)(P...), A... a) {
-  emu::enqueue(how.stream, how.name, [=] {
-    if (!cuemu::launch_blocks(how.grid, how.block, how.shared_bytes, [=] { k(static_cast<P>(a)...); }))
-      emu::kernel_failed((std::string(how.name) + ": " + cuemu::last_error).c_str());
-    return emu::Step::Done;
-  });
+/// As the real one, down to the attribute that large shared memory needs.
+template <class... Parameters, class... Arguments>
+void launch(const Launch& how, void (*kernel)(Parameters...), Arguments... arguments) {
+  constexpr std::size_t kWithoutOptIn = 48 * 1024;
+  const void* function = reinterpret_cast<const void*>(kernel);
+  if (how.shared_bytes > kWithoutOptIn) {
+    check_cuda(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(how.shared_bytes)),
+               how.name, __FILE__, __LINE__);
+  }
+  check_cuda(emulation::check_shared_memory(function, how.name, how.shared_bytes), how.name, __FILE__,
+             __LINE__);
+  const auto run = [=] {
+    if (!cuemu::launch_blocks(how.grid, how.block, how.shared_bytes,
+                              [=] { kernel(static_cast<Parameters>(arguments)...); }))
+      emulation::kernel_failed(std::string(how.name) + ": " + cuemu::last_error);
+    return emulation::Step::Done;
+  };
+  check_cuda(emulation::enqueue(how.stream, how.name, run), how.name, __FILE__, __LINE__);
 }
 
 }  // namespace plumb::cuda
