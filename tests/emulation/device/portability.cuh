@@ -1,20 +1,14 @@
 // What device code is spelled with, on the emulated GPU (framework/backends/cuda/nvcc has the real one).
 #pragma once
 
-#define CUEMU_CUSTOM_LAUNCH 1
-#include "backends/cuda/check.h"
-#include "cuemu.h"
-#include "host/emu_stream.h"
+#include <utility>
 
-#define PLUMB_SHARED(type, name, dimensions) SMEM(type, name, dimensions)
-#define PLUMB_DYNAMIC_SHARED(type, name) DYN_SMEM(type, name)
-
-namespace emu {
-void kernel_failed(const char*);
-}
+#include "kernel_language.h"
+#include "launch.h"
 
 namespace plumb::cuda {
 
+/// Where and how a kernel runs. `name` is for messages and must be a literal.
 struct Launch {
   const char* name;
   dim3 grid, block;
@@ -22,13 +16,12 @@ struct Launch {
   cudaStream_t stream;
 };
 
-template <class... P, class... A>
-void launch(const Launch& how, void (*k)(P...), A... a) {
-  emu::enqueue(how.stream, how.name, [=] {
-    if (!cuemu::launch_blocks(how.grid, how.block, how.shared_bytes, [=] { k(static_cast<P>(a)...); }))
-      emu::kernel_failed((std::string(how.name) + ": " + cuemu::last_error).c_str());
-    return emu::Step::Done;
-  });
+/// The kernel runs when the stream comes to it; arguments are copied now. Throws when the launch is refused.
+template <class... Parameters, class... Arguments>
+void launch(const Launch& how, void (*kernel)(Parameters...), Arguments... arguments) {
+  emulation::launch_kernel(how.stream, reinterpret_cast<const void*>(kernel),
+                           {how.name, how.grid, how.block, how.shared_bytes},
+                           [kernel, ... values = static_cast<Parameters>(arguments)] { kernel(values...); });
 }
 
 }  // namespace plumb::cuda

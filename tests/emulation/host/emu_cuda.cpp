@@ -21,8 +21,9 @@
 #include <string>
 #include <thread>
 #include <vector>
-#include "emu_stream.h"
-using emu::Step;
+#include "stream_queue.h"
+using plumb::emulation::Step;
+namespace emu { void enqueue(void* stream, const char* what, std::function<Step()> op); }
 #ifdef __SANITIZE_ADDRESS__
 extern "C" void __asan_poison_memory_region(void const volatile*, size_t); extern "C" void __asan_unpoison_memory_region(void const volatile*, size_t);
 #define POISON(p, n) __asan_poison_memory_region(p, n)
@@ -79,10 +80,15 @@ void emu::enqueue(void* stream, const char* what, std::function<Step()> fn) {
   if (s.sched == "eager") drain([&] { return st->q.empty(); }, st);
   else if (s.sched == "random" && s.rng() % 4 == 0) { uint64_t target = s.ops + 1 + s.rng() % 3; double t = now(); drain([&] { return s.ops >= target || now() - t > 1e-4; }, nullptr); }
 }
-namespace emu { void kernel_failed(const char* m) { fprintf(stderr, "emu: kernel failed: %s\n", m); S().sticky = cudaErrorLaunchFailure; } }
+namespace plumb::emulation {
+cudaError_t enqueue(cudaStream_t s, const char* n, std::function<Step()> f) { if (S().sticky) return S().last = S().sticky; emu::enqueue(s, n, std::move(f)); return cudaSuccess; }
+void kernel_failed(const std::string& m) { fprintf(stderr, "emu: kernel failed: %s\n", m.c_str()); S().sticky = cudaErrorLaunchFailure; }
+cudaError_t check_shared_memory(const void*, const char*, std::size_t) { return cudaSuccess; }
+}
 #define CHECK_STICKY() do { if (S().sticky) return err(S().sticky); } while (0)
 extern "C" {
 // ---------------------------------------------------------------- cudart
+cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
 cudaError_t cudaGetDevice(int* d) { *d = 0; return cudaSuccess; }
 cudaError_t cudaRuntimeGetVersion(int* v) { *v = 13000; return cudaSuccess; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) { memset(p, 0, sizeof *p); snprintf(p->name, sizeof p->name, "emulated GPU"); p->major = 9; p->multiProcessorCount = 4; p->totalGlobalMem = size_t(16) << 30; return cudaSuccess; }
