@@ -28,13 +28,11 @@ void complete_shuffle(WarpLanes& lanes) {
     auto& mine = lanes.of<ShuffleLane>(lane);
     const auto source = static_cast<unsigned>(mine.source);
     if (!lanes.has(source)) {
-      lanes.engine.fail(
-          *lanes.fibers[lane],
-          place(lanes.operation, lanes.location) + ": lane " + std::to_string(lane) + " reads lane " +
-              std::to_string(source) + ", which " +
-              (lanes.engine.scheduler().ended_lanes(lanes.fibers[lane]->rank / kLanes) >> source & 1U
-                   ? "has ended"
-                   : "is not in the mask"));
+      const bool named = (lanes.mask >> source & 1U) != 0;
+      lanes.engine.fail(*lanes.fibers[lane], place(lanes.operation, lanes.location) + ": lane " +
+                                                 std::to_string(lane) + " reads lane " +
+                                                 std::to_string(source) + ", which " +
+                                                 (named ? "has ended" : "is not in the mask"));
     }
     mine.result = lanes.of<ShuffleLane>(source).value;
   }

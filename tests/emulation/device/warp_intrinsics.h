@@ -28,11 +28,12 @@ std::uint32_t match(unsigned mask, std::uint64_t value, Location location);
 
 template <class T>
 T shuffle_value(Shuffle kind, unsigned mask, T value, int selector, int width, Location location) {
-  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= sizeof(std::uint64_t));
+  // NVIDIA's pairs of halves have copy functions of their own, which copy the bits.
+  static_assert(std::is_trivially_destructible_v<T> && sizeof(T) <= sizeof(std::uint64_t));
   std::uint64_t bits = 0;
-  std::memcpy(&bits, &value, sizeof value);
+  std::memcpy(&bits, static_cast<const void*>(&value), sizeof value);
   bits = shuffle(kind, mask, bits, selector, width, location);
-  std::memcpy(&value, &bits, sizeof value);
+  std::memcpy(static_cast<void*>(&value), &bits, sizeof value);
   return value;
 }
 

@@ -7,10 +7,22 @@
 namespace plumb::emulation {
 
 void WarpOperations::reset() {
-  under_way_.fill(0);
-  for (auto& warp : groups_) {
-    for (Group& group : warp) group.arrived = 0;
+  for (Warp& warp : warps_) {
+    for (Group& group : warp.groups) group.arrived = 0;
+    warp.used = 0;
   }
+}
+
+WarpOperations::Group& WarpOperations::Warp::group_of(std::uint32_t mask) {
+  for (std::uint32_t rest = used; rest != 0; rest &= rest - 1) {
+    Group& group = groups[static_cast<unsigned>(std::countr_zero(rest))];
+    if (group.mask == mask) return group;
+  }
+  // There is room: some lane waits in every group, and one does not.
+  const auto unused = static_cast<unsigned>(std::countr_one(used));
+  used |= 1U << unused;
+  groups[unused].mask = mask;
+  return groups[unused];
 }
 
 /// Says what is wrong with the call.
@@ -36,33 +48,30 @@ void WarpOperations::take_part(Fiber& fiber, const WarpOperation& operation, uns
                                std::source_location location) {
   BlockEngine& engine = *fiber.engine;
   const unsigned warp = fiber.rank / kLanes, lane = fiber.rank % kLanes;
-  const unsigned key = static_cast<unsigned>(std::countr_zero(mask)) % kLanes;
-  Group& group = groups_[warp][key];
+  Group& group = warps_[warp].group_of(mask);
   const std::uint32_t ended = engine.scheduler().ended_lanes(warp);
-  if ((mask >> lane & 1U) == 0 || (operation.whole_warp && ended != 0) ||
-      !fits(group, operation, mask, location))
+  if ((mask >> lane & 1U) == 0 || (operation.whole_warp && ended != 0) || !fits(group, operation, location))
     refuse(fiber, group, operation, mask, location);
   if (group.arrived == 0) {
     group.operation = &operation;
     group.location = location;
-    group.mask = mask;
-    under_way_[warp] |= 1U << key;
   }
   group.arrived |= 1U << lane;
   fiber.lane_argument = argument;
-  if (operation.orders_memory) sanitizer::release(&group.token);
+  void* token = &warps_[warp].tokens[static_cast<unsigned>(std::countr_zero(mask))];
+  if (operation.orders_memory) sanitizer::release(token);
   if (group.arrived == (mask & ~ended)) {
     complete(engine, warp, group);
   } else {
     engine.scheduler().stop(fiber.rank);
     engine.wait(fiber, operation.name, location, mask);
   }
-  if (operation.orders_memory) sanitizer::acquire(&group.token);
+  if (operation.orders_memory) sanitizer::acquire(token);
 }
 
 void WarpOperations::complete(BlockEngine& engine, unsigned warp, Group& group) {
   const std::uint32_t arrived = group.arrived;
-  WarpLanes lanes{engine, arrived, group.operation->name, group.location, {}, {}};
+  WarpLanes lanes{engine, group.mask, arrived, group.operation->name, group.location, {}, {}};
   for (unsigned lane = 0; lane < kLanes; ++lane) {
     if (!lanes.has(lane)) continue;
     lanes.fibers[lane] = &engine.fiber(warp * kLanes + lane);
@@ -70,15 +79,15 @@ void WarpOperations::complete(BlockEngine& engine, unsigned warp, Group& group) 
   }
   group.operation->complete(lanes);
   group.arrived = 0;
-  under_way_[warp] &= ~(1U << (&group - groups_[warp].data()));
+  warps_[warp].used &= ~(1U << (&group - warps_[warp].groups.data()));
   engine.scheduler().wake(warp, arrived);
 }
 
 void WarpOperations::thread_ended(Fiber& fiber) {
   const unsigned warp = fiber.rank / kLanes;
   const std::uint32_t ended = fiber.engine->scheduler().ended_lanes(warp);
-  for (std::uint32_t rest = under_way_[warp]; rest != 0; rest &= rest - 1) {
-    Group& group = groups_[warp][static_cast<unsigned>(std::countr_zero(rest))];
+  for (std::uint32_t rest = warps_[warp].used; rest != 0; rest &= rest - 1) {
+    Group& group = warps_[warp].groups[static_cast<unsigned>(std::countr_zero(rest))];
     if (group.arrived != (group.mask & ~ended)) continue;
     if (group.operation->whole_warp) {
       fiber.engine->fail(

@@ -15,6 +15,7 @@ namespace plumb::emulation {
 /// The lanes of one operation when all have come.
 struct WarpLanes {
   BlockEngine& engine;
+  std::uint32_t mask = 0;
   std::uint32_t present = 0;  ///< that take part; lanes of the mask that have ended do not
   const char* operation = nullptr;
   std::source_location location;
@@ -53,20 +54,25 @@ class WarpOperations {
     const WarpOperation* operation = nullptr;
     std::source_location location;
     std::uint32_t mask = 0, arrived = 0;
-    char token = 0;  ///< for the thread sanitizer
   };
-  void complete(BlockEngine& engine, unsigned warp, Group& group);
-  static bool fits(const Group& group, const WarpOperation& operation, unsigned mask,
-                   const std::source_location& location) {
-    return group.arrived == 0 ||
-           (group.mask == mask && group.operation == &operation && same_place(group.location, location));
+  /// Operations under way in a warp. Two of different masks may be, even if the masks overlap: a lane that
+  /// both name comes to one after the other.
+  struct Warp {
+    std::array<Group, kLanes> groups;
+    std::uint32_t used = 0;           ///< one bit per group
+    std::array<char, kLanes> tokens;  ///< for the thread sanitizer, by lowest lane of the mask
+
+    /// The group with that mask; a new one if there is none.
+    Group& group_of(std::uint32_t mask);
+  };
+  static bool fits(const Group& group, const WarpOperation& operation, const std::source_location& location) {
+    return group.arrived == 0 || (group.operation == &operation && same_place(group.location, location));
   }
+  void complete(BlockEngine& engine, unsigned warp, Group& group);
   [[noreturn]] void refuse(Fiber& fiber, const Group& group, const WarpOperation& operation, unsigned mask,
                            std::source_location location);
 
-  /// Under way, by warp and lowest lane of the mask.
-  std::array<std::array<Group, kLanes>, kMaximumWarps> groups_;
-  std::array<std::uint32_t, kMaximumWarps> under_way_{};  ///< one bit per group that some lane waits in
+  std::array<Warp, kMaximumWarps> warps_{};
 };
 
 }  // namespace plumb::emulation
