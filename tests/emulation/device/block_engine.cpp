@@ -118,15 +118,19 @@ void BlockEngine::fiber_main() {
   fiber.engine->run_threads_of(fiber);
 }
 
-/// A fiber runs one thread after another: that of its rank in block after block.
+/// A fiber runs one thread after another: that of its rank in block after block, until one fails.
 void BlockEngine::run_threads_of(Fiber& fiber) {
-  for (;;) {
-    fiber.at_start = false;
-    sanitizer::acquire(&begin_token_);
-    (*thread_body_)();
-    sanitizer::release(&end_token_);
-    end_thread(fiber);
+  try {
+    for (;;) {
+      fiber.at_start = false;
+      sanitizer::acquire(&begin_token_);
+      (*thread_body_)();
+      sanitizer::release(&end_token_);
+      end_thread(fiber);
+    }
+  } catch (const BlockGivenUp&) {
   }
+  change(fiber, caller_);
 }
 
 void BlockEngine::end_thread(Fiber& fiber) {
@@ -143,8 +147,7 @@ void BlockEngine::end_thread(Fiber& fiber) {
 void BlockEngine::fail(const Fiber& fiber, const std::string& text) {
   if (!failed_) error_ = headline(&fiber) + text;
   failed_ = true;
-  change(Fiber::running(), caller_);
-  __builtin_unreachable();
+  throw BlockGivenUp{};
 }
 
 std::string BlockEngine::headline(const Fiber* fiber) const {

@@ -42,11 +42,12 @@ class BlockEngine {
     give_way(fiber);
     fiber.waits.operation = nullptr;
   }
-  /// Reports what `fiber` did and gives up the block; called by any running fiber.
+  /// Reports what `fiber` did and gives up the block; called by any running fiber, which it unwinds.
   [[noreturn]] void fail(const Fiber& fiber, const std::string& text);
 
  private:
   using Fibers = std::vector<Fiber>;
+  struct BlockGivenUp {};  ///< thrown to the beginning of the failing fiber
   static void fiber_main();
   void prepare(Fibers& fibers);
   void start(Fiber& fiber);

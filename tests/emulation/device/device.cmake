@@ -1,4 +1,5 @@
 # The emulated device: kernels as fibers. One library per sanitizer, because it must be told of the fibers.
+set(device_folder ${CMAKE_CURRENT_LIST_DIR})
 set(device_sources async_copies.cpp atomics.cpp barrier_intrinsics.cpp block_barrier.cpp block_engine.cpp grid.cpp
   launch.cpp places.cpp scheduler.cpp settings.cpp shared_memory.cpp shared_variables.cpp stack.cpp tensor_core.cpp
   warp_intrinsics.cpp warp_operations.cpp)
@@ -13,9 +14,10 @@ function(plumb_device_library name sanitizer context)
   if(context STREQUAL x86_64)
     list(APPEND sources x86_64/context.cpp)
   endif()
+  list(TRANSFORM sources PREPEND ${device_folder}/)
   add_library(${name} STATIC ${sources})
-  target_include_directories(${name} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/..
-    ${PROJECT_SOURCE_DIR}/framework PRIVATE ${context} sanitizers/${sanitizer})
+  target_include_directories(${name} PUBLIC ${device_folder} ${device_folder}/.. ${PROJECT_SOURCE_DIR}/framework
+    PRIVATE ${device_folder}/${context} ${device_folder}/sanitizers/${sanitizer})
   target_link_libraries(${name} PUBLIC plumb_cuda_headers Threads::Threads)
   target_compile_options(${name} PRIVATE -Wall -Wextra -Wpedantic $<$<BOOL:${PLUMB_WARNINGS_AS_ERRORS}>:-Werror>)
 endfunction()
