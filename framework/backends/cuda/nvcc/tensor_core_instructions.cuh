@@ -1,4 +1,5 @@
-// mma.sync, ldmatrix and cp.async (PTX ISA, sections on warp-level matrix and asynchronous copy instructions).
+// mma.sync, ldmatrix and cp.async (PTX ISA, sections on warp-level matrix and asynchronous copy
+// instructions).
 #pragma once
 
 #include "portability.cuh"
