@@ -246,6 +246,24 @@ TEST_P(NotFiniteAttention, EarlierRowsDoNotReachLaterKeys) {
   }
 }
 
+/// Whether column 3 of the first head is finite in row `row`.
+bool finite_there(const std::vector<double>& values, std::int64_t row, std::int64_t cols) {
+  return std::isfinite(values[static_cast<std::size_t>(row * cols + 3)]);
+}
+
+TEST_P(NotFiniteAttention, WhatSeesItShowsIt) {
+  for (const std::int64_t token : {0L, 6L, 40L, 131L, 149L}) {
+    const std::int64_t cols = kHeads * kWidth, place = token * cols + 3;
+    for (const double value : {kInfinity, -kInfinity, kNaN}) {
+      const std::vector<double> out = run("v", place, value, 0).out, dv = run("dout", place, value, 0).dv;
+      for (std::int64_t row = 0; row < kTokens; ++row) {
+        EXPECT_EQ(finite_there(out, row, cols), row < token) << "out, row " << row << " token " << token;
+        EXPECT_EQ(finite_there(dv, row, cols), row > token) << "dv, row " << row << " token " << token;
+      }
+    }
+  }
+}
+
 TEST_P(NotFiniteAttention, LargestLogitKeepsNaN) {
   EXPECT_TRUE(std::isfinite(run("", -1, 0, 0).max_logit[0]));
   for (const std::int64_t token : {0L, 77L, 149L}) {
