@@ -3,13 +3,16 @@
 
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "host/api_call.h"
 #include "host/device_memory.h"
 #include "host/environment.h"
@@ -77,6 +80,15 @@ void fill_limits(cudaDeviceProp& properties) {
   properties.maxBlocksPerMultiProcessor = 32;
   properties.multiProcessorCount = kMultiprocessors;
   properties.l2CacheSize = kL2CacheBytes;
+}
+
+/// A number that no device of this or another host has.
+void set_uuid(cudaDeviceProp& properties, int device) {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  const std::uint64_t words[2] = {hash_text(host.data()), static_cast<std::uint64_t>(device)};
+  static_assert(sizeof words == sizeof properties.uuid);
+  std::memcpy(&properties.uuid, words, sizeof words);
 }
 
 /// Attributes beside those that cudaDeviceProp has.
@@ -165,6 +177,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->totalGlobalMem = device_memory().capacity();
   fill_limits(*properties);
   properties->pciBusID = 1 + physical_device(device);
+  set_uuid(*properties, physical_device(device));
   properties->unifiedAddressing = 1;
   properties->asyncEngineCount = 3;
   properties->concurrentKernels = 1;
