@@ -1,6 +1,7 @@
 #include "model_state.h"
 
 #include "core/error.h"
+#include "core/hash.h"
 
 namespace plumb {
 namespace {
@@ -55,6 +56,18 @@ void upload_tensors(Backend& backend, Stream& stream, const SafetensorsFile& fil
     backend.upload(stream, data, named.tensor.data, named.tensor.bytes());
     stream.synchronize();
   }
+}
+
+ModelHash model_hash(Backend& backend, Stream& stream, const ParameterStore& store) {
+  std::string tensors, values;
+  for (const NamedTensor& named : parameter_tensors(store)) {
+    tensors +=
+        fmt::format("{} {} {}\n", named.name, to_string(named.tensor.shape), name_of(named.tensor.dtype));
+    const HostTensors host(backend, stream, {named});
+    const Tensor& copy = host.list().front().tensor;
+    values += hash_to_string(hash_bytes(copy.data, copy.bytes()));
+  }
+  return {hash_text(tensors), hash_text(values)};
 }
 
 }  // namespace plumb

@@ -6,6 +6,7 @@
 
 #include "backend/backend.h"
 #include "checkpoint/safetensors.h"
+#include "comm/rank_checks.h"
 #include "core/error.h"
 #include "nn/parameter.h"
 
@@ -30,5 +31,8 @@ std::vector<NamedTensor> parameter_tensors(const ParameterStore& store);
 /// files load into fp64 tensors and back.
 void upload_tensors(Backend& backend, Stream& stream, const SafetensorsFile& file,
                     const std::vector<NamedTensor>& device_tensors);
+
+/// Of parameters as they are on the device; downloads one tensor after the other.
+ModelHash model_hash(Backend& backend, Stream& stream, const ParameterStore& store);
 
 }  // namespace plumb

@@ -4,8 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/loader.h"
+#include "backend_options.h"
 #include "checkpoint/atomic_directory.h"
 #include "checkpointed_model.h"
+#include "comm/rank_checks.h"
 #include "commands.h"
 #include "config/batch.h"
 #include "config/changes.h"
@@ -13,6 +15,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/parallel_for.h"
+#include "model_state.h"
 #include "session.h"
 #include "signals.h"
 #include "training_loop.h"
@@ -32,6 +35,7 @@ struct Setup {
   int threads = 1;
   std::optional<Checkpoint> checkpoint;
   std::unique_ptr<TrainingLoop> loop;
+  ModelHash model_hash;
   std::unique_ptr<RunLog> log;  ///< rank 0 only
 };
 
@@ -90,7 +94,7 @@ void prepare(Setup& setup, Session& session, const TrainOptions& options,
   setup.task = make_language_model_task(config);
   setup.threads = config.compute.threads > 0 ? config.compute.threads : session.default_thread_count();
   set_thread_count(setup.threads);
-  setup.backend = make_backend(config.device);
+  setup.backend = make_backend(config.device, backend_options(config.compute, session.launch()));
   setup.compute = resolve_compute_dtype(config.compute.dtype, *setup.backend);
   // Before any rank looks for a checkpoint: all of them meet between prepare and build.
   if (session.is_first() && !options.resume.empty()) {
@@ -109,6 +113,8 @@ void build(Setup& setup, Session& session, const TrainOptions& options) {
   } else {
     setup.loop->start();
   }
+  Engine& engine = setup.loop->engine();
+  setup.model_hash = model_hash(engine.backend(), engine.stream(), engine.parameters());
 }
 
 /// Removes the future that a roll-back abandons, before the logs are cut: were it the other way round, a
@@ -209,7 +215,10 @@ int run_train(const TrainOptions& options) {
   std::vector<ConfigSource> sources;
   if (!session.all_succeed([&] { sources = session.read_config(options.configs); })) return 2;
   if (!session.all_succeed([&] { prepare(setup, session, options, sources); })) return 2;
+  const std::string device = setup.backend->facts().identity;
+  if (!session.all_succeed([&] { check_devices_differ(session.communicator(), device); })) return 2;
   if (!session.all_succeed([&] { build(setup, session, options); })) return 2;
+  if (!session.all_succeed([&] { check_models_agree(session.communicator(), setup.model_hash); })) return 2;
   if (!session.all_succeed([&] { open_folder(setup, session, options); })) return 2;
   announce(setup, session);
   const TrainingOutcome outcome = setup.loop->run(setup.log.get(), setup.folder);

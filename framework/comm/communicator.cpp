@@ -5,10 +5,14 @@
 #include "core/error.h"
 
 namespace plumb {
-namespace {
-void check_tensor(std::string_view collective, const Tensor& tensor) {
-  PLUMB_CHECK(tensor.dtype != DType::BFloat16,
-              "collective '{}': bf16 is not reduced or moved; convert to fp32 first", collective);
+
+bool Communicator::takes(DType dtype) const {
+  return dtype == DType::Float64 || dtype == DType::Float32 || dtype == DType::Int64 || dtype == DType::Int32;
+}
+
+void Communicator::check_tensor(std::string_view collective, const Tensor& tensor) const {
+  PLUMB_CHECK(takes(tensor.dtype), "collective '{}': {} is not reduced or moved; convert to fp32 first",
+              collective, name_of(tensor.dtype));
   PLUMB_CHECK(tensor.contiguous(), "collective '{}': the tensor {} is a strided view, but must be contiguous",
               collective, to_string(tensor.shape));
   PLUMB_CHECK(tensor.elements() == 0 || tensor.data != nullptr,
@@ -16,16 +20,15 @@ void check_tensor(std::string_view collective, const Tensor& tensor) {
 }
 
 /// One side holds world times the elements of the other.
-void check_pair(std::string_view collective, const Tensor& part, const Tensor& whole, int world) {
+void Communicator::check_pair(std::string_view collective, const Tensor& part, const Tensor& whole) const {
   check_tensor(collective, part);
   check_tensor(collective, whole);
   PLUMB_CHECK(part.dtype == whole.dtype, "collective '{}': dtypes differ: {} and {}", collective,
               name_of(part.dtype), name_of(whole.dtype));
-  PLUMB_CHECK(whole.elements() == part.elements() * world,
-              "collective '{}': {} ranks with {} elements each do not make {}", collective, world,
+  PLUMB_CHECK(whole.elements() == part.elements() * world(),
+              "collective '{}': {} ranks with {} elements each do not make {}", collective, world(),
               part.elements(), to_string(whole.shape));
 }
-}  // namespace
 
 int Communicator::local_rank() const {
   const auto self = hosts_.begin() + rank_;
@@ -53,12 +56,12 @@ void Communicator::all_reduce(std::string_view name, Tensor tensor, ReduceOp op)
 }
 
 void Communicator::all_gather(std::string_view name, Tensor send, Tensor receive) {
-  check_pair(name, send, receive, world());
+  check_pair(name, send, receive);
   if (send.elements() > 0) do_all_gather(name, send, receive);
 }
 
 void Communicator::reduce_scatter(std::string_view name, Tensor send, Tensor receive) {
-  check_pair(name, receive, send, world());
+  check_pair(name, receive, send);
   if (receive.elements() > 0) do_reduce_scatter(name, send, receive);
 }
 

@@ -1,6 +1,7 @@
-// Communicator: collectives between ranks over host memory.
+// Communicator: collectives between ranks, over host memory or over that of one kind of device.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -11,10 +12,17 @@
 
 namespace plumb {
 
+class StallNotes;
+
 /// Max and Min return NaN when any rank's value is NaN, so that a non-finite value is never lost on the way.
 enum class ReduceOp { Sum, Max, Min };
 
-/// What every rank knows of the world: where each rank runs.
+/// What every rank knows of the world, and the collectives.
+///
+/// "Done" depends on whose memory it is. Over host memory a blocking call, or wait(), returns when the result
+/// is there. Over device memory (Backend::make_communicator) everything is ordered with one stream: a
+/// collective comes after what was issued to that stream before it, and after a blocking call or wait() what
+/// is issued to the stream from then on comes after the collective; the host does not wait.
 class Communicator {
  public:
   /// Handle of an asynchronous operation; a default one is finished. Copies name the same operation.
@@ -44,10 +52,9 @@ class Communicator {
   double deadline() const { return deadline_; }
 
   // Collectives: every rank makes the same calls, in the same order, with the same shapes and dtypes.
-  // Tensors are contiguous, of dtype fp64, fp32, int64 or int32 (bf16 is refused: its sums must be taken in
-  // fp32), and may be empty. The result has the same bits on all ranks (of a NaN, only that it is one), and
-  // in every run with the same world. `name` is for messages; it is copied (47 characters of it) and nothing
-  // is allocated.
+  // Tensors are contiguous, of a dtype that takes() says yes to, and may be empty. The result has the same
+  // bits on all ranks (of a NaN, only that it is one), and in every run with the same world. `name` is for
+  // messages; it is copied (47 characters of it) and nothing is allocated.
 
   /// In place: every rank ends with the reduction over ranks, element by element.
   void all_reduce(std::string_view name, Tensor tensor, ReduceOp op);
@@ -67,21 +74,43 @@ class Communicator {
   /// Operations finish in the order in which they were started. When every reserved request is in use this
   /// waits for the oldest.
   Request start_all_reduce(std::string_view name, Tensor tensor);
-  /// Advances everything outstanding; true when this operation has finished. Its deadline counts from the
-  /// first poll() or wait() of it.
+  /// Advances everything outstanding; true when this operation has finished. Over host memory its deadline
+  /// counts from the first poll() or wait() of it.
   virtual bool poll(Request& request) = 0;
-  /// Returns when the operation has finished.
+  /// Returns when the operation is done.
   virtual void wait(Request& request) = 0;
   /// Advances everything outstanding; cheap, to be called between the ops of a backward pass, because an
   /// operation moves only while the library is called.
   virtual void progress() = 0;
 
+  /// fp64, fp32, int64 and int32. fp16 is always refused; bf16 unless an implementation that rounds after
+  /// every addition takes it for those who ask for that.
+  virtual bool takes(DType dtype) const;
+
+  /// What a span of wait() calls costs: seconds that the host waited between the two calls, or that the
+  /// stream did. Over device memory the stream must have passed the second one when the seconds are asked
+  /// for.
+  virtual void begin_wait_clock() { wait_began_ = Clock::now(); }
+  virtual void end_wait_clock() {
+    waited_ = std::chrono::duration<double>(Clock::now() - wait_began_).count();
+  }
+  virtual double wait_clock_seconds() { return waited_; }
+
+  /// The numbering of collectives and the notes of ranks that wait, shared by all communicators of the
+  /// process.
+  virtual StallNotes& stall_notes() = 0;
+
  protected:
+  using Clock = std::chrono::steady_clock;
+
   Communicator() = default;
   /// Sets who we are; called once by the constructor of an implementation.
   void set_ranks(int rank, std::vector<std::string> hosts);
 
  private:
+  void check_tensor(std::string_view collective, const Tensor& tensor) const;
+  void check_pair(std::string_view collective, const Tensor& part, const Tensor& whole) const;
+
   // The public calls check the tensors; these are only reached with at least one element.
   virtual void do_all_reduce(std::string_view name, const Tensor& tensor, ReduceOp op) = 0;
   virtual void do_all_gather(std::string_view name, const Tensor& send, const Tensor& receive) = 0;
@@ -92,6 +121,8 @@ class Communicator {
   int rank_ = 0;
   std::vector<std::string> hosts_ = {""};
   double deadline_ = kDefaultDeadline;
+  Clock::time_point wait_began_{};
+  double waited_ = 0;
 };
 
 }  // namespace plumb

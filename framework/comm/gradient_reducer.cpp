@@ -1,7 +1,6 @@
 #include "comm/gradient_reducer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "core/error.h"
@@ -30,21 +29,32 @@ GradientLayout make_buckets(std::vector<TensorSpan> tensors, std::int64_t bucket
   return layout;
 }
 
+namespace {
+
+Tensor slice_of(const Tensor& flat, const Bucket& bucket) {
+  auto* base = static_cast<char*>(flat.data);
+  return Tensor(base + bucket.offset * static_cast<std::int64_t>(size_of(flat.dtype)), flat.dtype,
+                Shape{bucket.count});
+}
+
+}  // namespace
+
 GradientReducer::GradientReducer(Communicator& communicator, GradientLayout layout, Tensor flat_gradients,
-                                 BeforeReduce before_reduce)
+                                 BeforeReduce before_reduce, GradientWire wire)
     : communicator_(communicator),
       layout_(std::move(layout)),
       before_reduce_(std::move(before_reduce)),
+      wire_(std::move(wire)),
       requests_(layout_.buckets.size()),
       bucket_of_(layout_.tensors.size()),
       missing_(layout_.buckets.size()),
       marked_(layout_.tensors.size()) {
   check_layout(flat_gradients);
-  auto* base = static_cast<char*>(flat_gradients.data);
-  const auto element_bytes = static_cast<std::int64_t>(size_of(flat_gradients.dtype));
+  check_wire(flat_gradients);
   for (std::size_t b = 0; b < layout_.buckets.size(); ++b) {
     const Bucket& bucket = layout_.buckets[b];
-    slices_.emplace_back(base + bucket.offset * element_bytes, flat_gradients.dtype, Shape{bucket.count});
+    slices_.push_back(slice_of(flat_gradients, bucket));
+    if (wire_.convert) staged_.push_back(slice_of(wire_.staging, bucket));
     names_.push_back(fmt::format("gradient bucket {}", b));
     std::fill_n(bucket_of_.begin() + bucket.first_tensor, bucket.tensors, static_cast<int>(b));
   }
@@ -77,6 +87,13 @@ void GradientReducer::check_layout(const Tensor& flat_gradients) const {
               static_cast<int>(layout_.tensors.size()) - next_tensor, layout_.tensors.size());
 }
 
+void GradientReducer::check_wire(const Tensor& flat_gradients) const {
+  if (!wire_.convert) return;
+  PLUMB_CHECK(wire_.staging.contiguous() && wire_.staging.elements() == flat_gradients.elements(),
+              "gradients of {} elements cannot be reduced through {} of them", flat_gradients.elements(),
+              wire_.staging.elements());
+}
+
 void GradientReducer::begin_step() {
   PLUMB_CHECK(!in_step_, "the gradients of the step before were not finished");
   in_step_ = true;
@@ -103,7 +120,9 @@ void GradientReducer::start_complete_buckets() {
   for (; started_buckets_ < static_cast<int>(missing_.size()); ++started_buckets_) {
     const auto next = static_cast<std::size_t>(started_buckets_);
     if (missing_[next] > 0) return;
-    requests_[next] = communicator_.start_all_reduce(names_[next], slices_[next]);
+    if (wire_.convert) wire_.convert(slices_[next], staged_[next]);
+    requests_[next] =
+        communicator_.start_all_reduce(names_[next], wire_.convert ? staged_[next] : slices_[next]);
   }
 }
 
@@ -122,9 +141,12 @@ void GradientReducer::finish() {
   PLUMB_CHECK(started_buckets_ == static_cast<int>(missing_.size()),
               "backward never marked these gradients ready, and {} of {} buckets would stay unreduced: {}",
               static_cast<int>(missing_.size()) - started_buckets_, missing_.size(), unmarked_tensors());
-  const auto begin = std::chrono::steady_clock::now();
-  for (Communicator::Request& request : requests_) communicator_.wait(request);
-  wait_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  communicator_.begin_wait_clock();
+  for (std::size_t b = 0; b < requests_.size(); ++b) {
+    communicator_.wait(requests_[b]);
+    if (wire_.convert) wire_.convert(staged_[b], slices_[b]);
+  }
+  communicator_.end_wait_clock();
   in_step_ = false;
 }
 

@@ -36,21 +36,30 @@ struct GradientLayout {
 /// must ascend without overlap.
 GradientLayout make_buckets(std::vector<TensorSpan> tensors, std::int64_t bucket_bytes, DType dtype);
 
+/// Another dtype in which gradients cross ranks.
+struct GradientWire {
+  Tensor staging;  ///< as many elements as the flat buffer; empty: gradients are reduced as they are
+  /// Rounds or widens `from` into `to` (the same shape), in the order of the communicator's stream.
+  std::function<void(const Tensor& from, const Tensor& to)> convert;
+};
+
 /// Per step: begin_step(); during the last backward pass mark_ready() for every tensor, progress() between
 /// ops; finish(). Afterwards every tensor holds its sum over ranks (padding between buckets is left as it
 /// is).
 ///
 /// Buckets are started strictly in bucket order, whatever the order of the marks, so that ranks can never
 /// pair different buckets; a complete bucket waits for those before it. No allocation after construction.
+///
+/// Over device memory finish() returns at once and what is issued to the stream afterwards sees the sums.
 class GradientReducer {
  public:
   /// Called with a bucket's index when its gradients are final on this rank and not yet reduced.
   using BeforeReduce = std::function<void(int bucket)>;
 
-  /// The communicator and the buffer (fp32 or fp64, contiguous) must outlive the reducer. Throws when the
-  /// layout does not put every tensor into one bucket or does not lie within the buffer.
+  /// The communicator and the buffers (fp32 or fp64 for the gradients, contiguous) must outlive the reducer.
+  /// Throws when the layout does not put every tensor into one bucket or does not lie within the buffer.
   GradientReducer(Communicator& communicator, GradientLayout layout, Tensor flat_gradients,
-                  BeforeReduce before_reduce = {});
+                  BeforeReduce before_reduce = {}, GradientWire wire = {});
 
   /// Throws when the step before was not finished.
   void begin_step();
@@ -63,20 +72,24 @@ class GradientReducer {
   void finish();
 
   const GradientLayout& layout() const { return layout_; }
-  /// Seconds that the last finish() waited: long on fast ranks, short on the slowest one.
-  double wait_seconds() const { return wait_seconds_; }
+  /// Seconds that the last finish() waited: long on fast ranks, short on the slowest one. Over device memory
+  /// the seconds that its stream waited, to be asked for when the stream has passed it.
+  double wait_seconds() const { return communicator_.wait_clock_seconds(); }
   /// Buckets whose reduction has been started in this step.
   int started_buckets() const { return started_buckets_; }
 
  private:
   void check_layout(const Tensor& flat_gradients) const;
+  void check_wire(const Tensor& flat_gradients) const;
   void start_complete_buckets();
   std::string unmarked_tensors() const;
 
   Communicator& communicator_;
   GradientLayout layout_;
   BeforeReduce before_reduce_;
+  GradientWire wire_;
   std::vector<Tensor> slices_;                   ///< of each bucket
+  std::vector<Tensor> staged_;                   ///< of each bucket in wire_.staging, if there is one
   std::vector<std::string> names_;               ///< of each bucket's collective
   std::vector<Communicator::Request> requests_;  ///< of each bucket
   std::vector<int> bucket_of_;                   ///< of each tensor
@@ -84,7 +97,6 @@ class GradientReducer {
   std::vector<std::uint8_t> marked_;             ///< each tensor
   int started_buckets_ = 0;
   bool in_step_ = false;
-  double wait_seconds_ = 0;
 };
 
 }  // namespace plumb

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "comm/communicator.h"
+#include "comm/stall_notes.h"
 
 namespace plumb {
 
@@ -18,6 +19,7 @@ class LocalCommunicator final : public Communicator {
   bool poll(Request& request) override;
   void wait(Request& request) override;
   void progress() override;
+  StallNotes& stall_notes() override { return notes_; }
 
  private:
   void do_all_reduce(std::string_view name, const Tensor& tensor, ReduceOp op) override;
@@ -25,6 +27,8 @@ class LocalCommunicator final : public Communicator {
   void do_reduce_scatter(std::string_view name, const Tensor& send, const Tensor& receive) override;
   void do_broadcast(std::string_view name, const Tensor& tensor, int root) override;
   Request do_start_all_reduce(std::string_view name, const Tensor& tensor) override;
+
+  NoStallNotes notes_;
 };
 
 }  // namespace plumb

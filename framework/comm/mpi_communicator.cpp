@@ -44,7 +44,8 @@ MpiCommunicator::MpiCommunicator(std::unique_ptr<MpiSession> session, const std:
   set_process_identity({host, rank, world});
   PLUMB_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &communicator_));
   PLUMB_MPI(MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN));
-  notes_ = std::make_unique<StallNotes>(rank, world);
+  set_ranks(rank, std::vector<std::string>(static_cast<std::size_t>(world), "?"));
+  notes_ = std::make_unique<MpiStallNotes>(rank, hosts());
   set_deadline(deadline);
   reserve(requests);
   exchange_hosts(rank, world, host);
@@ -52,7 +53,6 @@ MpiCommunicator::MpiCommunicator(std::unique_ptr<MpiSession> session, const std:
 
 void MpiCommunicator::exchange_hosts(int rank, int world, const std::string& host) {
   constexpr std::int64_t kBytes = 256;
-  set_ranks(rank, std::vector<std::string>(static_cast<std::size_t>(world), "?"));
   std::vector<char> own(kBytes), all(static_cast<std::size_t>(kBytes * world));
   std::copy_n(host.begin(), std::min<std::size_t>(host.size(), kBytes - 1), own.begin());
   constexpr std::int64_t kWords = kBytes / 4;
@@ -155,6 +155,7 @@ Communicator::Request MpiCommunicator::start(const Operation& new_operation) {
   }
   const std::uint64_t ticket = next_++;
   operation(ticket) = new_operation;
+  operation(ticket).number = notes_->next_number();
   progress();
   return Request{ticket};
 }
@@ -232,9 +233,10 @@ bool MpiCommunicator::poll(Request& request) {
   const auto now = Clock::now();
   if (waited_for.waiting_since == Clock::time_point{}) waited_for.waiting_since = now;
   const double waited = seconds(now - waited_for.waiting_since);
-  if (waited > kListenAfter) notes_->listen(request.ticket, waited_for.name);
-  if (waited > deadline() / 2) notes_->announce(request.ticket, waited_for.name);
-  if (waited > deadline()) fail_late(request.ticket);
+  if (waited > kListenAfter) notes_->listen(waited_for.number, waited_for.name);
+  if (waited > deadline() / 2) notes_->announce(waited_for.number, waited_for.name);
+  const bool left_to_other = waited > deadline() && notes_->left_to_another(waited_for.number);
+  if (waited > deadline() + (left_to_other ? StallNotes::kGrace : 0)) fail_late(request.ticket);
   return false;
 }
 
@@ -249,9 +251,9 @@ void MpiCommunicator::fail_late(std::uint64_t ticket) {
   fail(
       "collective '{}' ({}, number {}, {} of {} chunks done) did not finish within {} s on rank {} of {} "
       "(host {}){}",
-      late.name.view(), kKindNames[static_cast<int>(late.kind)], ticket, late.finished, late.chunks,
+      late.name.view(), kKindNames[static_cast<int>(late.kind)], late.number, late.finished, late.chunks,
       deadline(), rank(), world(), hosts()[static_cast<std::size_t>(rank())],
-      notes_->describe(ticket, late.name, hosts()));
+      notes_->describe(late.number, late.name));
 }
 
 }  // namespace plumb

@@ -13,7 +13,7 @@
 #include "comm/communicator.h"
 #include "comm/mpi_reductions.h"
 #include "comm/mpi_session.h"
-#include "comm/stall_notes.h"
+#include "comm/mpi_stall_notes.h"
 
 namespace plumb {
 
@@ -40,6 +40,7 @@ class MpiCommunicator final : public Communicator {
   bool poll(Request& request) override;
   void wait(Request& request) override;
   void progress() override;
+  StallNotes& stall_notes() override { return *notes_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -48,6 +49,7 @@ class MpiCommunicator final : public Communicator {
   struct Operation {
     Kind kind = Kind::Barrier;
     CollectiveName name;
+    std::uint64_t number = 0;  ///< of stall_notes()
     MPI_Datatype type = MPI_DATATYPE_NULL;
     MPI_Op op = MPI_OP_NULL;
     int root = 0;
@@ -87,7 +89,7 @@ class MpiCommunicator final : public Communicator {
   std::unique_ptr<MpiSession> session_;
   MPI_Comm communicator_ = MPI_COMM_NULL;
   MpiReductions reductions_;
-  std::unique_ptr<StallNotes> notes_;
+  std::unique_ptr<MpiStallNotes> notes_;
 
   // Operations with tickets [first_unfinished_, next_) live in queue_; those before first_unstarted_ have all
   // their chunks started. Tickets start at 1: 0 is a request that has always been finished.

@@ -65,7 +65,7 @@ void ParameterStore::allocate(Backend& backend, DType compute) {
     return static_cast<std::size_t>(elements) * size_of(dtype);
   };
   values_ = backend.allocate(bytes_of(padded_elements_, master));
-  gradients_ = backend.allocate(bytes_of(padded_trainable_, master));
+  gradients_ = backend.allocate_for_communication(bytes_of(padded_trainable_, master));
   if (compute != master) compute_copies_ = backend.allocate(bytes_of(padded_elements_, compute));
   flat_gradient_ = Tensor(gradients_.data(), master, Shape{padded_trainable_});
   for (Parameter& parameter : parameters_) {
@@ -76,6 +76,12 @@ void ParameterStore::allocate(Backend& backend, DType compute) {
                             ? parameter.value
                             : slice(compute_copies_, parameter.offset, compute, parameter.shape);
   }
+}
+
+std::vector<MemoryShare> ParameterStore::memory_plan() const {
+  return {{"parameters", values_.bytes()},
+          {"gradients", gradients_.bytes()},
+          {"parameters in the compute dtype", compute_copies_.bytes()}};
 }
 
 void ParameterStore::initialize(Stream& stream, std::uint64_t seed) {

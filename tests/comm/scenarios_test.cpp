@@ -1,56 +1,24 @@
 // Failures between ranks, seen from outside: what is printed, what mpirun returns, and that nobody stays.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <array>
-#include <chrono>
-#include <cstdio>
 #include <string>
+
+#include "child_runs.h"
 
 namespace plumb {
 namespace {
+using test::count;
+using test::Outcome;
+using test::shell;
+using test::this_host;
 using testing::AllOf;
 using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
-struct Outcome {
-  int status = -1;
-  double seconds = 0;
-  std::string output;  ///< stdout and stderr
-};
-
-Outcome shell(const std::string& command) {
-  const auto begin = std::chrono::steady_clock::now();
-  Outcome outcome;
-  FILE* pipe = popen(("{ " + command + "\n} 2>&1").c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  std::array<char, 4096> part{};
-  while (const std::size_t got = std::fread(part.data(), 1, part.size(), pipe))
-    outcome.output.append(part.data(), got);
-  const int status = pclose(pipe);
-  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  return outcome;
-}
-
 std::string mpirun(int ranks, const std::string& scenario, const std::string& options = "") {
-  return std::string(PLUMB_MPIEXEC) + " -np " + std::to_string(ranks) + " --oversubscribe --bind-to none " +
-         options + " " + PLUMB_COMM_SCENARIOS + " " + scenario;
-}
-
-std::string this_host() {
-  std::array<char, 256> name{};
-  gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
-
-int count(const std::string& text, const std::string& what) {
-  int found = 0;
-  for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++found;
-  return found;
+  return test::mpirun(ranks, std::string(PLUMB_COMM_SCENARIOS) + " " + scenario, options);
 }
 
 TEST(Scenarios, BadInputOnAllRanksGivesOneLineAndStatusTwo) {

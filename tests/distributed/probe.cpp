@@ -1,6 +1,7 @@
 // One rank of a training run whose inner numbers the tests want: joins the launch as `plumb train` does,
 // trains, and rank 0 writes a safetensors file with
 //   gradient/<name>   reduced gradient of the first step
+//   later/<name>      reduced gradient of step kLaterStep, in runs that are so long
 //   parameter/<name>  after the last step
 //   bucket/<name>     (1) int64, the gradient bucket that the tensor is reduced in
 //   hashes            (world) int64, of every rank's parameters after the last step
@@ -14,6 +15,7 @@
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 #include "backend/loader.h"
 #include "checkpointed_model.h"
@@ -81,7 +83,8 @@ class Run {
             load_config(session.read_config({arguments.config}), arguments.overrides, placement_presets())),
         task_(make_language_model_task(loaded_.config)) {
     set_thread_count(loaded_.config.compute.threads);
-    backend_ = make_backend(loaded_.config.device);
+    backend_ = make_backend(loaded_.config.device, {.local_rank = session.communicator().local_rank(),
+                                                    .local_size = session.communicator().local_size()});
     loop_ = std::make_unique<TrainingLoop>(session_, loaded_, check_batch(loaded_, session.world()), task_,
                                            *backend_,
                                            resolve_compute_dtype(loaded_.config.compute.dtype, *backend_));
@@ -121,10 +124,13 @@ class Run {
   std::unique_ptr<TrainingLoop> loop_;
 };
 
-std::vector<NamedTensor> gradients(const Engine& engine) {
+/// The gradients are those of a later step, when the optimiser has moved every parameter.
+constexpr std::int64_t kLaterStep = 5;
+
+std::vector<NamedTensor> gradients(const Engine& engine, const std::string& prefix) {
   std::vector<NamedTensor> list;
   for (const Parameter* parameter : engine.parameters().trainable()) {
-    list.push_back({"gradient/" + parameter->name, parameter->gradient});
+    list.push_back({prefix + parameter->name, parameter->gradient});
   }
   return list;
 }
@@ -157,13 +163,22 @@ void run(const Arguments& arguments) {
   const GradientLayout& layout = run.loop().reducer().layout();
   dropped = {arguments.dropped_bucket, static_cast<int>(layout.buckets.size()), 0};
   run.train_to(1);
-  const HostTensors first_gradients = run.download(gradients(run.loop().engine()));
+  const HostTensors first_gradients = run.download(gradients(run.loop().engine(), "gradient/"));
+  std::optional<HostTensors> later_gradients;
+  if (run.steps() >= kLaterStep) {
+    run.train_to(kLaterStep);
+    later_gradients.emplace(run.download(gradients(run.loop().engine(), "later/")));
+  }
   run.train_to(run.steps());
   const HostTensors parameters = run.download(parameter_tensors(run.loop().engine().parameters()));
   std::vector<std::int64_t> hashes = hashes_of_ranks(parameters, session.communicator());
   if (!session.is_first()) return;
 
   std::vector<NamedTensor> file = first_gradients.list();
+  if (later_gradients) {
+    const std::vector<NamedTensor> later = later_gradients->list();
+    file.insert(file.end(), later.begin(), later.end());
+  }
   for (const NamedTensor& parameter : parameters.list()) {
     file.push_back({"parameter/" + parameter.name, parameter.tensor});
   }

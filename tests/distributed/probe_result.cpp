@@ -30,8 +30,8 @@ std::vector<std::string> ProbeResult::tensors() const {
   return names;
 }
 
-std::vector<double> ProbeResult::gradient(const std::string& tensor) const {
-  const Tensor stored = file_.tensor(std::string(kGradient) + tensor);
+std::vector<double> ProbeResult::gradient(const std::string& tensor, When when) const {
+  const Tensor stored = file_.tensor(std::string(when == When::First ? kGradient : "later/") + tensor);
   const auto count = static_cast<std::size_t>(stored.elements());
   if (stored.dtype == DType::Float64) return {stored.as<double>(), stored.as<double>() + count};
   return {stored.as<float>(), stored.as<float>() + count};
@@ -52,14 +52,15 @@ std::vector<std::int64_t> ProbeResult::hashes() const {
   return {stored.as<std::int64_t>(), stored.as<std::int64_t>() + stored.elements()};
 }
 
-std::map<std::string, double> gradient_distances(const ProbeResult& result, const ProbeResult& reference) {
+std::map<std::string, double> gradient_distances(const ProbeResult& result, const ProbeResult& reference,
+                                                 When when) {
   double whole = 0;
   for (const std::string& name : reference.tensors())
-    whole = std::hypot(whole, norm(reference.gradient(name)));
+    whole = std::hypot(whole, norm(reference.gradient(name, when)));
   std::map<std::string, double> distances;
   for (const std::string& name : reference.tensors()) {
-    const std::vector<double> expected = reference.gradient(name);
-    std::vector<double> difference = result.gradient(name);
+    const std::vector<double> expected = reference.gradient(name, when);
+    std::vector<double> difference = result.gradient(name, when);
     EXPECT_EQ(difference.size(), expected.size()) << name;
     for (std::size_t i = 0; i < expected.size(); ++i) difference[i] -= expected[i];
     distances[name] = norm(difference) / std::max(norm(expected), 1e-4 * whole);
@@ -69,9 +70,9 @@ std::map<std::string, double> gradient_distances(const ProbeResult& result, cons
   return distances;
 }
 
-double gradient_distance(const ProbeResult& result, const ProbeResult& reference) {
+double gradient_distance(const ProbeResult& result, const ProbeResult& reference, When when) {
   double worst = 0;
-  for (const auto& [name, distance] : gradient_distances(result, reference)) {
+  for (const auto& [name, distance] : gradient_distances(result, reference, when)) {
     if (!(distance <= worst)) worst = distance;
   }
   return worst;

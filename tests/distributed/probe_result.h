@@ -10,6 +10,8 @@
 
 namespace plumb::distributed {
 
+enum class When { First, Later };
+
 class ProbeResult {
  public:
   ProbeResult(const std::filesystem::path& file, std::vector<double> losses)
@@ -19,8 +21,8 @@ class ProbeResult {
   const std::vector<double>& losses() const { return losses_; }
   /// Names of the trainable tensors.
   std::vector<std::string> tensors() const;
-  /// Reduced gradient of the first step.
-  std::vector<double> gradient(const std::string& tensor) const;
+  /// Reduced gradient of the first step, or of a later one (the fifth).
+  std::vector<double> gradient(const std::string& tensor, When when = When::First) const;
   int bucket(const std::string& tensor) const;
   int buckets() const;
   /// Of each rank's parameters after the last step.
@@ -33,9 +35,10 @@ class ProbeResult {
 
 /// By tensor: |g - g*| / max(|g*|, 1e-4 |G*|) in Frobenius norms, g* of the reference and G* its whole
 /// gradient.
-std::map<std::string, double> gradient_distances(const ProbeResult& result, const ProbeResult& reference);
+std::map<std::string, double> gradient_distances(const ProbeResult& result, const ProbeResult& reference,
+                                                 When when = When::First);
 /// The largest of them; NaN when there is a NaN.
-double gradient_distance(const ProbeResult& result, const ProbeResult& reference);
+double gradient_distance(const ProbeResult& result, const ProbeResult& reference, When when = When::First);
 
 /// Runs the probe with `settings` (key=value) in folder/<name>; fails the test when it does not return 0.
 ProbeResult run_probe(const std::filesystem::path& folder, const std::string& name, int ranks,

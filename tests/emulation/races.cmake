@@ -4,7 +4,8 @@ set(races_folder ${PROJECT_BINARY_DIR}/races)
 # Test suites of tests/backend whose kernels are there: a line for each, and shapes that take too long. fp16 has the
 # kernels of bf16.
 set(race_suites
-  RandomOp
+  ActivationOp AttentionOp ElementwiseOp EmbeddingOp HeadLossOp MomentsOp NormOp OptimizerOp ParameterOp RandomOp
+  ResidualOp StreamMixOp StreamWeightsOp
 )
 set(race_left_out *cuda_emulated_fp16*)
 list(TRANSFORM race_suites REPLACE "(.+)" "*\\1*")
@@ -16,7 +17,7 @@ add_library(emulation_races_kernels OBJECT ${PLUMB_CUDA_DEVICE_SOURCES})
 target_compile_options(emulation_races_kernels PRIVATE -O1 -g1 -fsanitize=thread)
 target_link_libraries(emulation_races_kernels PRIVATE plumb_flags emulated_device_thread)
 
-add_library(emulation_races_plugin MODULE $<FILTER:$<TARGET_OBJECTS:plumb_cuda_emulated>,EXCLUDE,\\.cu\\.o$>)
+add_library(emulation_races_plugin MODULE $<FILTER:$<TARGET_OBJECTS:plumb_cuda_emulated_objects>,EXCLUDE,\\.cu\\.o$>)
 set_target_properties(emulation_races_plugin PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${races_folder}
   OUTPUT_NAME plumb_cuda_emulated LINKER_LANGUAGE CXX)
 target_link_libraries(emulation_races_plugin PRIVATE emulation_races_kernels emulated_device_thread
@@ -25,7 +26,7 @@ target_link_options(emulation_races_plugin PRIVATE -fsanitize=thread)
 
 add_executable(emulation_races $<TARGET_OBJECTS:test_backend>)
 set_target_properties(emulation_races PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${races_folder} LINKER_LANGUAGE CXX)
-target_link_libraries(emulation_races PRIVATE plumb_flags plumb_backends GTest::gmock GTest::gtest_main)
+target_link_libraries(emulation_races PRIVATE plumb_flags plumb_backends plumb_tested_backends GTest::gmock GTest::gtest_main)
 target_link_options(emulation_races PRIVATE -fsanitize=thread)
 add_dependencies(emulation_races emulation_races_plugin)
 add_test(NAME emulation_races COMMAND emulation_races --gtest_brief=1 "--gtest_filter=${race_filter}")

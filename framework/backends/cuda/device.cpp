@@ -16,12 +16,20 @@ cudaDeviceProp properties() {
   return properties;
 }
 
+/// "0000:3b:00.0 GPU-8f2c...": address on the bus of this host, and the number that no other device has.
+std::string identity_of(const cudaDeviceProp& device) {
+  std::string text =
+      fmt::format("{:04x}:{:02x}:{:02x}.0 GPU-", device.pciDomainID, device.pciBusID, device.pciDeviceID);
+  for (const char byte : device.uuid.bytes) text += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  return text;
+}
+
 }  // namespace
 
 void bind_device(int local_rank, int local_size) {
   int devices = 0;
   PLUMB_CUDA(cudaGetDeviceCount(&devices));
-  if (local_size > devices) {
+  if (local_size > devices && devices != 1) {
     const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
     fail_input(
         "{} ranks on host {} but {} GPU{} ({}): two ranks cannot share one; start at most {} rank{} per host",
@@ -30,14 +38,15 @@ void bind_device(int local_rank, int local_size) {
                            : fmt::format("CUDA_VISIBLE_DEVICES={}", visible),
         devices, devices == 1 ? "" : "s");
   }
-  PLUMB_CUDA(cudaSetDevice(local_rank));
+  PLUMB_CUDA(cudaSetDevice(devices == 1 ? 0 : local_rank));
 }
 
 DeviceFacts device_facts() {
   const cudaDeviceProp device = properties();
   DeviceFacts facts{fmt::format("{}, {:.0f} GiB", device.name,
                                 static_cast<double>(device.totalGlobalMem) / (1024.0 * 1024 * 1024)),
-                    {}};
+                    {},
+                    identity_of(device)};
   facts.features.push_back(fmt::format("sm_{}{}", device.major, device.minor));
   facts.features.push_back(fmt::format("{} multiprocessors", device.multiProcessorCount));
   int runtime = 0;

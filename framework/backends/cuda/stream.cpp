@@ -19,6 +19,7 @@ void wait_for(const WaitWatch& watch, Query query, const char* expression) {
     const cudaError_t code = query();
     if (code == cudaSuccess) return;
     if (code != cudaErrorNotReady) check_cuda(code, expression, __FILE__, __LINE__);
+    static_cast<void>(cudaGetLastError());  // "not ready" is noted like an error, and is none
     if (watch) watch();
     // Short waits are spun through: a sleep costs about 60 microseconds.
     if (Clock::now() - start > std::chrono::milliseconds(1)) {
@@ -43,8 +44,9 @@ void CudaStream::synchronize() {
       watch_, [&] { return cudaStreamQuery(handle_); }, "cudaStreamQuery");
 }
 
-CudaEvent::CudaEvent(const WaitWatch& watch) : watch_(watch) {
-  PLUMB_CUDA(cudaEventCreateWithFlags(&handle_, cudaEventDisableTiming));
+CudaEvent::CudaEvent(const WaitWatch& watch, EventTiming timing) : watch_(watch) {
+  PLUMB_CUDA(cudaEventCreateWithFlags(&handle_,
+                                      timing == EventTiming::On ? cudaEventDefault : cudaEventDisableTiming));
 }
 CudaEvent::~CudaEvent() { static_cast<void>(cudaEventDestroy(handle_)); }
 

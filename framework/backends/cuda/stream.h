@@ -29,10 +29,13 @@ class CudaStream final : public Stream {
   cudaStream_t handle_ = nullptr;
 };
 
-/// Owns an event without timing. One that was never recorded is passed at once, as in CUDA.
+/// Whether the time between two events can be asked for, which makes recording them dearer.
+enum class EventTiming { Off, On };
+
+/// Owns an event. One that was never recorded is passed at once, as in CUDA.
 class CudaEvent final : public Event {
  public:
-  explicit CudaEvent(const WaitWatch& watch);
+  explicit CudaEvent(const WaitWatch& watch, EventTiming timing = EventTiming::Off);
   ~CudaEvent() override;
   CudaEvent(const CudaEvent&) = delete;
   CudaEvent& operator=(const CudaEvent&) = delete;
