@@ -12,7 +12,7 @@
 namespace plumb::distributed {
 namespace {
 
-constexpr std::string_view kGradient = "gradient/";
+constexpr std::string_view kGradient = "gradient/", kLaterGradient = "later/";
 
 double norm(const std::vector<double>& values) {
   double squares = 0;
@@ -30,8 +30,9 @@ std::vector<std::string> ProbeResult::tensors() const {
   return names;
 }
 
-std::vector<double> ProbeResult::gradient(const std::string& tensor) const {
-  const Tensor stored = file_.tensor(std::string(kGradient) + tensor);
+std::vector<double> ProbeResult::gradient(const std::string& tensor, ProbedStep step) const {
+  const std::string_view prefix = step == ProbedStep::First ? kGradient : kLaterGradient;
+  const Tensor stored = file_.tensor(std::string(prefix) + tensor);
   const auto count = static_cast<std::size_t>(stored.elements());
   if (stored.dtype == DType::Float64) return {stored.as<double>(), stored.as<double>() + count};
   return {stored.as<float>(), stored.as<float>() + count};
@@ -52,14 +53,15 @@ std::vector<std::int64_t> ProbeResult::hashes() const {
   return {stored.as<std::int64_t>(), stored.as<std::int64_t>() + stored.elements()};
 }
 
-std::map<std::string, double> gradient_distances(const ProbeResult& result, const ProbeResult& reference) {
+std::map<std::string, double> gradient_distances(const ProbeResult& result, const ProbeResult& reference,
+                                                 ProbedStep step) {
   double whole = 0;
   for (const std::string& name : reference.tensors())
-    whole = std::hypot(whole, norm(reference.gradient(name)));
+    whole = std::hypot(whole, norm(reference.gradient(name, step)));
   std::map<std::string, double> distances;
   for (const std::string& name : reference.tensors()) {
-    const std::vector<double> expected = reference.gradient(name);
-    std::vector<double> difference = result.gradient(name);
+    const std::vector<double> expected = reference.gradient(name, step);
+    std::vector<double> difference = result.gradient(name, step);
     EXPECT_EQ(difference.size(), expected.size()) << name;
     for (std::size_t i = 0; i < expected.size(); ++i) difference[i] -= expected[i];
     distances[name] = norm(difference) / std::max(norm(expected), 1e-4 * whole);
@@ -69,20 +71,21 @@ std::map<std::string, double> gradient_distances(const ProbeResult& result, cons
   return distances;
 }
 
-double gradient_distance(const ProbeResult& result, const ProbeResult& reference) {
+double gradient_distance(const ProbeResult& result, const ProbeResult& reference, ProbedStep step) {
   double worst = 0;
-  for (const auto& [name, distance] : gradient_distances(result, reference)) {
+  for (const auto& [name, distance] : gradient_distances(result, reference, step)) {
     if (!(distance <= worst)) worst = distance;
   }
   return worst;
 }
 
 ProbeResult run_probe(const std::filesystem::path& folder, const std::string& name, int ranks,
-                      const std::vector<std::string>& settings, int dropped_bucket) {
+                      const std::vector<std::string>& settings, int dropped_bucket, int later_step) {
   const std::filesystem::path output = folder / (name + ".safetensors"), run = folder / name;
   std::string command = fmt::format("{} {} {} run.dir={}", PLUMB_DISTRIBUTED_PROBE,
                                     write_config(folder).string(), output.string(), run.string());
   if (dropped_bucket >= 0) command += fmt::format(" --drop-bucket {}", dropped_bucket);
+  if (later_step > 0) command += fmt::format(" --later-step {}", later_step);
   for (const std::string& setting : settings) command += " '" + setting + "'";
   const Outcome outcome = shell(mpirun(ranks, command));
   EXPECT_EQ(outcome.status, 0) << outcome.output;

@@ -10,6 +10,9 @@
 
 namespace plumb::distributed {
 
+/// Of the steps whose gradients the probe writes: the first, and that of --later-step.
+enum class ProbedStep { First, Later };
+
 class ProbeResult {
  public:
   ProbeResult(const std::filesystem::path& file, std::vector<double> losses)
@@ -19,8 +22,8 @@ class ProbeResult {
   const std::vector<double>& losses() const { return losses_; }
   /// Names of the trainable tensors.
   std::vector<std::string> tensors() const;
-  /// Reduced gradient of the first step.
-  std::vector<double> gradient(const std::string& tensor) const;
+  /// Reduced gradient.
+  std::vector<double> gradient(const std::string& tensor, ProbedStep step = ProbedStep::First) const;
   int bucket(const std::string& tensor) const;
   int buckets() const;
   /// Of each rank's parameters after the last step.
@@ -33,12 +36,14 @@ class ProbeResult {
 
 /// By tensor: |g - g*| / max(|g*|, 1e-4 |G*|) in Frobenius norms, g* of the reference and G* its whole
 /// gradient.
-std::map<std::string, double> gradient_distances(const ProbeResult& result, const ProbeResult& reference);
+std::map<std::string, double> gradient_distances(const ProbeResult& result, const ProbeResult& reference,
+                                                 ProbedStep step = ProbedStep::First);
 /// The largest of them; NaN when there is a NaN.
-double gradient_distance(const ProbeResult& result, const ProbeResult& reference);
+double gradient_distance(const ProbeResult& result, const ProbeResult& reference,
+                         ProbedStep step = ProbedStep::First);
 
 /// Runs the probe with `settings` (key=value) in folder/<name>; fails the test when it does not return 0.
 ProbeResult run_probe(const std::filesystem::path& folder, const std::string& name, int ranks,
-                      const std::vector<std::string>& settings, int dropped_bucket = -1);
+                      const std::vector<std::string>& settings, int dropped_bucket = -1, int later_step = 0);
 
 }  // namespace plumb::distributed
