@@ -50,29 +50,33 @@ plumb_note("xxHash" "${xxhash_FOUND}" "${XXHASH_LIBRARY}" "content hashes"
 find_package(OpenMP QUIET COMPONENTS CXX)
 plumb_note("OpenMP" "${OpenMP_CXX_FOUND}" "${OpenMP_CXX_FLAGS}" "threads of the cpu backend" "use g++ or clang with libomp")
 
-# Debian's dnnl-config.cmake asks for OpenCL, which only oneDNN's GPU side uses.
-find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
-find_library(DNNL_LIBRARY dnnl)
-if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
-  set(dnnl_FOUND TRUE)
-  add_library(dnnl::dnnl UNKNOWN IMPORTED)
-  set_target_properties(dnnl::dnnl PROPERTIES IMPORTED_LOCATION ${DNNL_LIBRARY}
-    INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE_DIR})
+if(PLUMB_WITH_ONEDNN)
+  # Debian's dnnl-config.cmake asks for OpenCL, which only oneDNN's GPU side uses.
+  find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
+  find_library(DNNL_LIBRARY dnnl)
+  if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
+    set(dnnl_FOUND TRUE)
+    add_library(dnnl::dnnl UNKNOWN IMPORTED)
+    set_target_properties(dnnl::dnnl PROPERTIES IMPORTED_LOCATION ${DNNL_LIBRARY}
+      INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE_DIR})
+  endif()
+  plumb_note("oneDNN" "${dnnl_FOUND}" "${DNNL_LIBRARY}" "matrix products of the cpu backend"
+    "apt install libdnnl-dev, or set DNNL_INCLUDE_DIR and DNNL_LIBRARY, or -DPLUMB_WITH_ONEDNN=OFF")
 endif()
-plumb_note("oneDNN" "${dnnl_FOUND}" "${DNNL_LIBRARY}" "matrix products of the cpu backend"
-  "apt install libdnnl-dev, or set DNNL_INCLUDE_DIR and DNNL_LIBRARY")
 
-# Only the C API: the C++ bindings of MPI are gone from the standard and do not pass -Wpedantic.
-set(MPI_CXX_SKIP_MPICXX TRUE)
-find_package(MPI QUIET COMPONENTS CXX)
-if(MPI_CXX_FOUND)
-  add_library(plumb_mpi INTERFACE)
-  target_link_libraries(plumb_mpi INTERFACE MPI::MPI_CXX)
-  target_include_directories(plumb_mpi SYSTEM INTERFACE ${MPI_CXX_INCLUDE_DIRS})
-  target_compile_definitions(plumb_mpi INTERFACE OMPI_SKIP_MPICXX=1)
+if(PLUMB_WITH_MPI)
+  # Only the C API: the C++ bindings of MPI are gone from the standard and do not pass -Wpedantic.
+  set(MPI_CXX_SKIP_MPICXX TRUE)
+  find_package(MPI QUIET COMPONENTS CXX)
+  if(MPI_CXX_FOUND)
+    add_library(plumb_mpi INTERFACE)
+    target_link_libraries(plumb_mpi INTERFACE MPI::MPI_CXX)
+    target_include_directories(plumb_mpi SYSTEM INTERFACE ${MPI_CXX_INCLUDE_DIRS})
+    target_compile_definitions(plumb_mpi INTERFACE OMPI_SKIP_MPICXX=1)
+  endif()
+  plumb_note("Open MPI" "${MPI_CXX_FOUND}" "${MPIEXEC_EXECUTABLE}" "several ranks"
+    "apt install libopenmpi-dev openmpi-bin, or set MPI_HOME, or -DPLUMB_WITH_MPI=OFF")
 endif()
-plumb_note("Open MPI" "${MPI_CXX_FOUND}" "${MPIEXEC_EXECUTABLE}" "several ranks"
-  "apt install libopenmpi-dev openmpi-bin, or set MPI_HOME")
 
 find_package(Threads REQUIRED)
 
@@ -110,6 +114,10 @@ if(PLUMB_BUILD_BENCHMARKS)
 endif()
 
 function(plumb_print_summary)
+  set(PLUMB_HOST_BACKENDS "reference")
+  if(PLUMB_WITH_ONEDNN)
+    string(APPEND PLUMB_HOST_BACKENDS ", cpu")
+  endif()
   set(PLUMB_CUDA_BACKENDS "")
   if(PLUMB_CUDA)
     string(APPEND PLUMB_CUDA_BACKENDS ", cuda (sm ${CMAKE_CUDA_ARCHITECTURES})")
@@ -122,7 +130,7 @@ function(plumb_print_summary)
     "  build type ${CMAKE_BUILD_TYPE} (${CMAKE_CXX_FLAGS_${upper_type}}), cpu backend -march=${PLUMB_CPU_ARCH}, "
     "tests ${PLUMB_BUILD_TESTS}, benchmarks ${PLUMB_BUILD_BENCHMARKS}, sanitizers '${PLUMB_SANITIZE}'\n"
     "${PLUMB_SUMMARY}"
-    "  backends: reference, cpu${PLUMB_CUDA_BACKENDS}")
+    "  backends: ${PLUMB_HOST_BACKENDS}${PLUMB_CUDA_BACKENDS}")
 endfunction()
 
 if(PLUMB_MISSING)

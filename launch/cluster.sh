@@ -1,32 +1,36 @@
 #!/usr/bin/env bash
-# Trains on the hosts of a hostfile: launch/cluster.sh HOSTFILE CONFIG.toml [options of `plumb train` ...]
-# A line of the hostfile is "NAME slots=RANKS". The program must lie at the same path on all hosts; the configuration
-# and the run folder are rank 0's, so the first host's. docs/cluster.md has the rest. From the environment:
-#   PLUMB_INTERFACE=eth1       the network that ranks talk over (MPI, and NCCL unless NCCL_SOCKET_IFNAME is set)
-#   PLUMB_CORES_PER_RANK=8     binds each rank to so many cores; without it ranks of a host share its cores evenly
-#   PLUMB_PROGRAM=/opt/plumb   another program than build/release/trainers/plumb of this folder
-# and every NCCL_* variable is passed on to all ranks.
+# Trains on the GPUs of several hosts: launch/cluster.sh HOSTFILE GPUS_PER_HOST CONFIG.toml [options of `plumb train` ...]
+# HOSTFILE has one host name a line, as mpirun reads it; one rank is one GPU. Every host needs this folder at the same
+# path, and ssh without a password from here. Written from the manuals of Open MPI and NCCL; never run on GPUs.
 set -euo pipefail
-if [ $# -lt 2 ]; then
-  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+if [ $# -lt 3 ]; then
+  sed -n '2,4s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/launch/environment.sh"
 hostfile=$1
-shift
+gpus=$2
+shift 2
+[ -r "$hostfile" ] || { echo "cluster: $hostfile cannot be read; expected one host name a line" >&2; exit 2; }
+case "$gpus" in
+  '' | *[!0-9]* | 0) echo "cluster: '$gpus' GPUs per host is not a number of 1 or more" >&2; exit 2 ;;
+esac
+hosts=$(grep -cv '^[[:space:]]*\(#\|$\)' "$hostfile" || true)
+[ "$hosts" -gt 0 ] || { echo "cluster: $hostfile names no host" >&2; exit 2; }
 
-command=(mpirun --hostfile "$hostfile" --mca odls_base_sigkill_timeout 10)
-if [ -n "${PLUMB_CORES_PER_RANK:-}" ]; then
-  command+=(--map-by "slot:PE=$PLUMB_CORES_PER_RANK")
-else
-  command+=(--bind-to none)
-fi
-if [ -n "${PLUMB_INTERFACE:-}" ]; then
-  command+=(--mca btl_tcp_if_include "$PLUMB_INTERFACE" --mca oob_tcp_if_include "$PLUMB_INTERFACE")
-  export NCCL_SOCKET_IFNAME=${NCCL_SOCKET_IFNAME:-$PLUMB_INTERFACE}
-fi
-for variable in $(compgen -e | grep '^NCCL_' || true); do
-  command+=(-x "$variable")
+# Binding: a rank and the threads of NCCL stay on the socket whose PCIe lanes its GPU hangs on, as far as the order of
+# GPUs follows that of sockets (`nvidia-smi topo -m` tells).
+# NCCL_SOCKET_IFNAME, NCCL_IB_HCA: which interfaces NCCL uses; set them where a host has several networks.
+# NCCL_DEBUG=WARN: errors of NCCL with their reason; INFO shows rings and transports.
+# UCX_TLS: Open MPI carries only start-up and small statistics; when UCX is its transport, rc,sm,self keeps it off
+# the GPU memory that it need not touch.
+export NCCL_DEBUG=${NCCL_DEBUG:-WARN}
+pass=(-x NCCL_DEBUG)
+for name in NCCL_SOCKET_IFNAME NCCL_IB_HCA NCCL_IB_DISABLE NCCL_P2P_DISABLE NCCL_NET_GDR_LEVEL UCX_TLS UCX_NET_DEVICES \
+  LD_LIBRARY_PATH CUDA_VISIBLE_DEVICES; do
+  if [ -n "${!name:-}" ]; then pass+=(-x "$name"); fi
 done
-run_and_forward "${command[@]}" "${PLUMB_PROGRAM:-$here/build/release/trainers/plumb}" train "$@"
+run_and_forward mpirun -np $((hosts * gpus)) --hostfile "$hostfile" --map-by "ppr:$gpus:node" --bind-to socket \
+  --mca odls_base_sigkill_timeout 10 "${pass[@]}" \
+  "$here/build/release/trainers/plumb" train "$@" --set 'device="cuda"'

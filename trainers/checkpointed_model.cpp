@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backend/loader.h"
+#include "backend_options.h"
 #include "config/load.h"
 #include "core/error.h"
 #include "core/file.h"
@@ -32,6 +33,7 @@ Checkpoint load_checkpoint_at(const std::filesystem::path& place) {
 DType resolve_compute_dtype(const std::string& dtype, const Backend& backend, const std::string& subject) {
   const std::vector<DType> available = backend.compute_dtypes();
   if (dtype == "auto") return available.front();
+  if (dtype == "tf32" && backend.has_tf32()) return DType::Float32;
   const auto found = std::find_if(available.begin(), available.end(),
                                   [&](DType candidate) { return name_of(candidate) == dtype; });
   if (found != available.end()) return *found;
@@ -66,7 +68,10 @@ CheckpointedModel load_checkpointed_model(const std::string& place, const std::s
                              {}, placement_presets())
                      .config;
   set_thread_count(threads);
-  model.backend = make_backend(device);
+  BackendOptions options = backend_options(model.config.compute, Launch());
+  // The choice was made for the device of the training.
+  if (!chooses_attention(device)) options.attention = AttentionChoice::Auto;
+  model.backend = make_backend(device, options);
   const DType compute = dtype_of_evaluation(dtype, model.config, checkpoint, *model.backend);
   const std::int64_t vocabulary = checkpoint.model.tensor("embedding.token").shape[0];
   model.engine = std::make_unique<Engine>(

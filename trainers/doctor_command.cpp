@@ -14,13 +14,13 @@
 #include "commands.h"
 #include "core/error.h"
 #include "cores.h"
+#include "finding.h"
+#include "gpu_findings.h"
 #include "session.h"
 #include "version.h"
 
 namespace plumb {
 namespace {
-
-enum class Verdict { Good, Note, Problem };
 
 void report(Verdict verdict, const std::string& subject, const std::string& finding,
             const std::string& fix = "") {
@@ -64,13 +64,15 @@ void report_backend(const std::string& name) {
 void report_backends() {
   // A backend that does not start here is a finding, not the end of the report.
   for (const std::string& name : backend_names()) {
+    if (name == "cuda-emulated") continue;  // a test tool, not something to train on
     try {
       report_backend(name);
     } catch (const std::exception& error) {
       report(Verdict::Problem, "backend " + name, error.what());
     }
   }
-  report(Verdict::Note, "GPU", "this version has no CUDA backend", "device = \"cpu\" is what \"auto\" takes");
+  for (const Finding& finding : gpu_findings(this_gpu_host()))
+    report(finding.verdict, finding.subject, finding.text, finding.fix);
 }
 
 void report_machine(const Session& session) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "backend/loader.h"
+#include "backend_options.h"
 #include "checkpointed_model.h"
 #include "commands.h"
 #include "config/batch.h"
@@ -47,7 +48,7 @@ int run_dump(const DumpOptions& options) {
   const BatchShare batch_share = check_batch(loaded, 1);
   const LanguageModelTask task = make_language_model_task(config);
   set_thread_count(config.compute.threads > 0 ? config.compute.threads : session.default_thread_count());
-  const auto backend = make_backend(config.device);
+  const auto backend = make_backend(config.device, backend_options(config.compute, session.launch()));
   const DType compute = resolve_compute_dtype(config.compute.dtype, *backend);
   const std::int64_t rows = batch_share.local_sequences;
   Engine engine(

@@ -22,6 +22,8 @@ class Evaluator {
   /// The first `sequences` sequences, 0 = all. A collective: every rank gets the same result. Micro-batch m
   /// of the engine's batch size goes to rank m % world, so each sequence is used once whatever the world.
   Result evaluate(std::int64_t sequences);
+  /// Device memory taken.
+  std::size_t bytes() const { return loss_sums_.bytes(); }
 
  private:
   Engine& engine_;

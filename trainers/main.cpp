@@ -39,7 +39,7 @@ void add_eval(CLI::App& app, EvalOptions& options, Action& action) {
   command->add_option("--split", options.split, "train, validation or the path of a token file");
   command->add_option("--sequences", options.sequences, "Sequences to use; 0 = the whole split")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--device", options.device, "auto, cpu or reference");
+  command->add_option("--device", options.device, "auto, cuda, cpu, reference or cuda-emulated");
   command->add_option("--dtype", options.dtype, "fp64, fp32, bf16 or auto; without it that of training");
   command->callback([&options, &action] { action = [&options] { return run_eval(options); }; });
 }
@@ -56,7 +56,7 @@ void add_generate(CLI::App& app, GenerateOptions& options, Action& action) {
   command->add_option("--top-k", options.top_k, "Draw among the k likeliest tokens; 0 = all")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--seed", options.seed, "Seed of the draws");
-  command->add_option("--device", options.device, "auto, cpu or reference");
+  command->add_option("--device", options.device, "auto, cuda, cpu, reference or cuda-emulated");
   command->add_option("--dtype", options.dtype, "fp64, fp32, bf16 or auto; without it that of training");
   command->callback([&options, &action] { action = [&options] { return run_generate(options); }; });
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backend/loader.h"
+#include "backend_options.h"
 #include "checkpoint/atomic_directory.h"
 #include "checkpointed_model.h"
 #include "comm/rank_checks.h"
@@ -93,8 +94,7 @@ void prepare(Setup& setup, Session& session, const TrainOptions& options,
   setup.task = make_language_model_task(config);
   setup.threads = config.compute.threads > 0 ? config.compute.threads : session.default_thread_count();
   set_thread_count(setup.threads);
-  setup.backend = make_backend(config.device, {.local_rank = session.communicator().local_rank(),
-                                               .local_size = session.communicator().local_size()});
+  setup.backend = make_backend(config.device, backend_options(config.compute, session.launch()));
   setup.compute = resolve_compute_dtype(config.compute.dtype, *setup.backend);
   // Before any rank looks for a checkpoint: all of them meet between prepare and build.
   if (session.is_first() && !options.resume.empty()) {

@@ -28,7 +28,7 @@ ModelShape model_shape(const Config& config, const BatchShare& share, DType comp
   return {.batch = share.micro_batch, .tokens = config.model.sequence_length, .compute = compute};
 }
 
-OptimizerSettings optimizer_settings(const Config& config) {
+OptimizerSettings optimizer_settings(const Config& config, DType compute) {
   const OptimizerConfig& optimizer = config.optimizer;
   return {.kind = optimizer_kind_from_name(optimizer.kind),
           .beta1 = optimizer.beta1,
@@ -37,6 +37,9 @@ OptimizerSettings optimizer_settings(const Config& config) {
           .momentum = optimizer.momentum,
           .weight_decay = optimizer.weight_decay,
           .clip_norm = optimizer.clip_norm,
+          .scales_loss = compute == DType::Float16,
+          .initial_loss_scale = config.loss_scale.initial,
+          .loss_scale_interval = config.loss_scale.growth_interval,
           .hidden_matrix = optimizer_factors(config, ParameterRole::HiddenMatrix),
           .hidden_vector = optimizer_factors(config, ParameterRole::HiddenVector)};
 }
@@ -92,9 +95,10 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
                              .micro_steps = batch_share.accumulation,
                              .micro_batch_rows = batch_share.micro_batch}),
       batch_(sampler_.make_batch()),
-      optimizer_(optimizer_settings(config_), engine_.parameters(), backend),
+      optimizer_(optimizer_settings(config_, compute), engine_.parameters(), backend),
       statistics_(statistics_shape(), backend, session.communicator()),
       gradients_(gradient_tensors(engine_.parameters())),
+      gradient_workspace_(backend.allocate(backend.elementwise().sum_of_squares_workspace(gradients_))),
       wire_(wire_buffer(config_, session, engine_)),
       device_communicator_(device_communicator(session, engine_)),
       reducer_(
@@ -105,7 +109,9 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
           },
           gradient_wire()),
       listener_(reducer_),
-      learning_rate_(learning_rate_schedule(config_)) {
+      learning_rate_(learning_rate_schedule(config_)),
+      parts_(backend, engine_.stream(), config_.compute.captured_steps) {
+  engine_.set_loss_scale(optimizer_.loss_scale());
   if (task.validation)
     evaluator_ = std::make_unique<Evaluator>(engine_, task.validation, session.communicator());
 }
@@ -114,6 +120,14 @@ StatisticsShape TrainingLoop::statistics_shape() const {
   return {.sublayers = engine_.model().sublayers(),
           .width = config_.model.width,
           .tensors = static_cast<std::int64_t>(engine_.parameters().trainable().size())};
+}
+
+std::vector<MemoryShare> TrainingLoop::memory_plan() const {
+  std::vector<MemoryShare> shares = engine_.memory_plan();
+  shares.push_back({"optimiser", optimizer_.bytes()});
+  shares.push_back({"statistics", statistics_.bytes() + gradient_workspace_.bytes()});
+  if (evaluator_) shares.push_back({"validation", evaluator_->bytes()});
+  return shares;
 }
 
 std::vector<std::string> TrainingLoop::tensor_names() const {
@@ -151,12 +165,14 @@ void TrainingLoop::take_local_gradient_squares(const Bucket& bucket) {
   const auto first = static_cast<std::size_t>(bucket.first_tensor),
              count = static_cast<std::size_t>(bucket.tensors);
   const Tensor squares = statistics_.gradient_squares_local();
-  engine_.backend().elementwise().sum_of_squares(engine_.stream(),
-                                                 std::span<const Tensor>(gradients_).subspan(first, count),
-                                                 squares.reshaped({squares.elements(), 1})
-                                                     .row_range(bucket.first_tensor, bucket.tensors)
-                                                     .reshaped({bucket.tensors}),
-                                                 /*accumulate=*/false);
+  engine_.backend().elementwise().sum_of_squares(
+      engine_.stream(),
+      {.squares = squares.reshaped({squares.elements(), 1})
+                      .row_range(bucket.first_tensor, bucket.tensors)
+                      .reshaped({bucket.tensors}),
+       .accumulate = false,
+       .workspace = {gradient_workspace_.data(), gradient_workspace_.bytes()}},
+      std::span<const Tensor>(gradients_).subspan(first, count));
 }
 
 void TrainingLoop::start() {
@@ -178,64 +194,105 @@ void TrainingLoop::start() {
                            }});
 }
 
-void TrainingLoop::accumulate_gradients() {
+void TrainingLoop::issue_step() {
+  if (steps_in_flight_ == 0) step_started_ = Clock::now();
+  const PhaseRange range(engine_.backend(), "step");
+  Stream& stream = engine_.stream();
+  const bool sampled =
+      config_.log.stability_every > 0 && ((step_ + 1) % config_.log.stability_every == 0 || step_ == 0);
   const std::int64_t micro_steps = sampler_.partition().micro_steps;
   const double gradient_scale = 1 / static_cast<double>(sampler_.targets_per_step());
+
+  statistics_.begin_step(stream, sampled);
+  engine_.begin_step(step_);
+  optimizer_.begin_step(stream, step_, learning_rate_at(learning_rate_, step_));
   engine_.zero_gradients();
-  reducer_.begin_step();
   for (std::int64_t micro_step = 0; micro_step < micro_steps; ++micro_step) {
     sampler_.fill(data_cursor_, micro_step, batch_);
     engine_.upload_batch(batch_.inputs, batch_.targets, batch_.first_sequence);
-    engine_.forward(statistics_.probes(), /*training=*/true);
-    const bool last = micro_step + 1 == micro_steps;
-    engine_.backward(statistics_.probes(), gradient_scale, last ? &listener_ : nullptr, /*training=*/true);
+    if (micro_step + 1 == micro_steps) {
+      parts_.run(StepParts::kReduceAndUpdate, sampled, [&] { reduce_and_update(gradient_scale); });
+    } else {
+      parts_.run(StepParts::kAccumulate, sampled, [&] {
+        engine_.forward(statistics_.probes(), /*training=*/true);
+        engine_.backward(statistics_.probes(), gradient_scale, nullptr, /*training=*/true);
+      });
+    }
   }
-  reducer_.finish();
-}
-
-StepRecord& TrainingLoop::train_step() {
-  const Clock::time_point started = Clock::now();
-  Stream& stream = engine_.stream();
-  const double rate = learning_rate_at(learning_rate_, step_);
-  const bool sampled =
-      config_.log.stability_every > 0 && ((step_ + 1) % config_.log.stability_every == 0 || step_ == 0);
-  statistics_.begin_step(stream, sampled);
-  engine_.begin_step(step_);
-  accumulate_gradients();
-  optimizer_.step(stream, step_, rate);
-  stream.synchronize();
 
   step_ += 1;
   data_cursor_ += static_cast<std::uint64_t>(sampler_.sequences_per_step());
+  steps_in_flight_ += 1;
   const std::int64_t tokens_per_step = sampler_.targets_per_step();
   const std::int64_t tokens_per_sequence = tokens_per_step / sampler_.sequences_per_step();
-  return statistics_.finish_step(stream,
-                                 {.step = step_,
-                                  .tokens = static_cast<std::int64_t>(data_cursor_) * tokens_per_sequence,
-                                  .step_tokens = tokens_per_step,
-                                  .data_cursor = static_cast<std::int64_t>(data_cursor_),
-                                  .step_seconds = seconds_since(started),
-                                  .wait_seconds = reducer_.wait_seconds(),
-                                  .stop_requested = stop_signal() != 0,
-                                  .step_scalars = optimizer_.step_scalars(),
-                                  .reduced_gradient_squares = optimizer_.gradient_squares(),
-                                  .update_squares = optimizer_.update_squares(),
-                                  .parameter_squares = optimizer_.parameter_squares()});
+  statistics_.read_step(stream, {.step = step_,
+                                 .tokens = static_cast<std::int64_t>(data_cursor_) * tokens_per_sequence,
+                                 .step_tokens = tokens_per_step,
+                                 .data_cursor = static_cast<std::int64_t>(data_cursor_),
+                                 .step_scalars = optimizer_.step_scalars(),
+                                 .reduced_gradient_squares = optimizer_.gradient_squares(),
+                                 .update_squares = optimizer_.update_squares(),
+                                 .parameter_squares = optimizer_.parameter_squares()});
+}
+
+void TrainingLoop::reduce_and_update(double gradient_scale) {
+  reducer_.begin_step();
+  engine_.forward(statistics_.probes(), /*training=*/true);
+  engine_.backward(statistics_.probes(), gradient_scale, &listener_, /*training=*/true);
+  {
+    const PhaseRange range(engine_.backend(), "reduce gradients");
+    reducer_.finish();
+  }
+  optimizer_.update(engine_.stream());
+}
+
+StepRecord& TrainingLoop::finish_step() {
+  StepRecord& record =
+      statistics_.finish_step(engine_.stream(), {.step_seconds = seconds_since(step_started_),
+                                                 .wait_seconds = reducer_.wait_seconds(),
+                                                 .stop_requested = stop_signal() != 0});
+  steps_in_flight_ -= 1;
+  step_started_ = Clock::now();
+  check_loss_scale(record);
+  return record;
+}
+
+void TrainingLoop::check_loss_scale(const StepRecord& record) const {
+  if (!optimizer_.settings().scales_loss || record.next_loss_scale >= config_.loss_scale.floor) return;
+  fail(
+      "step {}: the loss scale has fallen to {}, below loss_scale.floor = {}: every scale overflows fp16, so "
+      "it "
+      "is activations that do; profiles.*.overflows in stability.jsonl says in which sublayer. Train in "
+      "bf16, "
+      "or with a placement whose stream does not grow",
+      record.step, record.next_loss_scale, config_.loss_scale.floor);
 }
 
 TrainingOutcome TrainingLoop::run(RunLog* log, const std::filesystem::path& folder) {
   const Clock::time_point started = Clock::now();
   folder_ = folder;
+  // Where the device runs behind the host, the host looks at a step only when the next one has been issued.
+  const bool runs_ahead = engine_.backend().is_asynchronous();
   bool stop = false;
   while (step_ < config_.training.steps && !stop) {
-    StepRecord& record = train_step();
+    issue_step();
+    while (steps_in_flight_ > 1) {
+      const StepRecord& earlier = finish_step();
+      stop = stop || earlier.stop_requested;
+      report(earlier, log);
+    }
     const bool end = step_ == config_.training.steps;
-    stop = record.stop_requested;
+    const bool validates =
+        evaluator_ && (due(config_.validation.every) || (end && config_.validation.at_end));
+    const bool saves = due(config_.checkpoint.every) || (end && config_.checkpoint.at_end);
+    if (runs_ahead && !(stop || end || validates || saves)) continue;
+
+    StepRecord& record = finish_step();
+    stop = stop || record.stop_requested;
     if (stop) save(log);  // first of all: whoever asked may not wait for a validation
-    if (evaluator_ && (due(config_.validation.every) || (end && config_.validation.at_end)))
-      validate(&record);
+    if (validates) validate(&record);
     report(record, log);
-    if (due(config_.checkpoint.every) || (end && config_.checkpoint.at_end)) save(log);
+    if (saves) save(log);
   }
   if (stop) {
     outcome_.signal = stop_signal() != 0 ? stop_signal() : -1;
@@ -269,21 +326,21 @@ void TrainingLoop::report(const StepRecord& record, RunLog* log) {
   if (log != nullptr) {
     log->append(record);
     if (record.skipped) {
-      log->event("skip", step_, "the gradient norm is not finite: this step updated nothing");
+      log->event("skip", record.step, "the gradient norm is not finite: this step updated nothing");
     }
   }
   if (record.skipped)
-    console_.line(fmt::format("step {}  gradient norm is not finite: update skipped", step_));
+    console_.line(fmt::format("step {}  gradient norm is not finite: update skipped", record.step));
   const double smoothing = smoothed_step_seconds_ == 0 ? 0 : 0.95;
   smoothed_step_seconds_ = smoothing * smoothed_step_seconds_ + (1 - smoothing) * record.step_seconds;
   console_.progress(
-      {.step = step_,
+      {.step = record.step,
        .steps = config_.training.steps,
        .loss = record.loss,
        .gradient_norm = record.gradient_norm,
        .learning_rate = record.learning_rate,
        .tokens_per_second = record.tokens_per_second,
-       .seconds_left = smoothed_step_seconds_ * static_cast<double>(config_.training.steps - step_)},
+       .seconds_left = smoothed_step_seconds_ * static_cast<double>(config_.training.steps - record.step)},
       config_.log.console_every);
 }
 

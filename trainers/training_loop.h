@@ -22,6 +22,7 @@
 #include "session.h"
 #include "stability/run_log.h"
 #include "stability/step_statistics.h"
+#include "step_parts.h"
 
 namespace plumb {
 
@@ -47,6 +48,8 @@ class TrainingLoop {
   /// Optimiser steps done so far.
   std::int64_t step() const { return step_; }
   Engine& engine() { return engine_; }
+  /// All device memory of this run, by what it is for.
+  std::vector<MemoryShare> memory_plan() const;
   const GradientReducer& reducer() const { return reducer_; }
   StatisticsShape statistics_shape() const;
   std::vector<std::string> tensor_names() const;
@@ -71,8 +74,12 @@ class TrainingLoop {
   GradientLayout gradient_layout() const;
   GradientWire gradient_wire();
   void take_local_gradient_squares(const Bucket& bucket);
-  void accumulate_gradients();
-  StepRecord& train_step();
+  void reduce_and_update(double gradient_scale);
+  /// Issues a step; nothing in it waits for the device.
+  void issue_step();
+  /// Waits for the oldest issued step. The record lives until the next call.
+  StepRecord& finish_step();
+  void check_loss_scale(const StepRecord& record) const;
   void validate(StepRecord* record);
   void save(RunLog* log);
   void report(const StepRecord& record, RunLog* log);
@@ -88,6 +95,7 @@ class TrainingLoop {
   Optimizer optimizer_;
   StepStatistics statistics_;
   std::vector<Tensor> gradients_;  ///< (P) of every trainable tensor, flat order
+  Buffer gradient_workspace_;      ///< for their sums of squares
   Buffer wire_;                    ///< gradients in the dtype in which they cross ranks; empty: in their own
   std::unique_ptr<Communicator> device_communicator_;  ///< null: the session's serves
   GradientReducer reducer_;
@@ -97,7 +105,10 @@ class TrainingLoop {
   Console console_;
   std::filesystem::path folder_;
 
-  std::int64_t step_ = 0;          ///< optimiser steps done
+  StepParts parts_;
+  std::int64_t step_ = 0;    ///< optimiser steps issued
+  int steps_in_flight_ = 0;  ///< of them, not yet finished
+  std::chrono::steady_clock::time_point step_started_;
   std::uint64_t data_cursor_ = 0;  ///< sequences used
   double smoothed_step_seconds_ = 0;
   std::optional<std::int64_t> saved_step_;

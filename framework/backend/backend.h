@@ -1,6 +1,7 @@
 // Backend: the one door to hardware. Nothing above framework/backends/ names a piece of hardware.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,6 +35,19 @@ struct DeviceFacts {
   std::string identity{};  ///< of a device that only one rank may use: the same wherever it is seen from
 };
 
+/// What a part of the program takes of the device's memory.
+struct MemoryShare {
+  std::string name;
+  std::size_t bytes = 0;
+};
+
+/// Device memory that a backend has handed out and that still lives.
+struct MemoryUse {
+  std::size_t bytes = 0;        ///< as asked for
+  std::size_t peak = 0;         ///< largest that bytes has been
+  std::size_t allocations = 0;  ///< calls of allocate so far
+};
+
 /// Contract of every op: asynchronous on its stream, no hidden synchronisation, no allocation (scratch comes
 /// in as a Workspace), accumulation in at least fp32 in a fixed order, arguments checked. Tensors that an op
 /// reads or writes must stay alive until the stream has passed it. One host thread uses a backend. Compute
@@ -52,6 +66,21 @@ class Backend {
   virtual std::unique_ptr<Event> create_event() = 0;
   /// Zero-filled device memory.
   virtual Buffer allocate(std::size_t bytes) = 0;
+  /// Whether its fp32 products may be made by way of tf32 (BackendOptions::tf32).
+  virtual bool has_tf32() const { return false; }
+  /// What allocate has given.
+  MemoryUse memory_use() const { return *memory_use_; }
+  /// Host memory that copies to and from the device go to directly (page-locked), zero-filled.
+  virtual Buffer allocate_host(std::size_t bytes);
+  /// Whether the host may run ahead of the device: ops return before they are done.
+  virtual bool is_asynchronous() const { return false; }
+  /// Records what `body` issues to `stream`, and to streams that events join to it, without running it. The
+  /// body must not wait, allocate or copy from memory that is not the device's or allocate_host's. Error
+  /// where the backend cannot.
+  virtual std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body);
+  /// Names what the host issues from here on, for profilers (NVTX). Ranges nest; see PhaseRange.
+  virtual void push_range(const char* name) { static_cast<void>(name); }
+  virtual void pop_range() {}
   /// Host memory to device memory and back, in stream order; the host side must stay valid until then.
   virtual void upload(Stream& stream, const void* host, void* device, std::size_t bytes) = 0;
   virtual void download(Stream& stream, const void* device, void* host, std::size_t bytes) = 0;
@@ -78,6 +107,26 @@ class Backend {
   virtual const RandomOps& random() const = 0;
   virtual const ParameterOps& parameter() const = 0;
   virtual const StreamMixOps& stream_mix() const = 0;
+
+ protected:
+  /// A Buffer that memory_use() counts; for implementations of allocate.
+  Buffer counted(void* data, std::size_t bytes, Buffer::Free free);
+
+ private:
+  std::shared_ptr<MemoryUse> memory_use_ =
+      std::make_shared<MemoryUse>();  ///< buffers may outlive the backend
+};
+
+/// Names a phase until it goes out of scope.
+class PhaseRange {
+ public:
+  PhaseRange(Backend& backend, const char* name) : backend_(backend) { backend_.push_range(name); }
+  ~PhaseRange() { backend_.pop_range(); }
+  PhaseRange(const PhaseRange&) = delete;
+  PhaseRange& operator=(const PhaseRange&) = delete;
+
+ private:
+  Backend& backend_;
 };
 
 /// fp64 for fp64, else fp32.

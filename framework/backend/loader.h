@@ -29,6 +29,12 @@ std::vector<std::string> backend_names();
 /// instruction sets that this build is made for, whatever the name.
 std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options = {});
 
+/// Whether `device = "cuda-emulated"` can be had here.
+bool has_emulated_cuda();
+/// Whether BackendOptions::attention means something to this backend ("auto": to the one that it takes). For
+/// the others make_backend takes Auto alone; anything else is an InputError.
+bool chooses_attention(const std::string& name);
+
 /// Why `device = "cuda"` cannot be had here, in one line with the remedy; empty when it can.
 std::string cuda_absence();
 

@@ -10,6 +10,7 @@ namespace plumb {
 /// (multiplied by the loss scale).
 constexpr void decide_clip(double norm, double max_norm, double* step_scalars) {
   const double unscaled = norm / step_scalars[kStepLossScale];
+  step_scalars[kStepAppliedLossScale] = step_scalars[kStepLossScale];
   const bool finite = unscaled - unscaled == 0;
   const bool clipped = max_norm > 0 && unscaled > max_norm;
   step_scalars[kStepGradientNorm] = unscaled;

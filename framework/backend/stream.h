@@ -24,6 +24,14 @@ class Event {
   virtual void synchronize() = 0;
 };
 
+/// Work that was recorded once (a CUDA graph) and can be issued again with one call.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  /// Issues it to the stream that it was recorded from. What it reads from the device may have changed.
+  virtual void replay(Stream& stream) = 0;
+};
+
 /// Scratch memory that an op may use while it runs; its content means nothing before and after.
 struct Workspace {
   void* data = nullptr;

@@ -2,8 +2,7 @@
 
 #include <fmt/ranges.h>
 
-#include "backends/cpu/cpu_backend.h"
-#include "backends/cpu/instruction_sets.h"
+#include "backends/cpu_choice.h"
 #include "backends/cuda_probe.h"
 #include "backends/plugin_loader.h"
 #include "backends/reference/reference_backend.h"
@@ -18,6 +17,15 @@ constexpr const char* kEmulated = "cuda-emulated";
 [[noreturn]] void fail_absent(const std::string& name, const std::string& reason) {
   fail_input("device = \"{}\" cannot be had here: {}; there are \"{}\"", name, reason,
              fmt::join(backend_names(), "\", \""));
+}
+
+void require_auto_attention(const std::string& name, const BackendOptions& options) {
+  if (options.attention == AttentionChoice::Auto) return;
+  fail_input(
+      "compute.attention = \"{}\" chooses between attentions of a CUDA device, and the device here is "
+      "\"{}\"; "
+      "leave it at \"auto\"",
+      options.attention == AttentionChoice::Own ? "own" : "library", name);
 }
 
 std::unique_ptr<Backend> make_emulated(const BackendOptions& options) {
@@ -43,21 +51,29 @@ std::string cuda_absence() {
   return "";
 }
 
+bool has_emulated_cuda() { return find_plugin("cuda_emulated").has_value(); }
+
 std::vector<std::string> backend_names() {
   std::vector<std::string> names;
   if (cuda_absence().empty()) names.emplace_back(kCuda);
-  names.emplace_back("cpu");
+  if (has_cpu_backend()) names.emplace_back("cpu");
   names.emplace_back("reference");
-  if (find_plugin("cuda_emulated")) names.emplace_back(kEmulated);
+  if (has_emulated_cuda()) names.emplace_back(kEmulated);
   return names;
+}
+
+bool chooses_attention(const std::string& name) {
+  if (name == "auto") return chooses_attention(backend_names().front());
+  return name == kCuda || name == kEmulated;
 }
 
 std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options) {
   // For every name: the linker may have kept the cpu backend's copy of an inline function that others use
   // too.
-  cpu::require_compiled_instruction_sets();
+  require_processor();
   if (name == "auto") return make_backend(backend_names().front(), options);
-  if (name == "cpu") return make_cpu_backend();
+  if (name == "cpu" || name == "reference") require_auto_attention(name, options);
+  if (name == "cpu") return make_cpu_backend_if_built();
   if (name == "reference") return make_reference_backend();
   if (name == kEmulated) return make_emulated(options);
   if (name != kCuda) {

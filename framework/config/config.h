@@ -16,8 +16,17 @@ struct RunConfig {
 };
 
 struct ComputeConfig {
-  std::string dtype = "auto";  ///< auto | fp64 | fp32 | bf16
-  int threads = 0;             ///< per rank; 0 = the cores of this rank
+  std::string dtype = "auto";   ///< auto | fp64 | fp32 | tf32 | bf16 | fp16
+  int threads = 0;              ///< per rank; 0 = the cores of this rank
+  std::string attention = "auto";  ///< auto | own | library
+  bool captured_steps = false;  ///< a step is recorded once and replayed
+};
+
+/// Dynamic loss scaling of fp16.
+struct LossScaleConfig {
+  double initial = 65536;
+  std::int64_t growth_interval = 2000;
+  double floor = 1;
 };
 
 struct TrainingConfig {
@@ -79,9 +88,10 @@ struct CheckpointConfig {
 };
 
 struct Config {
-  std::string device = "auto";  ///< auto | cpu | reference
+  std::string device = "auto";  ///< auto | cuda | cpu | reference | cuda-emulated
   RunConfig run;
   ComputeConfig compute;
+  LossScaleConfig loss_scale;
   TrainingConfig training;
   OptimizerConfig optimizer;
   LearningRateConfig learning_rate;

@@ -8,9 +8,9 @@ constexpr double kMostSteps = 1e12;
 constexpr double kMostSequences = 1e9;
 
 std::vector<FieldSpec<Config>> top_fields() {
-  return {{"device", &Config::device, one_of({"auto", "cpu", "reference"}), "",
+  return {{"device", &Config::device, one_of({"auto", "cuda", "cpu", "reference", "cuda-emulated"}), "",
            "Backend that runs the model: auto takes the fastest one there is, reference is the slow float64 "
-           "oracle."}};
+           "oracle, cuda-emulated runs the code of cuda on the host, for tests."}};
 }
 
 std::vector<FieldSpec<RunConfig>> run_fields() {
@@ -24,10 +24,35 @@ std::vector<FieldSpec<RunConfig>> run_fields() {
 
 std::vector<FieldSpec<ComputeConfig>> compute_fields() {
   return {
-      {"dtype", &ComputeConfig::dtype, one_of({"auto", "fp64", "fp32", "bf16"}), "",
-       "Type of activations and matrix products; auto takes what the backend does best."},
+      {"dtype", &ComputeConfig::dtype, one_of({"auto", "fp64", "fp32", "tf32", "bf16", "fp16"}), "",
+       "Type of activations and matrix products; auto takes what the backend does best. tf32: fp32, whose "
+       "matrix products round their factors to 10 bits of fraction. fp16: with a loss scale."},
       {"threads", &ComputeConfig::threads, between(0, 4096), "threads per rank",
        "Threads of each rank; 0: as many as the rank has cores."},
+      {"attention", &ComputeConfig::attention, one_of({"auto", "own", "library"}), "",
+       "CUDA devices: attention by Plumb's own kernels or by cuDNN; auto takes cuDNN where it can do what is "
+       "asked. Other devices have one attention and take auto alone."},
+      {"captured_steps", &ComputeConfig::captured_steps, anything(), "",
+       "Record the kernels of a step once and replay them as one CUDA graph, which spares the host's part; "
+       "only the cuda backend can."},
+  };
+}
+
+std::vector<FieldSpec<LossScaleConfig>> loss_scale_fields() {
+  const ReadWhen fp16 = {{"compute.dtype", {"fp16"}}};
+  return {
+      {"initial", &LossScaleConfig::initial, above(0), "",
+       "What the loss is multiplied by at first, so that small gradients survive fp16 (arXiv 1710.03740).",
+       fp16},
+      {"growth_interval", &LossScaleConfig::growth_interval, between(1, kMostSteps), "updates",
+       "The scale doubles after so many updates in a row without an overflow; an overflow halves it and "
+       "skips "
+       "the update.",
+       fp16},
+      {"floor", &LossScaleConfig::floor, above(0), "",
+       "Training ends with an error when the scale falls below: then it is not the gradients' scale that "
+       "overflows.",
+       fp16},
   };
 }
 
@@ -182,6 +207,7 @@ void append_run_fields(std::vector<Field>& fields) {
   append("", top_fields(), [](Config& c) -> Config& { return c; });
   append("run", run_fields(), [](Config& c) -> RunConfig& { return c.run; });
   append("compute", compute_fields(), [](Config& c) -> ComputeConfig& { return c.compute; });
+  append("loss_scale", loss_scale_fields(), [](Config& c) -> LossScaleConfig& { return c.loss_scale; });
   append("training", training_fields(), [](Config& c) -> TrainingConfig& { return c.training; });
   append("optimizer", optimizer_fields(), [](Config& c) -> OptimizerConfig& { return c.optimizer; });
   append("learning_rate", learning_rate_fields(),

@@ -1,6 +1,6 @@
 #include "nn/engine.h"
 
-#include <algorithm>
+#include <cstring>
 
 #include "core/error.h"
 
@@ -23,8 +23,7 @@ Engine::Engine(const ModelConfig& config, std::int64_t vocabulary, const ModelSh
   targets_ = Tensor(base + padded_rows, DType::Int32, {shape.rows()});
   counters_ = Tensor(base + 2 * padded_rows, DType::Int64, {2});
   for (Staging& staging : staging_) {
-    staging.inputs.resize(rows);
-    staging.targets.resize(rows);
+    staging.memory = backend.allocate_host(batch_buffer_.bytes());
     staging.uploaded = backend.create_event();
     staging.uploaded->record(*stream_);
   }
@@ -37,9 +36,19 @@ Context Engine::context(const Probes* probes, bool training, GradientListener* l
                  .shape = model_->shape(),
                  .seed = seed_,
                  .counters = counters_,
+                 .loss_scale = loss_scale_,
                  .training = training,
                  .probes = probes,
                  .listener = listener};
+}
+
+std::vector<MemoryShare> Engine::memory_plan() const {
+  std::vector<MemoryShare> shares = parameters_.memory_plan();
+  shares.push_back({"activations", plan_.persistent_bytes() + plan_.transient_bytes()});
+  shares.push_back({"workspace of ops and libraries", plan_.workspace_bytes()});
+  shares.push_back({"batch", batch_buffer_.bytes()});
+  shares.push_back({"scheduled coefficients", model_->step_value_bytes()});
+  return shares;
 }
 
 void Engine::begin_step(std::int64_t step) {
@@ -54,25 +63,30 @@ void Engine::upload_batch(std::span<const std::int32_t> inputs, std::span<const 
   PLUMB_CHECK(
       static_cast<std::int64_t>(inputs.size()) == inputs_.elements() && inputs.size() == targets.size(),
       "a batch of {} tokens for a model planned for {}", inputs.size(), inputs_.elements());
+  const PhaseRange range(backend_, "upload batch");
   Staging& staging = staging_[next_staging_];
   next_staging_ = (next_staging_ + 1) % staging_.size();
   staging.uploaded->synchronize();
-  std::copy(inputs.begin(), inputs.end(), staging.inputs.begin());
-  std::copy(targets.begin(), targets.end(), staging.targets.begin());
-  staging.counters[0] = step_;
-  staging.counters[1] = static_cast<std::int64_t>(first_sequence);
-  backend_.upload(*stream_, staging.inputs.data(), inputs_.data, inputs_.bytes());
-  backend_.upload(*stream_, staging.targets.data(), targets_.data, targets_.bytes());
-  backend_.upload(*stream_, staging.counters, counters_.data, counters_.bytes());
+  auto* host = static_cast<char*>(staging.memory.data());
+  const auto place = [&](const Tensor& tensor) {
+    return host + (static_cast<char*>(tensor.data) - static_cast<char*>(batch_buffer_.data()));
+  };
+  std::memcpy(place(inputs_), inputs.data(), inputs_.bytes());
+  std::memcpy(place(targets_), targets.data(), targets_.bytes());
+  const std::int64_t counters[2] = {step_, static_cast<std::int64_t>(first_sequence)};
+  std::memcpy(place(counters_), counters, sizeof counters);
+  backend_.upload(*stream_, host, batch_buffer_.data(), batch_buffer_.bytes());
   staging.uploaded->record(*stream_);
 }
 
 void Engine::forward(const Probes& probes, bool training) {
+  const PhaseRange range(backend_, "forward");
   model_->forward(context(&probes, training), inputs_, targets_);
 }
 
 void Engine::backward(const Probes& probes, double gradient_scale, GradientListener* listener,
                       bool training) {
+  const PhaseRange range(backend_, "backward");
   model_->backward(context(&probes, training, listener), inputs_, targets_, gradient_scale);
 }
 

@@ -26,10 +26,12 @@ class Engine {
 
   /// Draws the initial values (from the seed).
   void initialize() { parameters_.initialize(*stream_, seed_); }
-  /// Knobs that depend on the optimiser step, and the step that dropout is drawn for. The stream must have
-  /// run the step before (StepStatistics::finish_step waits for it).
+  /// Knobs that depend on the optimiser step, and the step that dropout is drawn for. The stream may be a few
+  /// steps behind (StepValues).
   void begin_step(std::int64_t step);
   void zero_gradients();
+  /// (1) float64 on the device, which backward multiplies gradients by from now on; empty = 1.
+  void set_loss_scale(const Tensor& loss_scale) { loss_scale_ = loss_scale; }
   /// inputs, targets: (B*T) int32 on the host, which may be reused when the call returns. first_sequence:
   /// global index of the first sequence, for dropout.
   void upload_batch(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
@@ -51,6 +53,8 @@ class Engine {
   Transformer& model() { return *model_; }
   const Transformer& model() const { return *model_; }
   const ArenaPlan& plan() const { return plan_; }
+  /// All device memory of the engine, by what it is for.
+  std::vector<MemoryShare> memory_plan() const;
   /// For reading activations of the last pass (Transformer::stream and others).
   Context context(const Probes* probes, bool training, GradientListener* listener = nullptr);
 
@@ -63,13 +67,13 @@ class Engine {
   ArenaPlan plan_;
   std::unique_ptr<Arena> arena_;
   Buffer batch_buffer_;
-  Tensor inputs_, targets_, counters_;
+  Tensor inputs_, targets_, counters_, loss_scale_;
   std::int64_t step_ = 0;
 
-  /// Host side of an upload, which must stay as it is until the stream has passed it.
+  /// Host side of an upload, laid out as the batch buffer is; it must stay as it is until the stream has
+  /// passed it.
   struct Staging {
-    std::vector<std::int32_t> inputs, targets;
-    std::int64_t counters[2] = {0, 0};
+    Buffer memory;
     std::unique_ptr<Event> uploaded;
   };
   std::array<Staging, 2> staging_;  ///< one fills while the other is under way

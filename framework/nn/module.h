@@ -39,6 +39,7 @@ struct Context {
   ModelShape shape;
   std::uint64_t seed = 0;
   Tensor counters;        ///< (2) int64 on the device: optimiser step, first global sequence (ops/random.h)
+  Tensor loss_scale;      ///< (1) float64 on the device: what backward multiplies gradients by; empty = 1
   bool training = false;  ///< dropout and stochastic depth are on
   const Probes* probes = nullptr;
   GradientListener* listener = nullptr;

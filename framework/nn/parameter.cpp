@@ -78,6 +78,12 @@ void ParameterStore::allocate(Backend& backend, DType compute) {
   }
 }
 
+std::vector<MemoryShare> ParameterStore::memory_plan() const {
+  return {{"parameters", values_.bytes()},
+          {"gradients", gradients_.bytes()},
+          {"parameters in the compute dtype", compute_copies_.bytes()}};
+}
+
 void ParameterStore::initialize(Stream& stream, std::uint64_t seed) {
   for (const Parameter& parameter : parameters_) {
     const std::vector<double> values = draw_initial_values(parameter, seed);

@@ -62,6 +62,8 @@ class ParameterStore {
   Parameter* declare(Parameter parameter);
   /// Lays out and allocates the flat buffers. No declaration afterwards.
   void allocate(Backend& backend, DType compute);
+  /// Device memory taken by allocate.
+  std::vector<MemoryShare> memory_plan() const;
   /// Draws all values (float64, rounded to the master dtype) and the compute copies; matrices on the sphere
   /// are normalised.
   void initialize(Stream& stream, std::uint64_t seed);

@@ -16,19 +16,23 @@ int StepValues::add(std::function<double(std::int64_t)> value, bool varies) {
 void StepValues::allocate(Backend& backend, DType master) {
   backend_ = &backend;
   master_ = master;
-  host_.resize(values_.size());
-  host_fp32_.resize(values_.size());
+  host_ = backend.allocate_host(kRows * values_.size() * size_of(master));
   buffer_ = backend.allocate((values_.size() + 1) * size_of(master));
 }
 
 void StepValues::upload(Stream& stream, std::int64_t step) {
   if (values_.empty() || (uploaded_ && !varies_)) return;
+  const std::size_t bytes = values_.size() * size_of(master_);
+  char* row = static_cast<char*>(host_.data()) + next_row_ * bytes;
+  next_row_ = (next_row_ + 1) % kRows;
   for (std::size_t i = 0; i < values_.size(); ++i) {
-    host_[i] = values_[i](step);
-    host_fp32_[i] = static_cast<float>(host_[i]);
+    if (master_ == DType::Float64) {
+      reinterpret_cast<double*>(row)[i] = values_[i](step);
+    } else {
+      reinterpret_cast<float*>(row)[i] = static_cast<float>(values_[i](step));
+    }
   }
-  const void* source = master_ == DType::Float64 ? static_cast<const void*>(host_.data()) : host_fp32_.data();
-  backend_->upload(stream, source, buffer_.data(), values_.size() * size_of(master_));
+  backend_->upload(stream, row, buffer_.data(), bytes);
   uploaded_ = true;
 }
 

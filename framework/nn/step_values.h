@@ -16,8 +16,11 @@ class StepValues {
   /// Registers value(step); returns its index.
   int add(std::function<double(std::int64_t step)> value, bool varies);
   void allocate(Backend& backend, DType master);
-  /// Uploads the values of `step`; without time-dependent values only the first call does anything.
+  /// Uploads the values of `step`; without time-dependent values only the first call does anything. The
+  /// stream may be up to kRows - 1 uploads behind.
   void upload(Stream& stream, std::int64_t step);
+  /// Device memory taken.
+  std::size_t bytes() const { return buffer_.bytes(); }
   /// (1) master dtype.
   Tensor tensor(int index) const;
 
@@ -26,8 +29,10 @@ class StepValues {
   DType master_ = DType::Float32;
   std::vector<std::function<double(std::int64_t)>> values_;
   bool varies_ = false, uploaded_ = false;
-  std::vector<double> host_;
-  std::vector<float> host_fp32_;
+  /// Host side of the uploads, a row each, used in turn: an upload reads its row in stream order.
+  static constexpr std::size_t kRows = 8;
+  Buffer host_;
+  std::size_t next_row_ = 0;
   Buffer buffer_;
 };
 

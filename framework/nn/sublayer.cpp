@@ -180,6 +180,7 @@ void Sublayer::plan_residual(Backend& backend, ArenaPlan& plan) const {
       row;
   backward.da.feature = backward.db.feature = backward.de.feature = backward.dp.feature = vector;
   plan.require_workspace(backend.residual().residual_backward_workspace(backward));
+  plan.require_workspace(backend.elementwise().sum_of_squares_workspace(std::span(&row, 1)));
 }
 
 void Sublayer::apply_branch_dropout(const Context& context, const Tensor& z) const {
@@ -293,8 +294,11 @@ void Sublayer::branch_backward(const Context& context, const Tensor& h, const Te
   if (probes != nullptr && !probes->branch_gradient_square.empty()) {
     const Tensor list[] = {dz};
     context.backend.elementwise().sum_of_squares(
-        context.stream, list, probes->branch_gradient_square[static_cast<std::size_t>(position_.sublayer)],
-        true);
+        context.stream,
+        {.squares = probes->branch_gradient_square[static_cast<std::size_t>(position_.sublayer)],
+         .accumulate = true,
+         .workspace = context.workspace()},
+        list);
   }
   apply_branch_dropout(context, dz);
   if (norm_out_.present()) norm_out_.backward(context, context.tensor(y_), dz, dz, false);

@@ -86,6 +86,7 @@ Transformer::Transformer(const ModelConfig& config, std::int64_t vocabulary, con
       final_norm_(config.final_norm, config.norm_kind, "final_norm", outer_extent(config), shape, store),
       logit_gain_(config.logit_gain, "head.gain", {}, {vocabulary, config.width, ParameterRole::FinalVector},
                   store, step_values_) {
+  for (const auto& sublayer : sublayers_) sublayer_names_.push_back(sublayer->name());
   PLUMB_CHECK(shape.tokens <= config.sequence_length, "planned for {} tokens, the model has {} positions",
               shape.tokens, config.sequence_length);
   if (!config.tied_head) {
@@ -229,7 +230,9 @@ void Transformer::embed(const Context& context, const Tensor& ids) {
 }
 
 void Transformer::forward_sublayer(const Context& context, std::int64_t k) {
-  streams_->forward(context, *sublayers_[static_cast<std::size_t>(k)]);
+  const auto index = static_cast<std::size_t>(k);
+  const PhaseRange range(context.backend, sublayer_names_[index].c_str());
+  streams_->forward(context, *sublayers_[index]);
 }
 
 void Transformer::gain_head(const Context& context) {
@@ -249,6 +252,7 @@ void Transformer::forward(const Context& context, const Tensor& ids, const Tenso
   gain_head(context);
   PLUMB_CHECK(context.probes != nullptr && context.probes->loss_sums.defined(),
               "a forward pass needs somewhere to put its loss");
+  const PhaseRange range(context.backend, "head and loss");
   context.backend.head_loss().head_loss_forward(context.stream, {.z_loss = config_.z_loss,
                                                                  .soft_cap = config_.head_soft_cap,
                                                                  .h = head_input(context),
@@ -264,7 +268,11 @@ void Transformer::probe_state_gradient(const Context& context, std::int64_t k) c
   if (context.probes == nullptr || context.probes->stream_gradient_square.empty()) return;
   const Tensor list[] = {streams_->state_gradient(context)};
   context.backend.elementwise().sum_of_squares(
-      context.stream, list, context.probes->stream_gradient_square[static_cast<std::size_t>(k)], true);
+      context.stream,
+      {.squares = context.probes->stream_gradient_square[static_cast<std::size_t>(k)],
+       .accumulate = true,
+       .workspace = context.workspace()},
+      list);
 }
 
 void Transformer::head_backward(const Context& context, const Tensor& targets, double gradient_scale) {
@@ -277,6 +285,7 @@ void Transformer::head_backward(const Context& context, const Tensor& targets, d
       context.stream, {.z_loss = config_.z_loss,
                        .soft_cap = config_.head_soft_cap,
                        .gradient_scale = gradient_scale,
+                       .loss_scale = context.loss_scale,
                        .h = head_input(context),
                        .weight = head_weight(context),
                        .bias = head_bias(),
@@ -304,13 +313,18 @@ void Transformer::head_backward(const Context& context, const Tensor& targets, d
 
 void Transformer::backward(const Context& context, const Tensor& ids, const Tensor& targets,
                            double gradient_scale) {
-  head_backward(context, targets, gradient_scale);
+  {
+    const PhaseRange range(context.backend, "head and loss");
+    head_backward(context, targets, gradient_scale);
+  }
   streams_->begin_backward(context);
   probe_state_gradient(context, sublayers());
   announce_gradients(context, head_parameters_);
   for (auto sublayer = sublayers_.rbegin(); sublayer != sublayers_.rend(); ++sublayer) {
+    const std::int64_t k = (*sublayer)->position().sublayer;
+    const PhaseRange range(context.backend, sublayer_names_[static_cast<std::size_t>(k)].c_str());
     streams_->backward(context, **sublayer);
-    probe_state_gradient(context, (*sublayer)->position().sublayer);
+    probe_state_gradient(context, k);
   }
   streams_->end_backward(context);
   embed_backward(context, ids);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "config/model_config.h"
@@ -27,6 +28,7 @@ class Transformer : public Module {
   std::vector<Parameter*> parameters() const override;
   /// After the store was allocated: memory for the knobs that are read from the device.
   void allocate(Backend& backend) { step_values_.allocate(backend, shape_.master()); }
+  std::size_t step_value_bytes() const { return step_values_.bytes(); }
   /// Uploads what depends on the optimiser step (knobs scheduled over time). Before the first forward of a
   /// step.
   void begin_step(Stream& stream, std::int64_t step) { step_values_.upload(stream, step); }
@@ -78,6 +80,7 @@ class Transformer : public Module {
   NormLayer embedding_norm_;
   std::unique_ptr<StreamAdapter> streams_;
   std::vector<std::unique_ptr<Sublayer>> sublayers_;
+  std::vector<std::string> sublayer_names_;
   NormLayer final_norm_;
   Knob logit_gain_;
   Parameter *head_weight_ = nullptr, *head_bias_ = nullptr;

@@ -1,5 +1,6 @@
 #include "optim/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -7,9 +8,11 @@
 namespace plumb {
 namespace {
 
-// The step scalars take the first 64 bytes, so that the squares behind them start on a cache line.
-constexpr std::int64_t kScalarsPadded = 8;
+// The step scalars take the first 128 bytes, so that the squares behind them start on a cache line.
+constexpr std::int64_t kScalarsPadded = 16;
 static_assert(kStepScalars <= kScalarsPadded);
+constexpr std::size_t kUploadedScalars = 3;
+static_assert(kStepsSinceScaleChange == kStepLossScale + 2);
 static_assert(kStepLearningRate == 0 && kStepBiasCorrection1 == 1 && kStepBiasCorrection2 == 2);
 
 Tensor slice(const Buffer& buffer, std::int64_t offset, DType dtype, Shape shape) {
@@ -65,21 +68,32 @@ Optimizer::Optimizer(const OptimizerSettings& settings, const ParameterStore& pa
         .epsilon_scale = factors.epsilon,
     });
   }
+  host_scalars_ = backend.allocate_host(kStepsInFlight * kUploadedScalars * sizeof(double));
+  const std::unique_ptr<Stream> stream = backend.create_stream();
+  backend.elementwise().fill(*stream, loss_scale(), settings.scales_loss ? settings.initial_loss_scale : 1);
+  stream->synchronize();
   spheres_ = parameters.sphere_weights();
-  sphere_workspace_ = backend.allocate(backend.parameter().normalize_spheres_workspace(spheres_));
+  workspace_ = backend.allocate(std::max({backend.elementwise().sum_of_squares_workspace(gradients_),
+                                          backend.optimizer().update_workspace(updates_),
+                                          backend.parameter().normalize_spheres_workspace(spheres_)}));
 }
 
-void Optimizer::upload_step_scalars(Stream& stream, std::int64_t step_index, double learning_rate) {
-  const auto count = static_cast<double>(step_index + 1);
-  auto& row = host_scalars_[static_cast<std::size_t>(step_index) % kStepsInFlight];
-  row = {learning_rate, 1 - std::pow(settings_.beta1, count), 1 - std::pow(settings_.beta2, count)};
-  backend_.upload(stream, row.data(), step_scalars_.data, sizeof(row));
-}
-
-void Optimizer::step(Stream& stream, std::int64_t step_index, double learning_rate) {
+void Optimizer::begin_step(Stream& stream, std::int64_t step_index, double learning_rate) {
   PLUMB_CHECK(step_index >= 0, "optimiser step {}", step_index);
-  upload_step_scalars(stream, step_index, learning_rate);
-  backend_.elementwise().sum_of_squares(stream, gradients_, gradient_squares_, false);
+  const auto count = static_cast<double>(step_index + 1);
+  double* row = static_cast<double*>(host_scalars_.data()) +
+                kUploadedScalars * (static_cast<std::size_t>(step_index) % kStepsInFlight);
+  row[kStepLearningRate] = learning_rate;
+  row[kStepBiasCorrection1] = 1 - std::pow(settings_.beta1, count);
+  row[kStepBiasCorrection2] = 1 - std::pow(settings_.beta2, count);
+  backend_.upload(stream, row, step_scalars_.data, kUploadedScalars * sizeof(double));
+}
+
+void Optimizer::update(Stream& stream) {
+  const PhaseRange range(backend_, "clip and update");
+  const Workspace workspace{workspace_.data(), workspace_.bytes()};
+  backend_.elementwise().sum_of_squares(
+      stream, {.squares = gradient_squares_, .accumulate = false, .workspace = workspace}, gradients_);
   backend_.optimizer().clip(
       stream, {.squares = gradient_squares_, .max_norm = settings_.clip_norm, .step_scalars = step_scalars_});
   const UpdateStatistics statistics{update_squares_, parameter_squares_};
@@ -89,18 +103,30 @@ void Optimizer::step(Stream& stream, std::int64_t step_index, double learning_ra
                                 .beta2 = settings_.beta2,
                                 .epsilon = settings_.epsilon,
                                 .step_scalars = step_scalars_,
-                                .statistics = statistics},
+                                .statistics = statistics,
+                                .workspace = workspace},
                                updates_);
   } else {
-    backend_.optimizer().sgd_momentum(
-        stream, {.momentum = settings_.momentum, .step_scalars = step_scalars_, .statistics = statistics},
-        updates_);
+    backend_.optimizer().sgd_momentum(stream,
+                                      {.momentum = settings_.momentum,
+                                       .step_scalars = step_scalars_,
+                                       .statistics = statistics,
+                                       .workspace = workspace},
+                                      updates_);
   }
-  if (spheres_.empty()) return;
-  backend_.parameter().normalize_spheres(
-      stream,
-      {.step_scalars = step_scalars_, .workspace = {sphere_workspace_.data(), sphere_workspace_.bytes()}},
-      spheres_);
+  if (!spheres_.empty()) {
+    backend_.parameter().normalize_spheres(
+        stream,
+        {.step_scalars = step_scalars_, .workspace = workspace},
+        spheres_);
+  }
+  if (!settings_.scales_loss) return;
+  backend_.optimizer().adapt_loss_scale(
+      stream, {.interval = settings_.loss_scale_interval, .step_scalars = step_scalars_});
+}
+
+Tensor Optimizer::loss_scale() const {
+  return step_scalars_.reshaped({kStepScalars, 1}).row_range(kStepLossScale, 1).reshaped({1});
 }
 
 std::vector<OptimizerStateTensor> Optimizer::state_tensors() const {
@@ -110,6 +136,12 @@ std::vector<OptimizerStateTensor> Optimizer::state_tensors() const {
   }
   for (std::size_t i = 0; i < updates_.size(); ++i) {
     if (updates_[i].variance.defined()) list.push_back({"variance/" + names_[i], updates_[i].variance});
+  }
+  if (settings_.scales_loss) {
+    const Tensor scalars = step_scalars_.reshaped({kStepScalars, 1});
+    list.push_back(
+        {"loss_scale",
+         scalars.row_range(kStepLossScale, kStepsSinceScaleChange - kStepLossScale + 1).reshaped({3})});
   }
   return list;
 }

@@ -1,7 +1,6 @@
 // Optimizer: one update of all parameters from reduced gradients, with what the statistics need of it.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -29,13 +28,17 @@ struct OptimizerSettings {
   double momentum = 0.9;                             ///< SGD
   double weight_decay = 0.1;  ///< decoupled; only for parameters whose weight_decay flag is set
   double clip_norm = 1;       ///< largest global gradient norm; 0 = no clipping
+  /// Dynamic loss scaling for fp16; without it the scale is 1 for good.
+  bool scales_loss = false;
+  double initial_loss_scale = 65536;
+  std::int64_t loss_scale_interval = 2000;
   OptimizerFactors hidden_matrix{}, hidden_vector{};  ///< of parameters inside blocks (optim/depth_scaling.h)
 };
 
 /// A part of the optimiser's state under the name that checkpoints use; a view into device memory.
 struct OptimizerStateTensor {
-  std::string name;  ///< "momentum/<parameter>", "variance/<parameter>"
-  Tensor tensor;     ///< the parameter's shape, master dtype
+  std::string name;  ///< "momentum/<parameter>", "variance/<parameter>", "loss_scale"
+  Tensor tensor;     ///< the parameter's shape, master dtype; of the loss scale (3) float64
 };
 
 /// Owns momentum and variance (flat, laid out as the parameters are), the step scalars and the per-tensor
@@ -56,7 +59,17 @@ class Optimizer {
   /// because all hold the same gradients. A gradient norm that is not finite leaves parameters and state as
   /// they are. step_index is counted from 0; Adam's bias corrections are 1 - beta^(step_index + 1), whether
   /// or not earlier steps were skipped, so that they depend on nothing but the step.
-  void step(Stream& stream, std::int64_t step_index, double learning_rate);
+  void step(Stream& stream, std::int64_t step_index, double learning_rate) {
+    begin_step(stream, step_index, learning_rate);
+    update(stream);
+  }
+  /// The two parts of step(): what comes from the host, and what is the same in every step (so that it can be
+  /// recorded and replayed).
+  void begin_step(Stream& stream, std::int64_t step_index, double learning_rate);
+  void update(Stream& stream);
+
+  /// (1) float64 on the device: what the gradients must be multiplied by.
+  Tensor loss_scale() const;
 
   // Results of the last step(), on the device, float64. P = trainable tensors, in the order of
   // ParameterStore::trainable().
@@ -69,14 +82,14 @@ class Optimizer {
   std::vector<OptimizerStateTensor> state_tensors() const;
   const OptimizerSettings& settings() const { return settings_; }
   /// Device memory taken.
-  std::size_t bytes() const { return momentum_.bytes() + variance_.bytes() + statistics_.bytes(); }
+  std::size_t bytes() const {
+    return momentum_.bytes() + variance_.bytes() + statistics_.bytes() + workspace_.bytes();
+  }
 
  private:
-  void upload_step_scalars(Stream& stream, std::int64_t step_index, double learning_rate);
-
   OptimizerSettings settings_;
   Backend& backend_;
-  Buffer momentum_, variance_, statistics_, sphere_workspace_;
+  Buffer momentum_, variance_, statistics_, workspace_;
   Tensor step_scalars_, gradient_squares_, update_squares_, parameter_squares_;
   std::vector<std::string> names_;
   std::vector<Tensor> gradients_;
@@ -84,7 +97,7 @@ class Optimizer {
   std::vector<SphereWeight> spheres_;
   /// Host side of the uploads: learning rate and both bias corrections. A row is reused only after
   /// kStepsInFlight steps, because an upload reads it in stream order.
-  std::array<std::array<double, 3>, kStepsInFlight> host_scalars_{};
+  Buffer host_scalars_;  ///< (kStepsInFlight, 3)
 };
 
 }  // namespace plumb

@@ -53,6 +53,11 @@ constexpr MetricField kFields[] = {
      "arXiv 2309.14322"},
     {kMetrics, "max_abs", "largest |x| in any stream or branch of this step", "activation", "scalar",
      "max over all", kDefined},
+    {kMetrics, "overflows",
+     "number of entries of streams and branches that fp16 cannot hold: |x| > 65504, infinite or NaN",
+     "entries", "scalar", kAll, "arXiv 1710.03740"},
+    {kMetrics, "loss_scale", "what this step's gradients were multiplied by while in fp16; 1 in other dtypes",
+     "1", "scalar", kSame, "arXiv 1710.03740"},
     {kMetrics, "val_loss", "loss on the validation split; only at validation steps", "nats per token",
      "scalar", kAll, kDefined},
     {kMetrics, "val_bits_per_byte",
@@ -86,6 +91,9 @@ constexpr MetricField kFields[] = {
      "Frobenius norm of dL/dx over the rows of the global batch, L = mean loss over its targets, z-loss "
      "included",
      "loss / activation", kProfile, kAll, "arXiv 2002.04745, 2510.09904"},
+    {kStability, "profiles.{stream,branch}.overflows",
+     "number of entries that fp16 cannot hold, in all steps since the record before, this one included",
+     "entries", kProfile, kAll, "arXiv 1710.03740"},
     {kStability, "profiles.{stream,branch}.interval_min.mean_abs",
      "smallest mean_abs that any rank had on its own rows in any step since the record before, this one "
      "included",

@@ -50,6 +50,7 @@ Json profile_json(Numbers& numbers, const std::string& path, const ProfileStatis
           {"rms", numbers.array(path + ".rms", profile.rms)},
           {"max_row_norm", numbers.array(path + ".max_row_norm", profile.max_row_norm)},
           {"gradient_norm", numbers.array(path + ".gradient_norm", profile.gradient_norm)},
+          {"overflows", numbers.array(path + ".overflows", profile.overflows)},
           {"interval_min", extremes_json(numbers, path + ".interval_min", profile.interval_min)},
           {"interval_max", extremes_json(numbers, path + ".interval_max", profile.interval_max)}};
 }
@@ -99,7 +100,9 @@ std::string metrics_line(const StepRecord& record) {
                {"log_z", numbers.number("log_z", record.log_z_mean)},
                {"log_z_squared", numbers.number("log_z_squared", record.log_z_mean_square)},
                {"max_logit", numbers.number("max_logit", record.max_logit)},
-               {"max_abs", numbers.number("max_abs", record.max_abs)}};
+               {"max_abs", numbers.number("max_abs", record.max_abs)},
+               {"overflows", numbers.number("overflows", record.overflows)},
+               {"loss_scale", numbers.number("loss_scale", record.loss_scale)}};
   if (record.validation_loss) json["val_loss"] = numbers.number("val_loss", *record.validation_loss);
   if (record.validation_bits_per_byte) {
     json["val_bits_per_byte"] = numbers.number("val_bits_per_byte", *record.validation_bits_per_byte);

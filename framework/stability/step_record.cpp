@@ -17,6 +17,7 @@ ProfileStatistics make_profile(std::int64_t probes) {
           .rms = values,
           .max_row_norm = values,
           .gradient_norm = values,
+          .overflows = values,
           .interval_min = extremes,
           .interval_max = extremes};
 }

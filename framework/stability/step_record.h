@@ -20,6 +20,7 @@ struct ProfileStatistics {
   // Of this step, over all rows of all ranks.
   std::vector<double> mean_abs, entry_variance, data_variance, max_abs, rms, max_row_norm;
   std::vector<double> gradient_norm;  ///< Frobenius norm of dL/dx over all rows of all ranks
+  std::vector<double> overflows;      ///< entries that fp16 cannot hold, in all steps since the record before
   /// Smallest and largest value that any rank had on its own rows in any step since the record before.
   struct Extremes {
     std::vector<double> mean_abs, entry_variance, max_abs;
@@ -47,10 +48,13 @@ struct StepRecord {
   double learning_rate = 0;
   double gradient_norm = 0;  ///< global norm after reduction, before clipping
   double clip_coefficient = 0;
-  bool skipped = false;  ///< the gradient norm was not finite: nothing was updated
+  double loss_scale = 1;       ///< of this step's gradients; 1 but for fp16
+  double next_loss_scale = 1;  ///< not logged: the next record has it
+  bool skipped = false;        ///< the gradient norm was not finite: nothing was updated
   double log_z_mean = 0, log_z_mean_square = 0;
   double max_logit = 0;
   double max_abs = 0;       ///< largest |x| of all streams and branches
+  double overflows = 0;     ///< their entries that fp16 cannot hold
   double step_seconds = 0;  ///< of the slowest rank
   double tokens_per_second = 0;
   bool stop_requested = false;  ///< some rank was asked to save and end; not logged

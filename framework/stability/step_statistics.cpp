@@ -38,12 +38,19 @@ StepStatistics::StepStatistics(const StatisticsShape& shape, Backend& backend, C
       rows_(zeros(layout_.row_elements * communicator.world())),
       shift_(zeros(layout_.probes * layout_.width)),
       mean_gradient_factors_(zeros(communicator.world())),
+      overflows_(zeros(layout_.probes)),
       minima_(zeros(layout_.probes * kTrackedValues)),
       maxima_(zeros(layout_.probes * kTrackedValues)),
       record_(make_step_record(shape, communicator.world())) {
   PLUMB_CHECK(shape.sublayers >= 1 && shape.width >= 1 && shape.tensors >= 1,
               "statistics of {} sublayers of width {} with {} tensors", shape.sublayers, shape.width,
               shape.tensors);
+  for (Read& read : reads_) {
+    read.memory = backend.allocate_host(index(layout_.device_elements + kStepScalars + 3 * shape.tensors) *
+                                        sizeof(double));
+    read.done = backend.create_event();
+  }
+  for (Buffer& staged : staged_shift_) staged = backend.allocate_host(shift_.size() * sizeof(double));
   probes_ = make_probes(true);
   scalar_probes_ = make_probes(false);
   reset_extremes();
@@ -88,20 +95,64 @@ const double* StepStatistics::moments_of(std::int64_t probe) const {
 }
 
 const double* StepStatistics::row_of(int rank) const {
-  return &rows_[index(rank * (sampled_ ? layout_.row_elements : std::int64_t{kRowEntries}))];
+  return &rows_[index(rank * (finishing_sampled_ ? layout_.row_elements : std::int64_t{kRowEntries}))];
 }
 
-StepRecord& StepStatistics::finish_step(Stream& stream, const StepInputs& inputs) {
-  download_step(stream, inputs);
+void StepStatistics::read_step(Stream& stream, const StepInputs& inputs) {
+  const PhaseRange range(backend_, "read statistics");
+  PLUMB_CHECK(steps_read_ - steps_finished_ < kStepsInFlight, "{} steps have been read and not finished",
+              kStepsInFlight);
+  Read& read = reads_[steps_read_ % kStepsInFlight];
+  auto* host = static_cast<double*>(read.memory.data());
+  const auto fetch = [&](const Tensor& tensor, std::int64_t place, std::int64_t elements) {
+    PLUMB_CHECK(tensor.elements() == elements && tensor.dtype == DType::Float64,
+                "statistics of {} elements in {}, expected {} in fp64", tensor.elements(),
+                name_of(tensor.dtype), elements);
+    backend_.download(stream, tensor.data, host + place, tensor.bytes());
+  };
+  const std::int64_t used = sampled_ ? layout_.device_elements : layout_.columns;
+  const std::int64_t scalars = layout_.device_elements, squares = scalars + kStepScalars;
+  fetch(device(0, {used}), 0, used);
+  fetch(inputs.step_scalars, scalars, kStepScalars);
+  if (sampled_) {
+    const std::int64_t tensors = shape_.tensors;
+    fetch(inputs.reduced_gradient_squares, squares, tensors);
+    fetch(inputs.update_squares, squares + tensors, tensors);
+    fetch(inputs.parameter_squares, squares + 2 * tensors, tensors);
+  }
+  read.done->record(stream);
+  read.inputs = inputs;
+  read.sampled = sampled_;
+  ++steps_read_;
+}
+
+void StepStatistics::take_read(std::size_t slot) {
+  const Read& read = reads_[slot];
+  read.done->synchronize();
+  finishing_sampled_ = read.sampled;
+  const auto* host = static_cast<const double*>(read.memory.data());
+  const std::int64_t used = read.sampled ? layout_.device_elements : layout_.columns;
+  std::copy_n(host, used, host_.begin());
+  host += layout_.device_elements;
+  std::copy_n(host, kStepScalars, optimizer_scalars_.begin());
+  if (read.sampled) std::copy_n(host + kStepScalars, 3 * shape_.tensors, optimizer_squares_.begin());
+}
+
+StepRecord& StepStatistics::finish_step(Stream& stream, const StepTimes& times) {
+  const PhaseRange range(backend_, "statistics over ranks");
+  PLUMB_CHECK(steps_finished_ < steps_read_, "no step was read that is not finished");
+  const std::size_t slot = steps_finished_++ % kStepsInFlight;
+  take_read(slot);
+  remove_loss_scale();
   track_extremes();
-  pack_row(inputs);
-  if (sampled_) pack_sums();
+  pack_row(times);
+  if (finishing_sampled_) pack_sums();
   exchange();
 
-  record_.sampled = sampled_;
-  fill_scalars(inputs);
+  record_.sampled = finishing_sampled_;
+  fill_scalars(reads_[slot].inputs);
   fill_ranks();
-  if (sampled_) {
+  if (finishing_sampled_) {
     fill_profile(0, record_.stream);
     fill_profile(shape_.sublayers + 1, record_.branch);
     fill_tensors();
@@ -111,23 +162,15 @@ StepRecord& StepStatistics::finish_step(Stream& stream, const StepInputs& inputs
   return record_;
 }
 
-void StepStatistics::download_step(Stream& stream, const StepInputs& inputs) {
-  const auto fetch = [&](const Tensor& tensor, double* host, std::int64_t elements) {
-    PLUMB_CHECK(tensor.elements() == elements && tensor.dtype == DType::Float64,
-                "statistics of {} elements in {}, expected {} in fp64", tensor.elements(),
-                name_of(tensor.dtype), elements);
-    backend_.download(stream, tensor.data, host, tensor.bytes());
+void StepStatistics::remove_loss_scale() {
+  const double scale = optimizer_scalars_[kStepAppliedLossScale], factor = 1 / (scale * scale);
+  if (factor == 1) return;
+  const auto divide = [factor](double* first, std::int64_t elements) {
+    for (std::int64_t i = 0; i < elements; ++i) first[i] *= factor;
   };
-  const std::int64_t used = sampled_ ? layout_.device_elements : layout_.columns;
-  fetch(device(0, {used}), host_.data(), used);
-  fetch(inputs.step_scalars, optimizer_scalars_.data(), kStepScalars);
-  if (sampled_) {
-    const std::int64_t tensors = shape_.tensors;
-    fetch(inputs.reduced_gradient_squares, optimizer_squares_.data(), tensors);
-    fetch(inputs.update_squares, optimizer_squares_.data() + tensors, tensors);
-    fetch(inputs.parameter_squares, optimizer_squares_.data() + 2 * tensors, tensors);
-  }
-  stream.synchronize();
+  divide(&host_[index(layout_.gradient)], layout_.probes);
+  divide(&host_[index(layout_.tensors)], shape_.tensors);
+  if (finishing_sampled_) divide(optimizer_squares_.data(), shape_.tensors);
 }
 
 void StepStatistics::track_extremes() {
@@ -135,6 +178,7 @@ void StepStatistics::track_extremes() {
     const double* moments = moments_of(probe);
     const double rows = moments[kMomentRows];
     if (rows == 0) continue;
+    overflows_[index(probe)] += moments[kMomentOverflows];
     double values[kTrackedValues];
     values[kTrackedMeanAbs] = moments[kMomentSumAbs] / (rows * static_cast<double>(layout_.width));
     values[kTrackedEntryVariance] = moments[kMomentSumRowVariance] / rows;
@@ -151,26 +195,29 @@ void StepStatistics::track_extremes() {
 void StepStatistics::reset_extremes() {
   std::fill(minima_.begin(), minima_.end(), kInfinity);
   std::fill(maxima_.begin(), maxima_.end(), -kInfinity);
+  std::fill(overflows_.begin(), overflows_.end(), 0.0);
 }
 
-void StepStatistics::pack_row(const StepInputs& inputs) {
+void StepStatistics::pack_row(const StepTimes& times) {
   const double* loss = &host_[index(layout_.loss)];
   row_[kRowTargets] = loss[kHeadLossRows];
   row_[kRowCrossEntropy] = loss[kHeadLossCrossEntropy];
   row_[kRowLogZ] = loss[kHeadLossLogZ];
   row_[kRowLogZSquared] = loss[kHeadLossLogZSquared];
   row_[kRowMaxLogit] = loss[kHeadLossMaxLogit];
-  row_[kRowStepSeconds] = inputs.step_seconds;
-  row_[kRowWaitSeconds] = inputs.wait_seconds;
-  row_[kRowStopRequested] = inputs.stop_requested ? 1 : 0;
-  double max_abs = 0, gradient_square = 0;
+  row_[kRowStepSeconds] = times.step_seconds;
+  row_[kRowWaitSeconds] = times.wait_seconds;
+  row_[kRowStopRequested] = times.stop_requested ? 1 : 0;
+  double max_abs = 0, overflows = 0, gradient_square = 0;
   for (std::int64_t probe = 0; probe < layout_.probes; ++probe) {
     max_abs = larger(max_abs, moments_of(probe)[kMomentMaxAbs]);
+    overflows += moments_of(probe)[kMomentOverflows];
   }
   for (std::int64_t i = 0; i < shape_.tensors; ++i) gradient_square += host_[index(layout_.tensors + i)];
   row_[kRowMaxAbs] = max_abs;
+  row_[kRowOverflows] = overflows;
   row_[kRowGradientSquare] = gradient_square;
-  if (!sampled_) return;
+  if (!finishing_sampled_) return;
   for (std::int64_t probe = 0; probe < layout_.probes; ++probe) {
     row_[index(layout_.row_max_abs + probe)] = moments_of(probe)[kMomentMaxAbs];
     row_[index(layout_.row_max_row_squares + probe)] = moments_of(probe)[kMomentMaxRowSquares];
@@ -183,6 +230,7 @@ void StepStatistics::pack_row(const StepInputs& inputs) {
 void StepStatistics::pack_sums() {
   for (std::int64_t probe = 0; probe < layout_.probes; ++probe) {
     std::copy_n(moments_of(probe), kSummedMoments, sums_.begin() + probe * kSummedMoments);
+    sums_[index(probe * kSummedMoments + kMomentOverflows)] = overflows_[index(probe)];
   }
   std::copy_n(host_.begin() + layout_.gradient, layout_.probes, sums_.begin() + layout_.sum_gradient);
   std::copy_n(host_.begin() + layout_.columns, 2 * layout_.probes * layout_.width,
@@ -190,18 +238,18 @@ void StepStatistics::pack_sums() {
 }
 
 void StepStatistics::exchange() {
-  if (sampled_) {
+  if (finishing_sampled_) {
     communicator_.all_reduce("step statistics: sums", host_tensor(sums_, {layout_.sum_elements}),
                              ReduceOp::Sum);
   }
-  const std::int64_t elements = sampled_ ? layout_.row_elements : std::int64_t{kRowEntries};
+  const std::int64_t elements = finishing_sampled_ ? layout_.row_elements : std::int64_t{kRowEntries};
   communicator_.all_gather("step statistics: rows", host_tensor(row_, {elements}),
                            host_tensor(rows_, {communicator_.world(), elements}));
 }
 
 void StepStatistics::fill_scalars(const StepInputs& inputs) {
   double targets = 0, cross_entropy = 0, log_z = 0, log_z_squared = 0;
-  double max_logit = -kInfinity, max_abs = 0, step_seconds = 0;
+  double max_logit = -kInfinity, max_abs = 0, overflows = 0, step_seconds = 0;
   bool stop_requested = false;
   for (int rank = 0; rank < communicator_.world(); ++rank) {
     const double* row = row_of(rank);
@@ -211,6 +259,7 @@ void StepStatistics::fill_scalars(const StepInputs& inputs) {
     log_z_squared += row[kRowLogZSquared];
     max_logit = larger(row[kRowMaxLogit], max_logit);
     max_abs = larger(row[kRowMaxAbs], max_abs);
+    overflows += row[kRowOverflows];
     step_seconds = larger(row[kRowStepSeconds], step_seconds);
     stop_requested = stop_requested || row[kRowStopRequested] != 0;
   }
@@ -223,11 +272,14 @@ void StepStatistics::fill_scalars(const StepInputs& inputs) {
   record_.log_z_mean_square = log_z_squared / targets;
   record_.max_logit = max_logit;
   record_.max_abs = max_abs;
+  record_.overflows = overflows;
   record_.step_seconds = step_seconds;
   record_.tokens_per_second = static_cast<double>(inputs.step_tokens) / step_seconds;
   record_.learning_rate = optimizer_scalars_[kStepLearningRate];
   record_.gradient_norm = optimizer_scalars_[kStepGradientNorm];
   record_.clip_coefficient = optimizer_scalars_[kStepClipFactor];
+  record_.loss_scale = optimizer_scalars_[kStepAppliedLossScale];
+  record_.next_loss_scale = optimizer_scalars_[kStepLossScale];
   record_.skipped = optimizer_scalars_[kStepSkipFactor] == 0;
   record_.validation_loss.reset();
   record_.validation_bits_per_byte.reset();
@@ -286,6 +338,7 @@ void StepStatistics::fill_profile(std::int64_t first_probe, ProfileStatistics& p
         maximum[v] = larger(row[layout_.row_maxima + probe * kTrackedValues + v], maximum[v]);
       }
     }
+    profile.overflows[k] = sums[kMomentOverflows];
     profile.max_abs[k] = max_abs;
     profile.max_row_norm[k] = std::sqrt(max_row_squares);
     profile.interval_min.mean_abs[k] = minimum[kTrackedMeanAbs];
@@ -343,7 +396,14 @@ void StepStatistics::advance_shift(Stream& stream) {
       if (std::isfinite(mean)) shift_[index(i)] = mean;  // one bad step must not spoil all later ones
     }
   }
-  backend_.upload(stream, shift_.data(), shift_buffer_.data(), shift_.size() * sizeof(double));
+  upload_shift(stream);
+}
+
+// The copy before the last has been read when a new one is staged: steps_finished_ steps lie between them.
+void StepStatistics::upload_shift(Stream& stream) {
+  Buffer& staged = staged_shift_[next_shift_++ % staged_shift_.size()];
+  std::copy(shift_.begin(), shift_.end(), static_cast<double*>(staged.data()));
+  backend_.upload(stream, staged.data(), shift_buffer_.data(), shift_.size() * sizeof(double));
 }
 
 void StepStatistics::unify_state() {
@@ -351,16 +411,25 @@ void StepStatistics::unify_state() {
                            ReduceOp::Min);
   communicator_.all_reduce("step statistics: maxima", host_tensor(maxima_, {layout_.probes, kTrackedValues}),
                            ReduceOp::Max);
+  communicator_.all_reduce("step statistics: overflows", host_tensor(overflows_, {layout_.probes}),
+                           ReduceOp::Sum);
+  keep_overflows_once();
+}
+
+void StepStatistics::keep_overflows_once() {
+  if (communicator_.rank() != 0) std::fill(overflows_.begin(), overflows_.end(), 0.0);
 }
 
 std::vector<StatisticsStateTensor> StepStatistics::state_tensors() {
   return {{"column_shift", host_tensor(shift_, {layout_.probes, layout_.width})},
           {"interval_min", host_tensor(minima_, {layout_.probes, kTrackedValues})},
-          {"interval_max", host_tensor(maxima_, {layout_.probes, kTrackedValues})}};
+          {"interval_max", host_tensor(maxima_, {layout_.probes, kTrackedValues})},
+          {"interval_overflows", host_tensor(overflows_, {layout_.probes})}};
 }
 
 void StepStatistics::state_restored(Stream& stream) {
-  backend_.upload(stream, shift_.data(), shift_buffer_.data(), shift_.size() * sizeof(double));
+  keep_overflows_once();
+  upload_shift(stream);
 }
 
 }  // namespace plumb

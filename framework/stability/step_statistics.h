@@ -1,7 +1,9 @@
 // StepStatistics: the memory behind the probes of a step, and the one place where statistics cross ranks.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,15 +15,19 @@
 
 namespace plumb {
 
+/// What the trainer knows of a step only once it is over.
+struct StepTimes {
+  double step_seconds = 0;      ///< of this rank
+  double wait_seconds = 0;      ///< of it, waiting for the gradients of other ranks
+  bool stop_requested = false;  ///< this rank was asked to save and end
+};
+
 /// What the trainer knows of the step that ends.
 struct StepInputs {
   std::int64_t step = 0;         ///< updates done, this one included
   std::int64_t tokens = 0;       ///< since the start, all ranks
   std::int64_t step_tokens = 0;  ///< of this step, all ranks
   std::int64_t data_cursor = 0;
-  double step_seconds = 0;      ///< of this rank
-  double wait_seconds = 0;      ///< of it, waiting for the gradients of other ranks
-  bool stop_requested = false;  ///< this rank was asked to save and end
   // Optimizer's results of this step, device, float64.
   Tensor step_scalars;                                                 ///< (kStepScalars)
   Tensor reduced_gradient_squares, update_squares, parameter_squares;  ///< (P) each
@@ -29,12 +35,13 @@ struct StepInputs {
 
 /// A part of the state that checkpoints hold, in host memory.
 struct StatisticsStateTensor {
-  std::string name;  ///< "column_shift", "interval_min", "interval_max"
+  std::string name;  ///< "column_shift", "interval_min", "interval_max", "interval_overflows"
   Tensor tensor;
 };
 
 /// Per step: begin_step; forward and backward with probes(); gradient_squares_local filled before reduction;
-/// finish_step. No allocation after construction.
+/// read_step, which waits for nothing; finish_step, at once or after the next step was issued, so that the
+/// host need never wait for a step to begin the next. No allocation after construction.
 ///
 /// Collectives: a sampled step takes one all-reduce (sum, float64) of what is exact as a sum and one
 /// all-gather of one row per rank; any other step one all-gather of a short row (statistics_layout.h).
@@ -57,9 +64,16 @@ class StepStatistics {
   /// 1 / targets of the global batch, as the buffer is). The trainer fills all of it in every step.
   Tensor gradient_squares_local() const;
 
-  /// Reads the device (waits for the stream), meets the other ranks and fills the record, which lives until
+  /// Starts to copy the step's results to the host, in stream order. At most kStepsInFlight steps may be read
+  /// and not finished.
+  void read_step(Stream& stream, const StepInputs& inputs);
+  /// Waits for the oldest step that was read, meets the other ranks and fills the record, which lives until
   /// the next call. The caller may add to it (validation).
-  StepRecord& finish_step(Stream& stream, const StepInputs& inputs);
+  StepRecord& finish_step(Stream& stream, const StepTimes& times);
+  static constexpr std::size_t kStepsInFlight = 2;
+
+  /// Device memory taken.
+  std::size_t bytes() const { return accumulators_.bytes() + shift_buffer_.bytes(); }
 
   /// Collective, before a checkpoint: makes the state the same on all ranks.
   void unify_state();
@@ -72,9 +86,10 @@ class StepStatistics {
   Tensor device(std::int64_t offset, Shape shape) const;
   const double* moments_of(std::int64_t probe) const;
   const double* row_of(int rank) const;
-  void download_step(Stream& stream, const StepInputs& inputs);
+  void take_read(std::size_t slot);
+  void remove_loss_scale();
   void track_extremes();
-  void pack_row(const StepInputs& inputs);
+  void pack_row(const StepTimes& times);
   void pack_sums();
   void exchange();
   void fill_scalars(const StepInputs& inputs);
@@ -84,7 +99,17 @@ class StepStatistics {
   void fill_tensors();
   void fill_local_norms(std::int64_t tensor);
   void advance_shift(Stream& stream);
+  void upload_shift(Stream& stream);
   void reset_extremes();
+  void keep_overflows_once();
+
+  /// Host memory that a step's results are copied to, and what else is known of it.
+  struct Read {
+    Buffer memory;  ///< accumulators | optimiser scalars | optimiser squares, as the members below
+    std::unique_ptr<Event> done;
+    StepInputs inputs;
+    bool sampled = false;
+  };
 
   StatisticsShape shape_;
   StatisticsLayout layout_;
@@ -92,14 +117,20 @@ class StepStatistics {
   Communicator& communicator_;
   Buffer accumulators_, shift_buffer_;
   Probes probes_, scalar_probes_;
-  bool sampled_ = false;
-  std::vector<double> host_;                   ///< download of the accumulators
+  bool sampled_ = false;            ///< the step that begin_step opened
+  bool finishing_sampled_ = false;  ///< the step that finish_step is about
+  std::array<Read, kStepsInFlight> reads_;
+  std::size_t steps_read_ = 0, steps_finished_ = 0;
+  std::array<Buffer, 2> staged_shift_;  ///< host side of uploads of the shift, in turn
+  std::size_t next_shift_ = 0;
+  std::vector<double> host_;                   ///< the accumulators
   std::vector<double> optimizer_scalars_;      ///< (kStepScalars)
   std::vector<double> optimizer_squares_;      ///< (3, P): reduced gradients, update, parameters
   std::vector<double> sums_;                   ///< all-reduced
   std::vector<double> row_, rows_;             ///< (row), (world, row): all-gathered
   std::vector<double> shift_;                  ///< (2K+1, C)
   std::vector<double> mean_gradient_factors_;  ///< (world) targets of all ranks / those of the rank
+  std::vector<double> overflows_;              ///< (2K+1) of this rank since the last sampled step
   std::vector<double> minima_, maxima_;        ///< (2K+1, kTrackedValues), since the last sampled step
   StepRecord record_;
 };

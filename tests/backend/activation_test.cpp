@@ -25,6 +25,8 @@ std::vector<ActivationCase> cases() {
     list.push_back({kind_name + "_33x80_no_bias", kind, 33, 80, false, false});
     list.push_back({kind_name + "_130x257", kind, 130, 257, false, true});
     list.push_back({kind_name + "_64x256", kind, 64, 256, true, false});
+    list.push_back({kind_name + "_1x80", kind, 1, 80, true, true});
+    list.push_back({kind_name + "_3x8192", kind, 3, 8192, true, false});
   }
   return list;
 }

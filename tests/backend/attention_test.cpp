@@ -10,6 +10,7 @@ struct AttentionCase {
   double soft_cap = 0, dropout = 0;
   bool packed = false;  ///< q, k, v and their gradients are column slices of one (B*T, 3*H*D) buffer
   bool max_logit = true;
+  bool one_view = false;  ///< q, k and v are the same view
 };
 void PrintTo(const AttentionCase& shape, std::ostream* out) { *out << shape.name; }
 
@@ -46,7 +47,29 @@ std::vector<AttentionCase> cases() {
            .width = 16,
            .soft_cap = 2,
            .dropout = 0.5,
-           .packed = true}};
+           .packed = true},
+          {.name = "t1_d1", .batch = 1, .tokens = 1, .heads = 1, .width = 1},
+          {.name = "t70_d1", .batch = 1, .tokens = 70, .heads = 2, .width = 1, .packed = true},
+          {.name = "t9_h65_d8", .batch = 2, .tokens = 9, .heads = 65, .width = 8},
+          {.name = "t40_d72_dropout_cap",
+           .batch = 2,
+           .tokens = 40,
+           .heads = 2,
+           .width = 72,
+           .soft_cap = 3,
+           .dropout = 0.25,
+           .packed = true},
+          {.name = "t100_d128", .batch = 1, .tokens = 100, .heads = 1, .width = 128, .packed = true},
+          {.name = "t70_d128_full", .batch = 1, .tokens = 70, .heads = 2, .width = 128, .causal = false},
+          {.name = "t70_d256", .batch = 1, .tokens = 70, .heads = 1, .width = 256, .packed = true},
+          {.name = "t33_d200_dropout_full",
+           .batch = 1,
+           .tokens = 33,
+           .heads = 2,
+           .width = 200,
+           .causal = false,
+           .dropout = 0.1},
+          {.name = "t70_one_view", .batch = 1, .tokens = 70, .heads = 2, .width = 24, .one_view = true}};
 }
 
 void run_attention(Bench& bench, const AttentionCase& one) {
@@ -61,6 +84,8 @@ void run_attention(Bench& bench, const AttentionCase& one) {
   };
   if (one.packed) {
     split(bench.input("qkv", Shape{rows, 3 * cols}, {0, 1.2}), forward.q, forward.k, forward.v);
+  } else if (one.one_view) {
+    forward.q = forward.k = forward.v = bench.input("qkv", Shape{rows, cols});
   } else {
     forward.q = bench.input("q", Shape{rows, cols}, {0, 1.5});
     forward.k = bench.input("k", Shape{rows, cols});
@@ -93,11 +118,57 @@ void run_attention(Bench& bench, const AttentionCase& one) {
   ops.attention_backward(bench.stream(), backward);
 }
 
+/// Beside attention that something else has run: log_sum_exp is an input, the same on every backend.
+void run_statistics(Bench& bench, const AttentionCase& one) {
+  const std::int64_t rows = one.batch * one.tokens, cols = one.heads * one.width;
+  AttentionStatistics statistics;
+  AttentionShape& shape = statistics.shape;
+  shape = {one.batch,    one.tokens,  one.heads, one.width, one.causal, 1 / std::sqrt(double(one.width)),
+           one.soft_cap, one.dropout, {}};
+  const Tensor packed = bench.input("qk", Shape{rows, 2 * cols}, {0, 1.2});
+  statistics.q = packed.columns(0, cols), statistics.k = packed.columns(cols, cols);
+  const std::vector<double> both = bench.read(packed);
+  std::vector<double> log_sum_exp;
+  for (std::int64_t b = 0; b < one.batch; ++b) {
+    for (std::int64_t h = 0; h < one.heads; ++h) {
+      for (std::int64_t i = 0; i < one.tokens; ++i) {
+        double sum = 0;
+        for (std::int64_t j = 0; j < (one.causal ? i + 1 : one.tokens); ++j) {
+          const auto q = static_cast<std::size_t>((b * one.tokens + i) * 2 * cols + h * one.width);
+          const auto k = static_cast<std::size_t>((b * one.tokens + j) * 2 * cols + cols + h * one.width);
+          double s = 0;
+          for (std::size_t d = 0; d < static_cast<std::size_t>(one.width); ++d) s += both[q + d] * both[k + d];
+          s *= shape.scale;
+          sum += std::exp(one.soft_cap > 0 ? one.soft_cap * std::tanh(s / one.soft_cap) : s);
+        }
+        log_sum_exp.push_back(std::log(sum));
+      }
+    }
+  }
+  statistics.log_sum_exp = bench.constants("log_sum_exp", bench.master(),
+                                           Shape{one.batch, one.heads, one.tokens}, log_sum_exp);
+  // A single key has entropy 0, which fp32 meets only as far as it knows the logit.
+  const Limits limits{1e-9, 1e-5, 1e-5};
+  if (one.tokens > 1) statistics.entropy_sums = bench.sums("entropy_sums", one.heads, 0.25, limits);
+  if (one.max_logit) statistics.max_logit = bench.sums("max_logit", 1, -3, {1e-12, 1e-5, 1e-5});
+  const AttentionOps& ops = bench.backend().attention();
+  statistics.workspace = bench.workspace(ops.attention_statistics_workspace(statistics));
+  ops.attention_statistics(bench.stream(), statistics);
+}
+
 class AttentionOp : public testing::TestWithParam<std::tuple<Target, AttentionCase>> {};
 
 TEST_P(AttentionOp, MatchesReference) {
   const auto& [target, shape] = GetParam();
   expect_matches_reference(target, [&shape = shape](Bench& bench) { run_attention(bench, shape); });
+}
+TEST_P(AttentionOp, SameBitsInEveryRun) {
+  const auto& [target, shape] = GetParam();
+  expect_same_for_any_threads(target, [&shape = shape](Bench& bench) { run_attention(bench, shape); });
+}
+TEST_P(AttentionOp, StatisticsMatchReference) {
+  const auto& [target, shape] = GetParam();
+  expect_matches_reference(target, [&shape = shape](Bench& bench) { run_statistics(bench, shape); });
 }
 INSTANTIATE_TEST_SUITE_P(Backends, AttentionOp,
                          testing::Combine(testing::ValuesIn(targets()), testing::ValuesIn(cases())),
@@ -109,6 +180,10 @@ struct RotaryCase {
   bool strided = false, inverse = false;
 };
 void PrintTo(const RotaryCase& shape, std::ostream* out) { *out << shape.name; }
+
+class RotaryAngles : public testing::TestWithParam<Target> {};
+INSTANTIATE_TEST_SUITE_P(Backends, RotaryAngles, testing::ValuesIn(all_targets()),
+                         testing::PrintToStringParamName());
 
 class RotaryOp : public testing::TestWithParam<std::tuple<Target, RotaryCase>> {};
 
@@ -128,8 +203,30 @@ INSTANTIATE_TEST_SUITE_P(
                                      RotaryCase{"t17_h3_d16", 2, 17, 3, 16, true, false},
                                      RotaryCase{"t65_h5_d80_inverse", 1, 65, 5, 80, true, true},
                                      RotaryCase{"t130_h1_d34", 2, 130, 1, 34, false, false},
-                                     RotaryCase{"t130_h5_d64", 2, 130, 5, 64, true, false})),
+                                     RotaryCase{"t130_h5_d64", 2, 130, 5, 64, true, false},
+                                     RotaryCase{"t4096_h1_d16", 1, 4096, 1, 16, false, false},
+                                     RotaryCase{"t4096_h2_d12_inverse", 1, 4096, 2, 12, true, true})),
     case_name<RotaryCase>);
+
+// Late positions on their own: among all of a sequence's their error would not be seen.
+TEST_P(RotaryAngles, AreRightAtLatePositions) {
+  const Target& target = GetParam();
+  Bench bench(shared_backend(target.backend), target.dtype, target.dtype);
+  const std::int64_t tokens = 4096, width = 16;
+  std::vector<double> ones(static_cast<std::size_t>(tokens * width), 1);
+  const Tensor x = bench.variables("x", target.dtype, Shape{tokens, width}, ones);
+  bench.backend().attention().rotary(bench.stream(), {tokens, 1, width, 10000, false, x});
+  const std::vector<double> turned = bench.read(x);
+  const double limit = target.dtype == DType::Float32 ? 5e-7 : target.dtype == DType::Float64 ? 1e-12 : 8e-3;
+  for (const std::int64_t t : {1L, 1000L, 4000L, 4095L}) {
+    for (std::int64_t i = 0; i < width / 2; ++i) {
+      const double angle = static_cast<double>(t) * std::pow(10000.0, -2.0 * static_cast<double>(i) / 16);
+      const auto at = static_cast<std::size_t>(t * width + i);
+      EXPECT_NEAR(turned[at], std::cos(angle) - std::sin(angle), limit) << t << " " << i;
+      EXPECT_NEAR(turned[at + width / 2], std::cos(angle) + std::sin(angle), limit) << t << " " << i;
+    }
+  }
+}
 
 }  // namespace
 }  // namespace plumb::test

@@ -17,6 +17,12 @@ class ClosedForm : public testing::Test {
     for (std::size_t i = 0; i < expected.size(); ++i)
       EXPECT_NEAR(at(tensor, static_cast<std::int64_t>(i)), expected[i], limit) << "entry " << i;
   }
+  /// A step-scalar buffer that begins with these; the loss scale is 1.
+  Tensor step_scalars(std::vector<double> first) {
+    first.resize(kStepScalars);
+    first[kStepLossScale] = 1;
+    return tensors_.of(Shape{kStepScalars}, first);
+  }
   NormForward norm(NormKind kind, const Tensor& x, double epsilon) {
     NormForward forward;
     forward.kind = kind;
@@ -48,7 +54,7 @@ TEST_F(ClosedForm, LayerNormByHand) {
   NormForward forward = norm(NormKind::LayerNorm, tensors_.of(Shape{1, 4}, {1, 2, 3, 4}), 0.75);
   forward.gain = tensors_.of(Shape{4}, {1, 2, 1, -1});
   forward.bias = tensors_.of(Shape{4}, {0, 0, 10, 1});
-  forward.moments.scalars = tensors_.of(Shape{kMomentScalars}, {1, 1, 1, 1, 1, 1});
+  forward.moments.scalars = tensors_.of(Shape{kMomentScalars}, {1, 1, 1, 1, 1, 1, 1});
   backend_.norm().norm_forward(*stream_, forward);
   const double r = 1 / std::sqrt(1.25 + 0.75);  // mean 2.5, variance 1.25
   expect_values(forward.y, {-1.5 * r, -r, 10 + 0.5 * r, 1 - 1.5 * r});
@@ -197,8 +203,13 @@ TEST_F(ClosedForm, MomentsByHand) {
                        tensors_.zeros(Shape{3}), tensors_.of(Shape{3}, {0, 1, 2})};
   backend_.moments().moments(*stream_, arguments);
   const double row_variances = (14.0 / 3 - 4.0 / 9) + (17.0 / 3 - 1);
-  expect_values(arguments.moments.scalars, {2, 11, 31, row_variances, 4, 17});
-  expect_values(arguments.moments.column_sum, {1, 0, -2});
+  expect_values(arguments.moments.scalars, {2, 11, 31, row_variances, 0, 4, 17});
+  arguments.x = tensors_.of(Shape{1, 3}, {65504, -65520, INFINITY});
+  const Tensor column_sum = arguments.moments.column_sum;
+  arguments.moments.column_sum = Tensor();
+  backend_.moments().moments(*stream_, arguments);
+  EXPECT_EQ(at(arguments.moments.scalars, kMomentOverflows), 2);
+  expect_values(column_sum, {1, 0, -2});
   expect_values(arguments.moments.column_square, {1, 18, 10});
 }
 
@@ -309,8 +320,9 @@ TEST_F(ClosedForm, AdamWByHand) {
   AdamW adam{0.9,
              0.99,
              0,
-             tensors_.of(Shape{kStepScalars}, {0.02, 0.1, 0.01, 0, 0.25, 1}),
-             {tensors_.zeros(Shape{1}), tensors_.zeros(Shape{1})}};
+             step_scalars({0.02, 0.1, 0.01, 0, 0.25, 1}),
+             {tensors_.zeros(Shape{1}), tensors_.zeros(Shape{1})},
+             {}};
   const UpdateTensor list[] = {tensor};
   backend_.optimizer().adamw(*stream_, adam, list);
   // The first step is the sign of the gradient; lr = 0.01 here, decay = lr * 0.1 * parameter.
@@ -329,7 +341,7 @@ TEST_F(ClosedForm, AdamWByHand) {
             .compute_copy = {},
             .epsilon_scale = 2};
   adam.epsilon = 0.5;
-  adam.step_scalars = tensors_.of(Shape{kStepScalars}, {0.02, 0.19, 0.0199, 0, 1, 1});
+  adam.step_scalars = step_scalars({0.02, 0.19, 0.0199, 0, 1, 1});
   const UpdateTensor second[] = {tensor};
   backend_.optimizer().adamw(*stream_, adam, second);
   const double direction = (0.01125 / 0.19) / (std::sqrt(0.0001546875 / 0.0199) + 1);
@@ -342,11 +354,14 @@ TEST_F(ClosedForm, SgdAndClipByHand) {
   tensor.gradient = tensors_.of(Shape{1}, {3});
   tensor.momentum = tensors_.of(Shape{1}, {10});
   tensor.weight_decay = 0.5;
-  const Tensor scalars = tensors_.of(Shape{kStepScalars}, {0.1, 0, 0, 0, 0, 0});
+  const Tensor scalars = step_scalars({0.1});
   backend_.optimizer().clip(*stream_, {tensors_.of(Shape{2}, {9, 16}), 2.5, scalars});
-  expect_values(scalars, {0.1, 0, 0, 5, 0.5, 1});
+  EXPECT_EQ(at(scalars, kStepLearningRate), 0.1);
+  EXPECT_NEAR(at(scalars, kStepGradientNorm), 5, kTight);
+  EXPECT_NEAR(at(scalars, kStepClipFactor), 0.5, kTight);
+  EXPECT_EQ(at(scalars, kStepSkipFactor), 1);
   const UpdateTensor list[] = {tensor};
-  backend_.optimizer().sgd_momentum(*stream_, {0.9, scalars, {}}, list);
+  backend_.optimizer().sgd_momentum(*stream_, {0.9, scalars, {}, {}}, list);
   expect_values(tensor.momentum, {9 + 1.5});
   expect_values(tensor.parameter, {2 - 0.1 * (10.5 + 1)});
 }

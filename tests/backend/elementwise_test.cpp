@@ -1,4 +1,5 @@
 #include <limits>
+#include <span>
 
 #include "backend/op_test.h"
 
@@ -97,9 +98,110 @@ TEST_P(ElementwiseOp, SumOfSquares) {
                               bench.parameter("second", Shape{cols}, {0, 1e-3}),
                               bench.parameter("third", Shape{1})};
     const ElementwiseOps& ops = bench.backend().elementwise();
-    ops.sum_of_squares(bench.stream(), tensors, bench.sums("squares", 3, std::nan(""), limits), false);
-    ops.sum_of_squares(bench.stream(), tensors, bench.sums("more_squares", 3, 0.5, limits), true);
+    SumOfSquares arguments;
+    arguments.workspace = bench.workspace(ops.sum_of_squares_workspace(tensors));
+    arguments.squares = bench.sums("squares", 3, std::nan(""), limits);
+    ops.sum_of_squares(bench.stream(), arguments, tensors);
+    arguments.squares = bench.sums("more_squares", 3, 0.5, limits);
+    arguments.accumulate = true;
+    ops.sum_of_squares(bench.stream(), arguments, tensors);
   });
+}
+
+class ManyTensors : public testing::TestWithParam<Target> {
+ protected:
+  Bench bench_{shared_backend(GetParam().backend), GetParam().dtype, GetParam().dtype};
+
+  std::vector<double> squares(std::span<const Tensor> tensors) {
+    const ElementwiseOps& ops = bench_.backend().elementwise();
+    SumOfSquares arguments;
+    arguments.squares = bench_.sums("squares", static_cast<std::int64_t>(tensors.size()));
+    arguments.workspace = bench_.workspace(ops.sum_of_squares_workspace(tensors));
+    ops.sum_of_squares(bench_.stream(), arguments, tensors);
+    return bench_.read(arguments.squares);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Backends, ManyTensors, testing::ValuesIn(targets()),
+                         testing::PrintToStringParamName());
+
+// More tensors than fit one kernel launch, one of several pieces, of two dtypes.
+TEST_P(ManyTensors, HaveTheSquaresThatTheyHaveAlone) {
+  std::vector<Tensor> tensors;
+  for (int n = 0; n < 300; ++n) {
+    const Shape shape{n == 130 ? 40000 : 1 + n * 7 % 50};
+    const std::string name = "tensor" + std::to_string(n);
+    tensors.push_back(n % 3 == 0 ? bench_.input(name, shape) : bench_.parameter(name, shape));
+  }
+  const std::vector<double> all = squares(tensors);
+  const double split = GetParam().backend == "cpu" ? 1e-13 : 0;  // its threads divide the whole list
+  for (std::size_t n = 0; n < tensors.size(); n += 13) {
+    double expected = 0;
+    for (const double value : bench_.read(tensors[n])) expected += value * value;
+    EXPECT_NEAR(all[n], expected, 1e-6 * expected) << n;
+    EXPECT_NEAR(all[n], squares({&tensors[n], 1})[0], split * expected) << n;
+  }
+}
+
+// A view that begins in the middle of a pack.
+TEST_P(ManyTensors, MayBeginAnywhere) {
+  const Tensor whole = bench_.input("x", Shape{16500, 1});
+  const std::vector<double> values = bench_.read(whole);
+  for (const std::int64_t first : {1, 3, 8}) {
+    const Tensor part = whole.row_range(first, 16500 - 20);
+    double expected = 0;
+    for (std::int64_t i = first; i < first + part.rows(); ++i)
+      expected += values[static_cast<std::size_t>(i)] * values[static_cast<std::size_t>(i)];
+    EXPECT_NEAR(squares({&part, 1})[0], expected, 1e-6 * expected) << first;
+  }
+}
+
+class AnyType : public testing::TestWithParam<Target> {};
+INSTANTIATE_TEST_SUITE_P(Backends, AnyType, testing::ValuesIn(targets()), testing::PrintToStringParamName());
+
+// Small whole numbers are the same in every dtype.
+TEST_P(AnyType, IsFilledCopiedAndAddedTo) {
+  Bench bench(shared_backend(GetParam().backend), GetParam().dtype, GetParam().dtype);
+  const ElementwiseOps& ops = bench.backend().elementwise();
+  const Shape shape{5, 19};
+  std::vector<double> numbers;
+  for (int i = 0; i < 5 * 19; ++i) numbers.push_back(i % 23 - 11);
+  std::vector<DType> dtypes{DType::Float64, DType::Float32, DType::BFloat16, DType::Int64, DType::Int32};
+  if (GetParam().backend != "cpu") dtypes.push_back(DType::Float16);
+  for (const DType from : dtypes) {
+    for (const DType to : dtypes) {
+      const std::string name = std::string(name_of(from)) + " to " + std::string(name_of(to));
+      const Tensor x = bench.constants(name + " x", from, shape, numbers);
+      const Tensor y = bench.variables(name + " y", to, shape, std::vector<double>(95, 100));
+      const auto expect = [&](double start, double factor) {
+        const std::vector<double> result = bench.read(y);
+        for (std::size_t i = 0; i < numbers.size(); ++i) {
+          const bool inside = i % 19 >= 3 && i % 19 < 17;
+          EXPECT_EQ(result[i], inside ? start + factor * numbers[i] : 100) << name << " " << i;
+        }
+      };
+      ops.fill(bench.stream(), y.columns(3, 14), -7);
+      expect(-7, 0);
+      ops.add(bench.stream(), x.columns(3, 14), y.columns(3, 14));
+      expect(-7, 1);
+      ops.copy(bench.stream(), x.columns(3, 14), y.columns(3, 14));
+      expect(0, 1);
+    }
+  }
+  bench.finish();
+}
+
+// A number that neither fp32 nor float64 holds, bit for bit.
+TEST_P(AnyType, LargeIntegersAreCopiedExactly) {
+  Bench bench(shared_backend(GetParam().backend), GetParam().dtype, GetParam().dtype);
+  const std::vector<std::int64_t> numbers(7, (std::int64_t{1} << 60) + 1);
+  const Tensor x = bench.variables("x", DType::Int64, Shape{7}, std::vector<double>(7));
+  const Tensor y = bench.variables("y", DType::Int64, Shape{7}, std::vector<double>(7));
+  bench.backend().upload(bench.stream(), numbers.data(), x.data, x.bytes());
+  bench.backend().elementwise().copy(bench.stream(), x, y);
+  std::vector<std::int64_t> copied(7);
+  bench.backend().download(bench.stream(), y.data, copied.data(), y.bytes());
+  bench.stream().synchronize();
+  EXPECT_EQ(copied, numbers);
 }
 
 class Rounding : public testing::TestWithParam<Target> {};

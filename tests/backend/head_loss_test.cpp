@@ -10,6 +10,7 @@ struct HeadLossCase {
   bool bias = false;
   double z_loss = 0, soft_cap = 0;
   int ignored = 0;  ///< every how many rows one has no target; 1 = all of them
+  double loss_scale = 1;
 };
 void PrintTo(const HeadLossCase& shape, std::ostream* out) { *out << shape.name; }
 
@@ -39,6 +40,8 @@ void run_head_loss(Bench& bench, const HeadLossCase& shape) {
   backward.z_loss = shape.z_loss;
   backward.soft_cap = shape.soft_cap;
   backward.gradient_scale = 1.25;
+  if (shape.loss_scale != 1)
+    backward.loss_scale = bench.constants("loss_scale", DType::Float64, Shape{1}, {shape.loss_scale});
   backward.h = forward.h;
   backward.weight = forward.weight;
   backward.bias = forward.bias;
@@ -61,12 +64,17 @@ INSTANTIATE_TEST_SUITE_P(
     Backends, HeadLossOp,
     testing::Combine(testing::ValuesIn(targets()),
                      testing::Values(HeadLossCase{"one_row", 1, 8, 2},
+                                     HeadLossCase{"scaled", 33, 80, 257, true, 1e-2, 0, 3, 24},
                                      HeadLossCase{"v2", 7, 65, 2, true, 1e-2},
                                      HeadLossCase{"v257", 33, 80, 257, true, 0, 0, 3},
                                      HeadLossCase{"v257_cap", 33, 80, 257, true, 1e-2, 3, 5},
                                      HeadLossCase{"v1000", 130, 33, 1000, false, 1e-3},
                                      HeadLossCase{"v1000_cap", 65, 16, 1000, true, 0, 2},
                                      HeadLossCase{"no_target", 9, 16, 257, true, 1e-2, 0, 1},
+                                     HeadLossCase{"v1", 5, 16, 1, true, 0.5},
+                                     HeadLossCase{"v17", 40, 33, 17, false, 1e-3, 4, 6},
+                                     HeadLossCase{"v256", 70, 32, 256, false, 1e-3},
+                                     HeadLossCase{"v50257", 7, 8, 50257, false, 1e-3},
                                      // Several chunks of rows and of the vocabulary; of rows alone.
                                      HeadLossCase{"chunks", 530, 8, 1501, true, 1e-3, 0, 7},
                                      HeadLossCase{"row_chunks_cap", 1100, 8, 300, true, 1e-3, 3})),

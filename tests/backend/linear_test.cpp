@@ -31,7 +31,12 @@ void run_linear(Bench& bench, const LinearCase& shape) {
   LinearForward forward;
   forward.x = bench.input("x", wide(shape.inputs)).columns(around, shape.inputs);
   forward.weight = bench.input("weight", Shape{shape.outputs, shape.inputs}, {0, 0.3});
-  if (shape.bias) forward.bias = bench.parameter("bias", Shape{shape.outputs});
+  if (shape.bias) {  // behind another parameter, where a strided case puts it off every alignment
+    const std::int64_t before = shape.strided ? 1 : 0;
+    const Tensor both = bench.parameter("bias", Shape{before + shape.outputs});
+    forward.bias = both.columns(before, shape.outputs);
+    forward.bias.row_stride = shape.outputs;
+  }
   forward.y = bench.output("y", wide(shape.outputs), product).columns(around, shape.outputs);
   forward.workspace = bench.workspace(ops.linear_forward_workspace(forward));
   ops.linear_forward(bench.stream(), forward);

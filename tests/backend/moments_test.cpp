@@ -24,18 +24,19 @@ TEST_P(MomentsOp, MatchesReference) {
     for (int batch = 0; batch < 2; ++batch) bench.backend().moments().moments(bench.stream(), arguments);
   });
 }
-INSTANTIATE_TEST_SUITE_P(Backends, MomentsOp,
-                         testing::Combine(testing::ValuesIn(targets()),
-                                          testing::Values(MomentsCase{"1x8", 1, 8}, MomentsCase{"1x1", 1, 1},
-                                                          MomentsCase{"7x65", 7, 65, true, 0.5},
-                                                          MomentsCase{"33x80", 33, 80, false},
-                                                          MomentsCase{"130x257", 130, 257, true, 30},
-                                                          MomentsCase{"1000x16", 1000, 16},
-                                                          // Squares of finite values that fp32 cannot hold.
-                                                          MomentsCase{"33x80_huge", 33, 80, true, 0, 1e20},
-                                                          MomentsCase{"7x65_huge_mean", 7, 65, true, 1e21,
-                                                                      1e19})),
-                         case_name<MomentsCase>);
+INSTANTIATE_TEST_SUITE_P(
+    Backends, MomentsOp,
+    testing::Combine(
+        testing::ValuesIn(targets()),
+        testing::Values(MomentsCase{"1x8", 1, 8}, MomentsCase{"1x1", 1, 1},
+                        MomentsCase{"7x65", 7, 65, true, 0.5}, MomentsCase{"33x80", 33, 80, false},
+                        MomentsCase{"130x257", 130, 257, true, 30}, MomentsCase{"1000x16", 1000, 16},
+                        MomentsCase{"1x80", 1, 80}, MomentsCase{"9x331_large_mean", 9, 331, true, 3000},
+                        MomentsCase{"2x8192", 2, 8192, true, 1}, MomentsCase{"2x12288", 2, 12288, false},
+                        // Squares of finite values that fp32 cannot hold.
+                        MomentsCase{"33x80_huge", 33, 80, true, 0, 1e20},
+                        MomentsCase{"7x65_huge_mean", 7, 65, true, 1e21, 1e19})),
+    case_name<MomentsCase>);
 
 class MomentsShift : public testing::TestWithParam<Target> {};
 

@@ -1,4 +1,5 @@
 // What is not finite: a maximum is NaN when one of its values is, and a masked pair contributes nothing.
+#include <algorithm>
 #include <limits>
 
 #include "backend/op_test.h"
@@ -40,7 +41,9 @@ TEST_P(NotFinite, MomentsKeepNaN) {
     bench_.backend().moments().moments(bench_.stream(), arguments);
     const std::vector<double> scalars = bench_.read(arguments.moments.scalars);
     EXPECT_EQ(scalars[kMomentRows], 2 * static_cast<double>(rows) + 0.25);
-    for (int i = kMomentRows + 1; i < kMomentScalars; ++i) EXPECT_TRUE(std::isnan(scalars[i])) << i;
+    EXPECT_EQ(scalars[kMomentOverflows], 1 + 0.25);
+    for (int i = kMomentRows + 1; i < kMomentScalars; ++i)
+      EXPECT_EQ(std::isnan(scalars[i]), i != kMomentOverflows) << i;
     const std::vector<double> column_sum = bench_.read(arguments.moments.column_sum);
     for (std::int64_t i = 0; i < cols; ++i)
       EXPECT_EQ(std::isnan(column_sum[static_cast<std::size_t>(i)]), i == place % cols) << i;
@@ -89,6 +92,41 @@ TEST_P(NotFinite, LargestLogitOfTheHeadKeepsNaN) {
     bench_.backend().head_loss().head_loss_forward(bench_.stream(), forward);
     EXPECT_TRUE(std::isnan(bench_.read(forward.sums)[kHeadLossMaxLogit])) << token;
   }
+}
+
+// A logit of +inf makes log Z NaN, one of -inf has no part in it; a row without target is not in the sums and
+// has no gradient, whatever its logits.
+TEST_P(NotFinite, HeadOfInfiniteLogits) {
+  const std::int64_t rows = 3, vocabulary = 70;
+  const auto run = [&](double bias, const std::vector<double>& targets) {
+    std::vector<double> biases(static_cast<std::size_t>(vocabulary), 0.5);
+    std::fill_n(biases.begin() + 32, 8, bias);  // all that some threads have of the row
+    HeadLossForward forward;
+    forward.h = tensor("h", Shape{rows, 4}), forward.weight = tensor("weight", Shape{vocabulary, 4});
+    forward.bias = bench_.constants("bias", master_dtype(GetParam().dtype), Shape{vocabulary}, biases);
+    forward.targets = bench_.constants("targets", DType::Int32, Shape{rows}, targets);
+    forward.log_z = bench_.master_output("log_z", Shape{rows});
+    forward.sums = bench_.sums("sums", kHeadLossSums, -100);
+    const HeadLossOps& ops = bench_.backend().head_loss();
+    forward.workspace = bench_.workspace(ops.head_loss_forward_workspace(forward));
+    ops.head_loss_forward(bench_.stream(), forward);
+    HeadLossBackward backward;
+    backward.h = forward.h, backward.weight = forward.weight, backward.bias = forward.bias;
+    backward.targets = forward.targets, backward.log_z = forward.log_z;
+    backward.dh = bench_.output("dh", Shape{rows, 4});
+    backward.dweight = bench_.accumulated("dweight", Shape{vocabulary, 4});
+    backward.workspace = bench_.workspace(ops.head_loss_backward_workspace(backward));
+    ops.head_loss_backward(bench_.stream(), backward);
+    std::vector<double> both = bench_.read(forward.sums);
+    for (const double value : bench_.read(backward.dh)) both.push_back(value);
+    return both;
+  };
+  const std::vector<double> without = run(-kInfinity, {5, 6, 7}), with = run(kInfinity, {5, 6, 7});
+  for (const double value : without) EXPECT_TRUE(std::isfinite(value));
+  for (int i = kHeadLossCrossEntropy; i < kHeadLossSums; ++i)
+    EXPECT_TRUE(std::isnan(with[static_cast<std::size_t>(i)])) << i;
+  const std::vector<double> ignored = run(kInfinity, {-1, -1, -1});
+  for (std::size_t i = 0; i < ignored.size(); ++i) EXPECT_EQ(ignored[i], i < kHeadLossSums ? -100 : 0) << i;
 }
 
 // The weights of a row come from that row alone, however many rows are worked on at once.

@@ -60,6 +60,14 @@ std::vector<NormCase> cases() {
     add("17x3x33_heads", {.rows = 17, .groups = 3, .width = 33, .strided = true});
     add("33x5x16_heads", {.rows = 33, .groups = 5, .width = 16, .own_parameters = true, .strided = true});
     add("6x80_eps0", {.rows = 6, .width = 80, .epsilon = 0});
+    add("1x65x80_heads", {.rows = 1, .groups = 65, .width = 80, .scale = {false, false, 2, false}});
+    add("70x65x4_heads", {.rows = 70, .groups = 65, .width = 4, .dx_is_dy = true, .moments = false});
+    // Rows that registers and shared memory hold, or do not.
+    add("5x8192", {.rows = 5, .width = 8192, .moments = false});
+    add("2x12288", {.rows = 2, .width = 12288, .accumulate = true, .scale = {true, true, 1, false}});
+    add("3x2049", {.rows = 3, .width = 2049, .dx_is_dy = true});
+    if (kind == NormKind::LayerNorm || kind == NormKind::Derf)
+      add("2x20000", {.rows = 2, .width = 20000, .moments = false, .scale = {false, false, 2, false}});
     int n = 0;
     for (const Knob& knob : all_knobs()) {
       const std::string what = "scale" + std::to_string(n++);

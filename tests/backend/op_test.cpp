@@ -1,13 +1,12 @@
 #include "backend/op_test.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <map>
-#include <sstream>
 
 #include "backend/loader.h"
+#include "core/error.h"
 #include "core/hash.h"
 #include "core/parallel_for.h"
 #include "core/rng.h"
@@ -66,19 +65,6 @@ std::vector<double> constant(const Shape& shape, double value) {
 }
 }  // namespace
 
-std::vector<std::string> tested_backends() {
-  const char* chosen = std::getenv("PLUMB_TEST_BACKENDS");
-  if (chosen == nullptr) {
-    std::vector<std::string> names = backend_names();
-    std::erase(names, "cuda-emulated");
-    return names;
-  }
-  std::vector<std::string> names;
-  std::istringstream list(chosen);
-  for (std::string name; std::getline(list, name, ',');) names.push_back(name);
-  return names;
-}
-
 std::vector<Target> targets() {
   std::vector<Target> list;
   for (const std::string& name : tested_backends())
@@ -98,8 +84,18 @@ std::vector<Target> all_targets() {
 Backend& shared_backend(const std::string& name) {
   static std::map<std::string, std::unique_ptr<Backend>> backends;
   auto& backend = backends[name];
-  if (!backend) backend = make_backend(name);
+  // What is tested op by op are our own kernels; attention_library_test.cpp is for the library.
+  BackendOptions options;
+  if (chooses_attention(name)) options.attention = AttentionChoice::Own;
+  if (!backend) backend = make_backend(name, options);
   return *backend;
+}
+
+std::vector<double> step_scalar_values(std::vector<double> first) {
+  const bool scaled = first.size() > kStepLossScale;
+  first.resize(kStepScalars, 0);
+  if (!scaled) first[kStepLossScale] = 1;
+  return first;
 }
 
 double round_to(DType dtype, double value) {
@@ -122,6 +118,8 @@ std::vector<double> Bench::draw(const std::string& name, const Shape& shape, Val
 
 Tensor Bench::add(const std::string& name, DType dtype, Shape shape, const std::vector<double>& values,
                   bool compared, Limits limits, bool each) {
+  PLUMB_CHECK(static_cast<std::int64_t>(values.size()) == shape.elements(), "{}: {} values for {}", name,
+              values.size(), to_string(shape));
   const std::size_t item = size_of(dtype), count = values.size();
   std::vector<unsigned char> bytes(2 * kGuardBytes + count * item, kGuard);
   for (std::size_t i = 0; i < count; ++i) encode(dtype, values[i], bytes.data() + kGuardBytes + i * item);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/tested_backends.h"
 
 namespace plumb::test {
 
@@ -27,10 +28,7 @@ inline std::ostream& operator<<(std::ostream& out, const Target& target) {
   std::replace(backend.begin(), backend.end(), '-', '_');
   return out << backend << "_" << name_of(target.dtype);
 }
-std::vector<std::string> tested_backends();
-/// Every backend under test in every compute dtype, but the oracle itself. Under test are those that
-/// $PLUMB_TEST_BACKENDS names, separated by commas; without it all but the emulated one, which is slow and
-/// has tests of its own (tests/emulation).
+/// Every backend under test (tested_backends.h) in every compute dtype, but the oracle itself.
 std::vector<Target> targets();
 /// The oracle too, where it is under test.
 std::vector<Target> all_targets();
@@ -56,6 +54,9 @@ inline constexpr Limits kMasterOnly{1e-12, 2e-6, 2e-6};
 inline constexpr Limits kExact{0, 0, 0};
 
 double round_to(DType dtype, double value);
+
+/// The step-scalar buffer: its first entries as given, a loss scale of 1, zeros for the rest.
+std::vector<double> step_scalar_values(std::vector<double> first);
 
 /// Normal variates, a pure function of a tensor's name.
 struct Values {

@@ -1,4 +1,5 @@
 #include <limits>
+#include <utility>
 
 #include "backend/op_test.h"
 
@@ -16,20 +17,33 @@ struct OptimizerCase {
   double clip = 1, skip = 1;
   bool statistics = true;
   bool large = false;  ///< tensors that several threads share, with a small one between them
+  double loss_scale = 1;
+  bool many = false;  ///< more tensors than one kernel launch takes
 };
 void PrintTo(const OptimizerCase& shape, std::ostream* out) { *out << shape.name; }
+
+std::vector<double> step_scalars_of(double clip, double skip, double loss_scale) {
+  std::vector<double> scalars(kStepScalars);
+  scalars[kStepLearningRate] = 0.02;
+  scalars[kStepBiasCorrection1] = 0.271, scalars[kStepBiasCorrection2] = 0.1426;
+  scalars[kStepGradientNorm] = 3;
+  scalars[kStepClipFactor] = clip, scalars[kStepSkipFactor] = skip;
+  scalars[kStepLossScale] = loss_scale;
+  return scalars;
+}
 
 void run_optimizer(Bench& bench, const OptimizerCase& one) {
   std::vector<UpdateTensor> tensors;
   const std::vector<Shape> small{Shape{1}, Shape{7}, Shape{33, 65}, Shape{1000}, Shape{3, 16}};
   const std::vector<Shape> large{Shape{70001}, Shape{3}, Shape{100003}};
-  const std::vector<Shape>& shapes = one.large ? large : small;
+  std::vector<Shape> shapes = one.large ? large : small;
+  while (one.many && shapes.size() < 120) shapes.push_back(Shape{static_cast<std::int64_t>(shapes.size())});
   for (std::size_t n = 0; n < shapes.size(); ++n) {
     const std::string index = std::to_string(n);
     const Shape& shape = shapes[n];
     UpdateTensor tensor;
     tensor.parameter = bench.updated("parameter" + index, shape, kState);
-    tensor.gradient = bench.parameter("gradient" + index, shape, {0, 0.1});
+    tensor.gradient = bench.parameter("gradient" + index, shape, {0, 0.1 * one.loss_scale});
     tensor.momentum = bench.updated("momentum" + index, shape, kState);
     if (one.adam) {
       std::vector<double> squares;  // of rounded values, so positive and alike on both benches
@@ -44,15 +58,16 @@ void run_optimizer(Bench& bench, const OptimizerCase& one) {
   }
   const auto count = static_cast<std::int64_t>(tensors.size());
   const Tensor step_scalars = bench.constants("step_scalars", DType::Float64, Shape{kStepScalars},
-                                              {0.02, 0.271, 0.1426, 3, one.clip, one.skip});
+                                              step_scalars_of(one.clip, one.skip, one.loss_scale));
   UpdateStatistics statistics;
   if (one.statistics) {  // overwritten, not added to
     statistics.update_square = bench.sums("update_square", count, std::nan(""), kUpdateSquares);
     statistics.parameter_square = bench.sums("parameter_square", count, std::nan(""), kParameterSquares);
   }
   const OptimizerOps& ops = bench.backend().optimizer();
-  if (one.adam) ops.adamw(bench.stream(), {0.9, 0.95, 1e-8, step_scalars, statistics}, tensors);
-  if (!one.adam) ops.sgd_momentum(bench.stream(), {0.9, step_scalars, statistics}, tensors);
+  const Workspace workspace = bench.workspace(ops.update_workspace(tensors));
+  if (one.adam) ops.adamw(bench.stream(), {0.9, 0.95, 1e-8, step_scalars, statistics, workspace}, tensors);
+  if (!one.adam) ops.sgd_momentum(bench.stream(), {0.9, step_scalars, statistics, workspace}, tensors);
 }
 
 class OptimizerOp : public testing::TestWithParam<std::tuple<Target, OptimizerCase>> {};
@@ -71,7 +86,11 @@ INSTANTIATE_TEST_SUITE_P(
                                      OptimizerCase{"sgd_skipped", false, 0, 0},
                                      OptimizerCase{"adamw_large", true, 0.3, 1, true, true},
                                      OptimizerCase{"adamw_large_skipped", true, 0, 0, true, true},
-                                     OptimizerCase{"sgd_large", false, 0.3, 1, true, true})),
+                                     OptimizerCase{"sgd_large", false, 0.3, 1, true, true},
+                                     OptimizerCase{"adamw_scaled", true, 0.3, 1, true, false, 0x1p12},
+                                     OptimizerCase{"sgd_scaled", false, 0.3, 1, true, false, 0x1p12},
+                                     OptimizerCase{"adamw_many", true, 1, 1, true, false, 1, true},
+                                     OptimizerCase{"sgd_many", false, 0.3, 1, true, false, 4, true})),
     case_name<OptimizerCase>);
 
 class OptimizerSkip : public testing::TestWithParam<Target> {};
@@ -88,10 +107,10 @@ TEST_P(OptimizerSkip, LeavesEveryBit) {
   tensor.compute_copy = bench.input("copy", shape);
   tensor.weight_decay = 0.1;
   const Tensor step_scalars =
-      bench.constants("step_scalars", DType::Float64, Shape{kStepScalars}, {0.02, 0.1, 0.05, 1, 0, 0});
+      bench.constants("step_scalars", DType::Float64, Shape{kStepScalars}, step_scalars_of(0, 0, 1));
   const UpdateTensor list[] = {tensor};
-  bench.backend().optimizer().adamw(bench.stream(), {0.9, 0.95, 1e-8, step_scalars, {}}, list);
-  bench.backend().optimizer().sgd_momentum(bench.stream(), {0.9, step_scalars, {}}, list);
+  bench.backend().optimizer().adamw(bench.stream(), {0.9, 0.95, 1e-8, step_scalars, {}, {}}, list);
+  bench.backend().optimizer().sgd_momentum(bench.stream(), {0.9, step_scalars, {}, {}}, list);
   bench.finish();  // checks that no input has changed
 }
 INSTANTIATE_TEST_SUITE_P(Backends, OptimizerSkip, testing::ValuesIn(targets()),
@@ -101,6 +120,7 @@ struct ClipCase {
   std::string name = {};
   std::vector<double> squares;
   double max_norm;
+  double loss_scale = 1;
 };
 void PrintTo(const ClipCase& shape, std::ostream* out) { *out << shape.name; }
 
@@ -113,7 +133,10 @@ TEST_P(ClipOp, MatchesReference) {
     clip.squares = bench.constants("squares", DType::Float64,
                                    Shape{static_cast<std::int64_t>(one.squares.size())}, one.squares);
     clip.max_norm = one.max_norm;
-    clip.step_scalars = bench.sums("step_scalars", kStepScalars, 0.5, {1e-14, 1e-14, 1e-14});
+    std::vector<double> scalars(kStepScalars, 0.5);
+    scalars[kStepLossScale] = one.loss_scale;
+    clip.step_scalars =
+        bench.variables("step_scalars", DType::Float64, Shape{kStepScalars}, scalars, {1e-14, 1e-14, 1e-14});
     bench.backend().optimizer().clip(bench.stream(), clip);
   });
 }
@@ -121,9 +144,87 @@ INSTANTIATE_TEST_SUITE_P(
     Backends, ClipOp,
     testing::Combine(testing::ValuesIn(targets()),
                      testing::Values(ClipCase{"below", {0.1, 0.2, 0.3}, 1}, ClipCase{"above", {4, 5}, 1.5},
+                                     ClipCase{"scaled_below", {4, 5}, 1.5, 4},
+                                     ClipCase{"scaled_above", {4e6, 5e6}, 1.5, 1024},
+                                     ClipCase{"many", std::vector<double>(1000, 0.3), 1.5, 2},
                                      ClipCase{"unlimited", {4, 5, 1e8}, 0}, ClipCase{"zero", {0, 0}, 1},
                                      ClipCase{"infinite", {1, INFINITY}, 1}, ClipCase{"nan", {NAN, 1}, 1})),
     case_name<ClipCase>);
+
+/// What the step scalars hold after a step, by hand.
+class StepScalars : public testing::TestWithParam<Target> {
+ protected:
+  Bench bench_{shared_backend(GetParam().backend), GetParam().dtype, GetParam().dtype};
+  const OptimizerOps& ops_ = bench_.backend().optimizer();
+
+  Tensor start(double skip, double loss_scale, double since_change) {
+    std::vector<double> scalars = step_scalars_of(1, skip, loss_scale);
+    scalars[kStepsSinceScaleChange] = since_change;
+    return bench_.variables("step_scalars", DType::Float64, Shape{kStepScalars}, scalars);
+  }
+  /// Loss scale and steps since its change after adapt_loss_scale.
+  std::pair<double, double> adapted(double skip, double loss_scale, double since_change) {
+    const Tensor scalars = start(skip, loss_scale, since_change);
+    ops_.adapt_loss_scale(bench_.stream(), {.interval = 3, .largest = 1024, .step_scalars = scalars});
+    const std::vector<double> after = bench_.read(scalars);
+    const std::vector<double> before = step_scalars_of(1, skip, loss_scale);
+    for (const int i : {kStepLearningRate, kStepBiasCorrection1, kStepBiasCorrection2, kStepGradientNorm,
+                        kStepClipFactor, kStepSkipFactor})
+      EXPECT_EQ(after[static_cast<std::size_t>(i)], before[static_cast<std::size_t>(i)]) << i;
+    return {after[kStepLossScale], after[kStepsSinceScaleChange]};
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Backends, StepScalars, testing::ValuesIn(all_targets()),
+                         testing::PrintToStringParamName());
+
+TEST_P(StepScalars, LossScaleAdapts) {
+  using Pair = std::pair<double, double>;
+  EXPECT_EQ(adapted(1, 64, 0), Pair(64, 1));
+  EXPECT_EQ(adapted(1, 64, 1), Pair(64, 2));
+  EXPECT_EQ(adapted(1, 64, 2), Pair(128, 0));     // the third update in a row
+  EXPECT_EQ(adapted(0, 64, 2), Pair(32, 0));      // a skipped step
+  EXPECT_EQ(adapted(1, 1024, 2), Pair(1024, 0));  // no larger than that
+  EXPECT_EQ(adapted(1, 1000, 2), Pair(1024, 0));
+}
+
+TEST_P(StepScalars, ClipTakesTheLossScaleOut) {
+  const Tensor scalars = start(0, 8, 0);
+  const Tensor squares = bench_.constants("squares", DType::Float64, Shape{2}, {64 * 9.0, 64 * 16.0});
+  ops_.clip(bench_.stream(), {.squares = squares, .max_norm = 2.5, .step_scalars = scalars});
+  const std::vector<double> after = bench_.read(scalars);
+  EXPECT_DOUBLE_EQ(after[kStepGradientNorm], 5);
+  EXPECT_DOUBLE_EQ(after[kStepClipFactor], 0.5);
+  EXPECT_EQ(after[kStepSkipFactor], 1);
+  EXPECT_EQ(after[kStepLossScale], 8);
+}
+
+// A power of two: the same bits as the gradient of the unscaled loss gives.
+TEST_P(StepScalars, UpdatesTakeTheLossScaleOut) {
+  const Shape shape{37};
+  const auto run = [&](double loss_scale, bool adam) {
+    const std::string name = std::to_string(loss_scale) + (adam ? " adam" : " sgd");
+    std::vector<double> gradient, ones(37, 1);
+    for (int i = 0; i < 37; ++i) gradient.push_back((i % 7 - 3) * loss_scale / 8);
+    UpdateTensor tensor;
+    tensor.parameter = bench_.variables(name + " parameter", bench_.master(), shape, ones);
+    tensor.gradient = bench_.constants(name + " gradient", bench_.master(), shape, gradient);
+    tensor.momentum = bench_.variables(name + " momentum", bench_.master(), shape, ones);
+    tensor.variance = bench_.variables(name + " variance", bench_.master(), shape, ones);
+    const UpdateTensor list[] = {tensor};
+    const Tensor scalars = start(1, loss_scale, 0);
+    if (adam) ops_.adamw(bench_.stream(), {0.9, 0.95, 1e-8, scalars, {}, {}}, list);
+    if (!adam) ops_.sgd_momentum(bench_.stream(), {0.9, scalars, {}, {}}, list);
+    std::vector<double> results = bench_.read(tensor.parameter);
+    for (const Tensor& state : {tensor.momentum, tensor.variance})
+      for (const double value : bench_.read(state)) results.push_back(value);
+    return results;
+  };
+  for (const bool adam : {false, true}) {
+    const std::vector<double> plain = run(1, adam);
+    EXPECT_EQ(run(0x1p16, adam), plain);
+    EXPECT_NE(plain, std::vector<double>(plain.size(), 1.0));
+  }
+}
 
 }  // namespace
 }  // namespace plumb::test

@@ -66,6 +66,12 @@ TEST_P(ParameterOp, RowGain) {
   expect_same_for_any_threads(target, run);
 }
 
+std::vector<double> step_scalars_of(double skip) {
+  std::vector<double> scalars(kStepScalars);
+  scalars[kStepSkipFactor] = skip;
+  return scalars;
+}
+
 void run_spheres(Bench& bench, const ParameterCase& one) {
   const ParameterOps& ops = bench.backend().parameter();
   const Shape shape{one.rows, one.cols};
@@ -84,7 +90,7 @@ void run_spheres(Bench& bench, const ParameterCase& one) {
   NormalizeSpheres normalize;
   if (one.scalar)
     normalize.step_scalars =
-        bench.constants("step_scalars", DType::Float64, Shape{kStepScalars}, {0, 0, 0, 0, 0, 1});
+        bench.constants("step_scalars", DType::Float64, Shape{kStepScalars}, step_scalars_of(1));
   normalize.workspace = bench.workspace(ops.normalize_spheres_workspace(weights));
   ops.normalize_spheres(bench.stream(), normalize, weights);
 }
@@ -99,6 +105,12 @@ TEST_P(ParameterOp, NormalizeSpheres) {
 class Spheres : public testing::TestWithParam<Target> {
  protected:
   Bench bench_{shared_backend(GetParam().backend), GetParam().dtype, GetParam().dtype};
+
+  void normalize(std::span<const SphereWeight> weights, const Tensor& step_scalars = {}) {
+    const ParameterOps& ops = bench_.backend().parameter();
+    const Workspace workspace = bench_.workspace(ops.normalize_spheres_workspace(weights));
+    ops.normalize_spheres(bench_.stream(), {step_scalars, workspace}, weights);
+  }
 };
 INSTANTIATE_TEST_SUITE_P(Backends, Spheres, testing::ValuesIn(targets()), testing::PrintToStringParamName());
 
@@ -111,7 +123,7 @@ TEST_P(Spheres, HaveUnitNorms) {
       start.push_back((1 + double(i % 7)) * std::pow(2.0, double((columns ? i % cols : i / cols) % 40) * -3));
     const SphereWeight weight{bench_.variables("value_" + kind, bench_.master(), Shape{rows, cols}, start),
                               bench_.output("copy_" + kind, Shape{rows, cols}), columns};
-    bench_.backend().parameter().normalize_spheres(bench_.stream(), {}, std::span(&weight, 1));
+    normalize(std::span(&weight, 1));
     const std::vector<double> value = bench_.read(weight.value), copy = bench_.read(weight.compute_copy);
     for (std::int64_t sphere = 0; sphere < (columns ? cols : rows); ++sphere) {
       double square = 0;
@@ -131,7 +143,7 @@ TEST_P(Spheres, OfZerosStay) {
   const SphereWeight weights[] = {
       {bench_.variables("a", master, Shape{2, 2}, {0, 0, 3, 4}), bench_.output("copy_a", Shape{2, 2}), false},
       {bench_.variables("b", master, Shape{2, 2}, {0, 3, 0, 4}), bench_.output("copy_b", Shape{2, 2}), true}};
-  bench_.backend().parameter().normalize_spheres(bench_.stream(), {}, weights);
+  normalize(weights);
   const auto expect = [&](const Tensor& tensor, const std::vector<double>& expected, double limit) {
     const std::vector<double> values = bench_.read(tensor);
     for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(values[i], expected[i], limit) << i;
@@ -146,12 +158,12 @@ TEST_P(Spheres, StayInASkippedStep) {
   std::vector<double> values(77, 0.25);
   values[3] = INFINITY, values[30] = NAN;
   const Tensor scalars =
-      bench_.constants("step_scalars", DType::Float64, Shape{kStepScalars}, {0.02, 0.1, 0.05, 1, 0, 0});
+      bench_.constants("step_scalars", DType::Float64, Shape{kStepScalars}, step_scalars_of(0));
   std::vector<SphereWeight> weights;
   for (const bool columns : {false, true})
     weights.push_back({bench_.constants("value", bench_.master(), Shape{7, 11}, values),
                        bench_.input("copy", Shape{7, 11}), columns});
-  bench_.backend().parameter().normalize_spheres(bench_.stream(), {scalars, {}}, weights);
+  normalize(weights, scalars);
   bench_.finish();  // checks that no input has changed
 }
 

@@ -51,6 +51,15 @@ std::vector<ResidualCase> cases() {
                   .e = all,
                   .p = all,
                   .block_skip = true});
+  list.push_back({.name = "everything_1x80",
+                  .rows = 1,
+                  .cols = 80,
+                  .a = all,
+                  .b = all,
+                  .e = all,
+                  .p = all,
+                  .block_skip = true});
+  list.push_back({.name = "gain_3x12288", .rows = 3, .cols = 12288, .b = vector, .in_place = true});
   int n = 0;
   for (const Knob& knob : all_knobs()) {
     const std::string index = std::to_string(n++);

@@ -155,7 +155,7 @@ TEST_F(Safetensors, FaultsOfTheHeader) {
               HasSubstr("'x' has 8 bytes, its dtype and shape need 16"));
   EXPECT_THAT(error_of(entry("F64", "[4294967296,4294967296]", "[0,8]"), eight),
               HasSubstr("'x' has 8 bytes"));
-  EXPECT_THAT(error_of(entry("F16", "[4]", "[0,8]"), eight), HasSubstr("dtype F16; known are F64"));
+  EXPECT_THAT(error_of(entry("F8", "[8]", "[0,8]"), eight), HasSubstr("dtype F8; known are F64"));
   EXPECT_THAT(error_of(entry("F64", "[1,1,1,1,1]", "[0,8]"), eight), HasSubstr("5 dimensions; at most 4"));
   EXPECT_THAT(error_of(R"({"__metadata__":{"k":1}})", ""), HasSubstr("'k' is not a string"));
   EXPECT_THAT(error_of(R"({"__metadata__":"k"})", ""), HasSubstr("not an object of strings"));

@@ -99,7 +99,7 @@ std::vector<BrokenInput> broken_settings() {
        "",
        {"--set", "traning.steps=5"}},
       {"unknown_dtype",
-       {"--set", "compute.dtype = \"fp8\"", "fp32, bf16"},
+       {"--set", "compute.dtype = \"fp8\"", "fp32, tf32, bf16, fp16"},
        "",
        "",
        {"--set", "compute.dtype=fp8"}},

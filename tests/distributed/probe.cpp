@@ -1,13 +1,13 @@
 // One rank of a training run whose inner numbers the tests want: joins the launch as `plumb train` does,
 // trains, and rank 0 writes a safetensors file with
 //   gradient/<name>   reduced gradient of the first step
-//   later/<name>      that of step N of --later-step
+//   later/<name>      reduced gradient of step kLaterStep, in runs that are so long
 //   parameter/<name>  after the last step
 //   bucket/<name>     (1) int64, the gradient bucket that the tensor is reduced in
 //   hashes            (world) int64, of every rank's parameters after the last step
 // and the run's logs beside it in run.dir.
 //
-//   probe CONFIG OUTPUT [--drop-bucket N] [--later-step N] [key=value ...]
+//   probe CONFIG OUTPUT [--drop-bucket N] [key=value ...]
 //
 // --drop-bucket plays the fault that the comparison of gradients must notice: bucket N is never reduced.
 #include <mpi.h>
@@ -15,6 +15,7 @@
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 #include "backend/loader.h"
 #include "checkpointed_model.h"
@@ -54,21 +55,18 @@ namespace {
 struct Arguments {
   std::string config, output;
   int dropped_bucket = -1;
-  int later_step = 0;  ///< 0: none
   std::vector<std::string> overrides;
 };
 
 Arguments parse(int count, char** values) {
   Arguments arguments;
-  if (count < 3) fail_input("usage: probe CONFIG OUTPUT [--drop-bucket N] [--later-step N] [key=value ...]");
+  if (count < 3) fail_input("usage: probe CONFIG OUTPUT [--drop-bucket N] [key=value ...]");
   arguments.config = values[1];
   arguments.output = values[2];
   for (int i = 3; i < count; ++i) {
     const std::string value = values[i];
     if (value == "--drop-bucket" && i + 1 < count) {
       arguments.dropped_bucket = std::atoi(values[++i]);
-    } else if (value == "--later-step" && i + 1 < count) {
-      arguments.later_step = std::atoi(values[++i]);
     } else {
       arguments.overrides.push_back(value);
     }
@@ -126,6 +124,9 @@ class Run {
   std::unique_ptr<TrainingLoop> loop_;
 };
 
+/// The gradients are those of a later step, when the optimiser has moved every parameter.
+constexpr std::int64_t kLaterStep = 5;
+
 std::vector<NamedTensor> gradients(const Engine& engine, const std::string& prefix) {
   std::vector<NamedTensor> list;
   for (const Parameter* parameter : engine.parameters().trainable()) {
@@ -163,16 +164,20 @@ void run(const Arguments& arguments) {
   dropped = {arguments.dropped_bucket, static_cast<int>(layout.buckets.size()), 0};
   run.train_to(1);
   const HostTensors first_gradients = run.download(gradients(run.loop().engine(), "gradient/"));
-  if (arguments.later_step > 1) run.train_to(arguments.later_step);
-  const HostTensors later_gradients = run.download(gradients(run.loop().engine(), "later/"));
+  std::optional<HostTensors> later_gradients;
+  if (run.steps() >= kLaterStep) {
+    run.train_to(kLaterStep);
+    later_gradients.emplace(run.download(gradients(run.loop().engine(), "later/")));
+  }
   run.train_to(run.steps());
   const HostTensors parameters = run.download(parameter_tensors(run.loop().engine().parameters()));
   std::vector<std::int64_t> hashes = hashes_of_ranks(parameters, session.communicator());
   if (!session.is_first()) return;
 
   std::vector<NamedTensor> file = first_gradients.list();
-  if (arguments.later_step > 1) {
-    file.insert(file.end(), later_gradients.list().begin(), later_gradients.list().end());
+  if (later_gradients) {
+    const std::vector<NamedTensor> later = later_gradients->list();
+    file.insert(file.end(), later.begin(), later.end());
   }
   for (const NamedTensor& parameter : parameters.list()) {
     file.push_back({"parameter/" + parameter.name, parameter.tensor});

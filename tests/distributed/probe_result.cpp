@@ -12,7 +12,7 @@
 namespace plumb::distributed {
 namespace {
 
-constexpr std::string_view kGradient = "gradient/", kLaterGradient = "later/";
+constexpr std::string_view kGradient = "gradient/";
 
 double norm(const std::vector<double>& values) {
   double squares = 0;
@@ -30,9 +30,8 @@ std::vector<std::string> ProbeResult::tensors() const {
   return names;
 }
 
-std::vector<double> ProbeResult::gradient(const std::string& tensor, ProbedStep step) const {
-  const std::string_view prefix = step == ProbedStep::First ? kGradient : kLaterGradient;
-  const Tensor stored = file_.tensor(std::string(prefix) + tensor);
+std::vector<double> ProbeResult::gradient(const std::string& tensor, When when) const {
+  const Tensor stored = file_.tensor(std::string(when == When::First ? kGradient : "later/") + tensor);
   const auto count = static_cast<std::size_t>(stored.elements());
   if (stored.dtype == DType::Float64) return {stored.as<double>(), stored.as<double>() + count};
   return {stored.as<float>(), stored.as<float>() + count};
@@ -54,14 +53,14 @@ std::vector<std::int64_t> ProbeResult::hashes() const {
 }
 
 std::map<std::string, double> gradient_distances(const ProbeResult& result, const ProbeResult& reference,
-                                                 ProbedStep step) {
+                                                 When when) {
   double whole = 0;
   for (const std::string& name : reference.tensors())
-    whole = std::hypot(whole, norm(reference.gradient(name, step)));
+    whole = std::hypot(whole, norm(reference.gradient(name, when)));
   std::map<std::string, double> distances;
   for (const std::string& name : reference.tensors()) {
-    const std::vector<double> expected = reference.gradient(name, step);
-    std::vector<double> difference = result.gradient(name, step);
+    const std::vector<double> expected = reference.gradient(name, when);
+    std::vector<double> difference = result.gradient(name, when);
     EXPECT_EQ(difference.size(), expected.size()) << name;
     for (std::size_t i = 0; i < expected.size(); ++i) difference[i] -= expected[i];
     distances[name] = norm(difference) / std::max(norm(expected), 1e-4 * whole);
@@ -71,21 +70,20 @@ std::map<std::string, double> gradient_distances(const ProbeResult& result, cons
   return distances;
 }
 
-double gradient_distance(const ProbeResult& result, const ProbeResult& reference, ProbedStep step) {
+double gradient_distance(const ProbeResult& result, const ProbeResult& reference, When when) {
   double worst = 0;
-  for (const auto& [name, distance] : gradient_distances(result, reference, step)) {
+  for (const auto& [name, distance] : gradient_distances(result, reference, when)) {
     if (!(distance <= worst)) worst = distance;
   }
   return worst;
 }
 
 ProbeResult run_probe(const std::filesystem::path& folder, const std::string& name, int ranks,
-                      const std::vector<std::string>& settings, int dropped_bucket, int later_step) {
+                      const std::vector<std::string>& settings, int dropped_bucket) {
   const std::filesystem::path output = folder / (name + ".safetensors"), run = folder / name;
   std::string command = fmt::format("{} {} {} run.dir={}", PLUMB_DISTRIBUTED_PROBE,
                                     write_config(folder).string(), output.string(), run.string());
   if (dropped_bucket >= 0) command += fmt::format(" --drop-bucket {}", dropped_bucket);
-  if (later_step > 0) command += fmt::format(" --later-step {}", later_step);
   for (const std::string& setting : settings) command += " '" + setting + "'";
   const Outcome outcome = shell(mpirun(ranks, command));
   EXPECT_EQ(outcome.status, 0) << outcome.output;

@@ -10,8 +10,7 @@
 
 namespace plumb::distributed {
 
-/// Of the steps whose gradients the probe writes: the first, and that of --later-step.
-enum class ProbedStep { First, Later };
+enum class When { First, Later };
 
 class ProbeResult {
  public:
@@ -22,8 +21,8 @@ class ProbeResult {
   const std::vector<double>& losses() const { return losses_; }
   /// Names of the trainable tensors.
   std::vector<std::string> tensors() const;
-  /// Reduced gradient.
-  std::vector<double> gradient(const std::string& tensor, ProbedStep step = ProbedStep::First) const;
+  /// Reduced gradient of the first step, or of a later one (the fifth).
+  std::vector<double> gradient(const std::string& tensor, When when = When::First) const;
   int bucket(const std::string& tensor) const;
   int buckets() const;
   /// Of each rank's parameters after the last step.
@@ -37,13 +36,12 @@ class ProbeResult {
 /// By tensor: |g - g*| / max(|g*|, 1e-4 |G*|) in Frobenius norms, g* of the reference and G* its whole
 /// gradient.
 std::map<std::string, double> gradient_distances(const ProbeResult& result, const ProbeResult& reference,
-                                                 ProbedStep step = ProbedStep::First);
+                                                 When when = When::First);
 /// The largest of them; NaN when there is a NaN.
-double gradient_distance(const ProbeResult& result, const ProbeResult& reference,
-                         ProbedStep step = ProbedStep::First);
+double gradient_distance(const ProbeResult& result, const ProbeResult& reference, When when = When::First);
 
 /// Runs the probe with `settings` (key=value) in folder/<name>; fails the test when it does not return 0.
 ProbeResult run_probe(const std::filesystem::path& folder, const std::string& name, int ranks,
-                      const std::vector<std::string>& settings, int dropped_bucket = -1, int later_step = 0);
+                      const std::vector<std::string>& settings, int dropped_bucket = -1);
 
 }  // namespace plumb::distributed

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/loader.h"
+#include "backend/tested_backends.h"
 #include "core/error.h"
 
 namespace plumb::golden {
@@ -119,7 +120,22 @@ void PrintTo(const Platform& platform, std::ostream* out) {
 }
 
 std::string name_of(const Platform& platform) {
-  return fmt::format("{}_{}", platform.backend, plumb::name_of(platform.compute));
+  std::string backend = platform.backend;  // GoogleTest wants letters, digits and _
+  std::replace(backend.begin(), backend.end(), '-', '_');
+  return fmt::format("{}_{}", backend, plumb::name_of(platform.compute));
+}
+
+std::vector<Platform> platforms() {
+  std::vector<Platform> list;
+  for (const std::string& backend : test::tested_backends()) {
+    if (backend == "reference") {
+      list.push_back({backend, DType::Float64, 1e-10});
+    } else {
+      list.push_back({backend, DType::Float32, 1e-5});
+      list.push_back({backend, DType::BFloat16, 2e-2});
+    }
+  }
+  return list;
 }
 
 void expect_agreement(const Config& config, const GoldenFile& golden, const Platform& platform) {

@@ -5,6 +5,7 @@
 
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "config/config.h"
 #include "core/dtype.h"
@@ -16,7 +17,7 @@ namespace plumb::golden {
 constexpr double kGradientFloor = 1e-4;
 
 struct Platform {
-  const char* backend;
+  std::string backend;
   DType compute;
   double tolerance;
 };
@@ -24,8 +25,8 @@ void PrintTo(const Platform& platform, std::ostream* out);
 /// "cpu_bf16", for names of tests.
 std::string name_of(const Platform& platform);
 
-inline constexpr Platform kPlatforms[] = {
-    {"reference", DType::Float64, 1e-10}, {"cpu", DType::Float32, 1e-5}, {"cpu", DType::BFloat16, 2e-2}};
+/// Every backend under test (backend/tested_backends.h) in the dtypes that the golden files are held against.
+std::vector<Platform> platforms();
 
 /// Runs the configuration with the file's parameters and batch, prints the largest errors and fails the test
 /// where one is above what the platform allows.

@@ -41,7 +41,7 @@ TEST_P(Golden, AgreesWithPyTorch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Golden,
-                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(kPlatforms)),
+                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(platforms())),
                          [](const auto& info) {
                            return fmt::format("{}_{}", std::get<0>(info.param),
                                               name_of(std::get<1>(info.param)));

@@ -55,7 +55,7 @@ TEST_P(GoldenPlacement, AgreesWithPyTorch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, GoldenPlacement,
-                         ::testing::Combine(::testing::ValuesIn(cases()), ::testing::ValuesIn(kPlatforms)),
+                         ::testing::Combine(::testing::ValuesIn(cases()), ::testing::ValuesIn(platforms())),
                          [](const auto& info) {
                            std::string name = std::get<0>(info.param);
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -20,6 +20,7 @@ inline StepRecord sample_record(std::int64_t step, int world) {
   record.log_z_mean_square = 28;
   record.max_logit = 7.5;
   record.max_abs = 3.5;
+  record.overflows = 2;
   record.step_seconds = 0.0625;
   record.tokens_per_second = 4096;
   record.sampled = true;
@@ -32,8 +33,9 @@ inline StepRecord sample_record(std::int64_t step, int world) {
     fill(*values);
   }
   for (ProfileStatistics* profile : {&record.stream, &record.branch}) {
-    for (auto* values : {&profile->mean_abs, &profile->entry_variance, &profile->data_variance,
-                         &profile->max_abs, &profile->rms, &profile->max_row_norm, &profile->gradient_norm}) {
+    for (auto* values :
+         {&profile->mean_abs, &profile->entry_variance, &profile->data_variance, &profile->max_abs,
+          &profile->rms, &profile->max_row_norm, &profile->gradient_norm, &profile->overflows}) {
       fill(*values);
     }
     for (auto* extremes : {&profile->interval_min, &profile->interval_max}) {

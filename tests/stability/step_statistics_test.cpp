@@ -123,8 +123,11 @@ class StepStatisticsTest : public testing::Test {
       for (std::int64_t i = 0; i < 4; ++i) dx.push_back(gradient(step, probe, rank, i));
       const Tensor gradients[] = {Tensor(dx.data(), DType::Float64, {4})};
       backend_->elementwise().sum_of_squares(
-          *stream_, gradients, (of_stream ? probes.stream_gradient_square : probes.branch_gradient_square)[k],
-          true);
+          *stream_,
+          {.squares = (of_stream ? probes.stream_gradient_square : probes.branch_gradient_square)[k],
+           .accumulate = true,
+           .workspace = {}},
+          gradients);
     }
     double* loss = probes.loss_sums.as<double>();
     loss[kHeadLossRows] += targets_of(rank);
@@ -134,7 +137,8 @@ class StepStatisticsTest : public testing::Test {
     loss[kHeadLossMaxLogit] = std::max(loss[kHeadLossMaxLogit], -3.0 - rank);
     for (std::int64_t i = 0; i < kTensors; ++i)
       statistics.gradient_squares_local().as<double>()[i] = local_square(step, rank, i);
-    return statistics.finish_step(*stream_, inputs(step));
+    statistics.read_step(*stream_, inputs(step));
+    return statistics.finish_step(*stream_, times());
   }
 
   void add_moments(const MomentsView& view, double* x, std::int64_t rows) {
@@ -142,13 +146,15 @@ class StepStatisticsTest : public testing::Test {
         *stream_, {.x = Tensor(x, DType::Float64, {rows, kWidth}), .moments = view, .workspace = {}});
   }
 
+  static StepTimes times() {
+    return {.step_seconds = 0.5 + 0.25 * ranks().rank(), .wait_seconds = 0.125 * ranks().rank()};
+  }
+
   StepInputs inputs(int step) {
     return {.step = step,
             .tokens = 100 * step,
             .step_tokens = 100,
             .data_cursor = 10 * step,
-            .step_seconds = 0.5 + 0.25 * ranks().rank(),
-            .wait_seconds = 0.125 * ranks().rank(),
             .step_scalars = Tensor(step_scalars_, DType::Float64, {kStepScalars}),
             .reduced_gradient_squares = Tensor(reduced_, DType::Float64, {kTensors}),
             .update_squares = Tensor(update_, DType::Float64, {kTensors}),
@@ -165,7 +171,7 @@ class StepStatisticsTest : public testing::Test {
   std::unique_ptr<Backend> backend_ = make_backend("reference");
   std::unique_ptr<Stream> stream_ = backend_->create_stream();
   std::unique_ptr<StepStatistics> statistics_;
-  double step_scalars_[kStepScalars] = {0.003, 0.1, 0.05, 4.0, 0.25, 1.0};
+  double step_scalars_[kStepScalars] = {0.003, 0.1, 0.05, 4.0, 0.25, 1.0, 1.0, 1.0, 0.0};
   double reduced_[kTensors] = {0.04, 0.09, 16}, update_[kTensors] = {1e-4, 4e-4, 0},
          parameter_[kTensors] = {4, 0, 9};
 };
@@ -342,9 +348,10 @@ TEST_F(StepStatisticsTest, ExtremesCoverTheStepsSinceTheRecordBeforeAndAllRanks)
 TEST_F(StepStatisticsTest, OneRanksWishToStopReachesAll) {
   for (const bool wish : {false, true}) {
     statistics_->begin_step(*stream_, false);
-    StepInputs step_inputs = inputs(1);
-    step_inputs.stop_requested = wish && ranks().rank() == ranks().world() - 1;
-    EXPECT_EQ(statistics_->finish_step(*stream_, step_inputs).stop_requested, wish);
+    statistics_->read_step(*stream_, inputs(1));
+    StepTimes step_times = times();
+    step_times.stop_requested = wish && ranks().rank() == ranks().world() - 1;
+    EXPECT_EQ(statistics_->finish_step(*stream_, step_times).stop_requested, wish);
   }
 }
 
@@ -474,7 +481,8 @@ TEST_F(StepStatisticsTest, FinishTakesNoMemory) {
     statistics_->begin_step(*stream_, sampled);
     const StepInputs step_inputs = inputs(2);
     const std::int64_t before = test::allocations_of_this_thread();
-    statistics_->finish_step(*stream_, step_inputs);
+    statistics_->read_step(*stream_, step_inputs);
+    statistics_->finish_step(*stream_, times());
     EXPECT_EQ(test::allocations_of_this_thread(), before);
     EXPECT_GT(before, 0) << "the counter must count";
   }

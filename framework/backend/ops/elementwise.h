@@ -37,6 +37,12 @@ struct ScalarBiasBackward {
   Workspace workspace;
 };
 
+struct SumOfSquares {
+  Tensor squares;           ///< (n) float64 out, n = tensors in the list
+  bool accumulate = false;  ///< squares += instead of =
+  Workspace workspace;
+};
+
 class ElementwiseOps {
  public:
   virtual ~ElementwiseOps() = default;
@@ -46,10 +52,10 @@ class ElementwiseOps {
   virtual void copy(Stream& stream, const Tensor& x, const Tensor& y) const = 0;
   /// y += x, rounded once to y's dtype.
   virtual void add(Stream& stream, const Tensor& x, const Tensor& y) const = 0;
-  /// squares[i] = sum of x^2 of tensors[i] (contiguous), float64 result in a fixed order; squares is (n)
-  /// float64. accumulate: squares[i] += instead.
-  virtual void sum_of_squares(Stream& stream, std::span<const Tensor> tensors, const Tensor& squares,
-                              bool accumulate) const = 0;
+  /// squares[i] = sum of x^2 of tensors[i] (contiguous, any floating dtype), in float64 and a fixed order.
+  virtual void sum_of_squares(Stream& stream, const SumOfSquares& arguments,
+                              std::span<const Tensor> tensors) const = 0;
+  virtual std::size_t sum_of_squares_workspace(std::span<const Tensor> tensors) const = 0;
   virtual void group_gain_forward(Stream& stream, const GroupGain& arguments) const = 0;
   virtual void group_gain_backward(Stream& stream, const GroupGainBackward& arguments) const = 0;
   virtual std::size_t group_gain_backward_workspace(const GroupGainBackward& arguments) const = 0;

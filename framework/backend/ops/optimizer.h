@@ -18,6 +18,7 @@ enum StepScalar : int {
   kStepClipFactor,       ///< min(1, max_norm / norm); written by clip
   kStepSkipFactor,  ///< 1 = update, 0 = leave parameters and optimiser state as they are; written by clip
   kStepLossScale,   ///< what the gradients are multiplied by (1 but for fp16); written by adapt_loss_scale
+  kStepAppliedLossScale,   ///< the loss scale of this step's gradients; written by clip
   kStepsSinceScaleChange,  ///< updates since the loss scale changed; written by adapt_loss_scale
   kStepScalars
 };
@@ -44,18 +45,21 @@ struct AdamW {
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
   Tensor step_scalars;  ///< (kStepScalars) float64
   UpdateStatistics statistics;
+  Workspace workspace;
 };
 
 struct SgdMomentum {
   double momentum = 0.9;
   Tensor step_scalars;
   UpdateStatistics statistics;
+  Workspace workspace;
 };
 
 struct Clip {
   Tensor squares;       ///< (n) float64: sum of squares of every reduced gradient tensor
   double max_norm = 0;  ///< 0 = do not clip
-  Tensor step_scalars;  ///< reads the loss scale; writes gradient norm, clip factor and skip factor
+  Tensor step_scalars;  ///< reads the loss scale; writes gradient norm, clip factor, skip factor and the
+                        ///< applied loss scale
 };
 
 /// Dynamic loss scaling (arXiv 1710.03740): halves the scale after a skipped step, doubles it after
@@ -76,6 +80,8 @@ class OptimizerOps {
   /// With the same g: momentum = mu momentum + g;  parameter -= lr ( momentum + decay * parameter ).
   virtual void sgd_momentum(Stream& stream, const SgdMomentum& arguments,
                             std::span<const UpdateTensor> tensors) const = 0;
+  /// Of adamw and sgd_momentum.
+  virtual std::size_t update_workspace(std::span<const UpdateTensor> tensors) const = 0;
   /// Norm = sqrt(sum of squares in index order) / loss scale. A norm that is not finite sets the skip factor
   /// to 0 and the clip factor to 0; otherwise skip = 1.
   virtual void clip(Stream& stream, const Clip& arguments) const = 0;

@@ -62,8 +62,8 @@ class CpuBackend final : public Backend {
     // Advice only: without huge pages everything works, with more misses of the address cache.
     if (bytes >= kHugePage) madvise(data, bytes, MADV_HUGEPAGE);
     zero_fill(data, bytes);
-    return Buffer(data, bytes,
-                  [alignment](void* memory, std::size_t) { ::operator delete(memory, alignment); });
+    return counted(data, bytes,
+                   [alignment](void* memory, std::size_t) { ::operator delete(memory, alignment); });
   }
   void upload(Stream&, const void* host, void* device, std::size_t bytes) override {
     if (bytes > 0) std::memcpy(device, host, bytes);

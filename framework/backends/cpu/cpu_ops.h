@@ -49,6 +49,8 @@ class CpuAttention final : public AttentionOps {
   void attention_backward(Stream& stream, const AttentionBackward& arguments) const override;
   std::size_t attention_forward_workspace(const AttentionForward& arguments) const override;
   std::size_t attention_backward_workspace(const AttentionBackward& arguments) const override;
+  void attention_statistics(Stream& stream, const AttentionStatistics& arguments) const override;
+  std::size_t attention_statistics_workspace(const AttentionStatistics& arguments) const override;
   void rotary(Stream& stream, const Rotary& arguments) const override;
   void prepare_rotary(const Rotary& arguments) const override;
 
@@ -79,6 +81,7 @@ class CpuOptimizer final : public OptimizerOps {
   void adamw(Stream& stream, const AdamW& arguments, std::span<const UpdateTensor> tensors) const override;
   void sgd_momentum(Stream& stream, const SgdMomentum& arguments,
                     std::span<const UpdateTensor> tensors) const override;
+  std::size_t update_workspace(std::span<const UpdateTensor> tensors) const override;
   void clip(Stream& stream, const Clip& arguments) const override;
   void adapt_loss_scale(Stream& stream, const LossScaling& arguments) const override;
 };
@@ -89,8 +92,9 @@ class CpuElementwise final : public ElementwiseOps {
   void fill(Stream& stream, const Tensor& x, double value) const override;
   void copy(Stream& stream, const Tensor& x, const Tensor& y) const override;
   void add(Stream& stream, const Tensor& x, const Tensor& y) const override;
-  void sum_of_squares(Stream& stream, std::span<const Tensor> tensors, const Tensor& squares,
-                      bool accumulate) const override;
+  void sum_of_squares(Stream& stream, const SumOfSquares& arguments,
+                      std::span<const Tensor> tensors) const override;
+  std::size_t sum_of_squares_workspace(std::span<const Tensor> tensors) const override;
   void group_gain_forward(Stream& stream, const GroupGain& arguments) const override;
   void group_gain_backward(Stream& stream, const GroupGainBackward& arguments) const override;
   std::size_t group_gain_backward_workspace(const GroupGainBackward& arguments) const override;

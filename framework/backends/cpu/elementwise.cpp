@@ -231,11 +231,11 @@ void CpuElementwise::add(Stream&, const Tensor& x, const Tensor& y) const {
   });
 }
 
-void CpuElementwise::sum_of_squares(Stream&, std::span<const Tensor> tensors, const Tensor& squares,
-                                    bool accumulate) const {
+void CpuElementwise::sum_of_squares(Stream&, const SumOfSquares& arguments,
+                                    std::span<const Tensor> tensors) const {
   const char* op = "sum_of_squares";
   const auto count = static_cast<std::int64_t>(tensors.size());
-  double* results = vector_of<double>(op, "squares", squares, count);
+  double* results = vector_of<double>(op, "squares", arguments.squares, count);
   for (const Tensor& tensor : tensors) {
     require_vector(op, "tensor", tensor, tensor.dtype, tensor.elements());
     PLUMB_CHECK(tensor.dtype != DType::Int64 && tensor.dtype != DType::Int32, "{}: a tensor is {}", op,
@@ -252,9 +252,11 @@ void CpuElementwise::sum_of_squares(Stream&, std::span<const Tensor> tensors, co
         return {sum_of_squares_of(static_cast<const double*>(tensor.data), begin, end)};
       },
       [&](std::int64_t n, const PieceSums<1>& sums) {
-        results[n] = (accumulate ? results[n] : 0.0) + sums[0];
+        results[n] = (arguments.accumulate ? results[n] : 0.0) + sums[0];
       });
 }
+
+std::size_t CpuElementwise::sum_of_squares_workspace(std::span<const Tensor>) const { return 0; }
 
 void CpuElementwise::group_gain_forward(Stream&, const GroupGain& arguments) const {
   check_groups("group_gain_forward", arguments.groups, arguments.x.cols());

@@ -172,6 +172,8 @@ void CpuOptimizer::sgd_momentum(Stream&, const SgdMomentum& arguments,
   update_all<SgdRule>("sgd_momentum", arguments, tensors);
 }
 
+std::size_t CpuOptimizer::update_workspace(std::span<const UpdateTensor>) const { return 0; }
+
 void CpuOptimizer::clip(Stream&, const Clip& arguments) const {
   const std::int64_t count = arguments.squares.elements();
   const double* squares = vector_of<double>("clip", "squares", arguments.squares, count);

@@ -1,9 +1,14 @@
 #include "backends/cuda/cuda_backend.h"
 
+#include <nvtx3/nvToolsExt.h>
+
+#include <cstring>
+
 #include "backends/cuda/check.h"
 #include "backends/cuda/communication_memory.h"
 #include "backends/cuda/cuda_ops.h"
 #include "backends/cuda/device.h"
+#include "backends/cuda/graph.h"
 #include "backends/cuda/nccl_communicator.h"
 #include "backends/cuda/stream.h"
 
@@ -12,7 +17,8 @@ namespace {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(const char* name, const BackendOptions& options) : name_(name), products_(options.tf32) {}
+  CudaBackend(const char* name, const BackendOptions& options)
+      : name_(name), products_(options.tf32), attention_(options.attention) {}
 
   std::string_view name() const override { return name_; }
   DeviceFacts facts() const override { return device_facts(); }
@@ -26,11 +32,25 @@ class CudaBackend final : public Backend {
   Buffer allocate(std::size_t bytes) override {
     void* data = nullptr;
     PLUMB_CUDA(cudaMalloc(&data, bytes == 0 ? 1 : bytes));
-    Buffer buffer(data, bytes, [](void* memory, std::size_t) { static_cast<void>(cudaFree(memory)); });
+    Buffer buffer =
+        counted(data, bytes, [](void* memory, std::size_t) { static_cast<void>(cudaFree(memory)); });
     const CudaStream stream(watch_);
     PLUMB_CUDA(cudaMemsetAsync(data, 0, bytes, stream.handle()));
     PLUMB_CUDA(cudaStreamSynchronize(stream.handle()));
     return buffer;
+  }
+  Buffer allocate_host(std::size_t bytes) override {
+    void* data = nullptr;
+    PLUMB_CUDA(cudaMallocHost(&data, bytes == 0 ? 1 : bytes));
+    std::memset(data, 0, bytes);
+    return Buffer(data, bytes, [](void* memory, std::size_t) { static_cast<void>(cudaFreeHost(memory)); });
+  }
+  void push_range(const char* name) override { nvtxRangePushA(name); }
+  void pop_range() override { nvtxRangePop(); }
+  bool has_tf32() const override { return true; }
+  bool is_asynchronous() const override { return true; }
+  std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body) override {
+    return record_graph(stream, body);
   }
   Buffer allocate_for_communication(std::size_t bytes) override {
     return communication_memory_.allocate(bytes, watch_);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "backend/backend.h"
+#include "backends/cuda/attention_choice.h"
+#include "backends/cuda/head_chunks.h"
 #include "backends/cuda/matrix_product.h"
 
 namespace plumb::cuda {
@@ -46,12 +48,18 @@ class CudaActivation final : public ActivationOps {
 
 class CudaAttention final : public AttentionOps {
  public:
+  explicit CudaAttention(AttentionChoice choice) : chooser_(choice, make_attention_library()) {}
   void attention_forward(Stream& stream, const AttentionForward& arguments) const override;
   void attention_backward(Stream& stream, const AttentionBackward& arguments) const override;
   std::size_t attention_forward_workspace(const AttentionForward& arguments) const override;
   std::size_t attention_backward_workspace(const AttentionBackward& arguments) const override;
+  void attention_statistics(Stream& stream, const AttentionStatistics& arguments) const override;
+  std::size_t attention_statistics_workspace(const AttentionStatistics& arguments) const override;
   void rotary(Stream& stream, const Rotary& arguments) const override;
   void prepare_rotary(const Rotary& arguments) const override;
+
+ private:
+  AttentionChooser chooser_;
 };
 
 class CudaEmbedding final : public EmbeddingOps {
@@ -63,7 +71,9 @@ class CudaEmbedding final : public EmbeddingOps {
 
 class CudaHeadLoss final : public HeadLossOps {
  public:
-  explicit CudaHeadLoss(const MatrixProducts& products) : products_(products) {}
+  /// `chunk_logits`: the most logits that exist at once; tests take few.
+  explicit CudaHeadLoss(const MatrixProducts& products, std::int64_t chunk_logits = kChunkLogits)
+      : products_(products), chunk_logits_(chunk_logits) {}
   void head_loss_forward(Stream& stream, const HeadLossForward& arguments) const override;
   void head_loss_backward(Stream& stream, const HeadLossBackward& arguments) const override;
   std::size_t head_loss_forward_workspace(const HeadLossForward& arguments) const override;
@@ -71,6 +81,7 @@ class CudaHeadLoss final : public HeadLossOps {
 
  private:
   const MatrixProducts& products_;
+  std::int64_t chunk_logits_;
 };
 
 class CudaOptimizer final : public OptimizerOps {
@@ -78,6 +89,7 @@ class CudaOptimizer final : public OptimizerOps {
   void adamw(Stream& stream, const AdamW& arguments, std::span<const UpdateTensor> tensors) const override;
   void sgd_momentum(Stream& stream, const SgdMomentum& arguments,
                     std::span<const UpdateTensor> tensors) const override;
+  std::size_t update_workspace(std::span<const UpdateTensor> tensors) const override;
   void clip(Stream& stream, const Clip& arguments) const override;
   void adapt_loss_scale(Stream& stream, const LossScaling& arguments) const override;
 };
@@ -88,8 +100,9 @@ class CudaElementwise final : public ElementwiseOps {
   void fill(Stream& stream, const Tensor& x, double value) const override;
   void copy(Stream& stream, const Tensor& x, const Tensor& y) const override;
   void add(Stream& stream, const Tensor& x, const Tensor& y) const override;
-  void sum_of_squares(Stream& stream, std::span<const Tensor> tensors, const Tensor& squares,
-                      bool accumulate) const override;
+  void sum_of_squares(Stream& stream, const SumOfSquares& arguments,
+                      std::span<const Tensor> tensors) const override;
+  std::size_t sum_of_squares_workspace(std::span<const Tensor> tensors) const override;
   void group_gain_forward(Stream& stream, const GroupGain& arguments) const override;
   void group_gain_backward(Stream& stream, const GroupGainBackward& arguments) const override;
   std::size_t group_gain_backward_workspace(const GroupGainBackward& arguments) const override;

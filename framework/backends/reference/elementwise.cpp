@@ -103,17 +103,19 @@ void ReferenceElementwise::add(Stream&, const Tensor& x, const Tensor& y) const 
     for (std::int64_t i = 0; i < x.cols(); ++i) store(y, r, i, load(y, r, i) + load(x, r, i));
 }
 
-void ReferenceElementwise::sum_of_squares(Stream&, std::span<const Tensor> tensors, const Tensor& squares,
-                                          bool accumulate) const {
-  const Vector<double> results("sum_of_squares", "squares", squares,
+void ReferenceElementwise::sum_of_squares(Stream&, const SumOfSquares& arguments,
+                                          std::span<const Tensor> tensors) const {
+  const Vector<double> results("sum_of_squares", "squares", arguments.squares,
                                static_cast<std::int64_t>(tensors.size()));
   for (std::size_t n = 0; n < tensors.size(); ++n) {
     with_scalar("sum_of_squares", tensors[n].dtype, [&](auto scalar) {
       double& result = results[static_cast<std::int64_t>(n)];
-      result = (accumulate ? result : 0.0) + sum_of_squares_of<decltype(scalar)>(tensors[n]);
+      result = (arguments.accumulate ? result : 0.0) + sum_of_squares_of<decltype(scalar)>(tensors[n]);
     });
   }
 }
+
+std::size_t ReferenceElementwise::sum_of_squares_workspace(std::span<const Tensor>) const { return 0; }
 
 void ReferenceElementwise::group_gain_forward(Stream&, const GroupGain& arguments) const {
   check_groups("group_gain_forward", arguments.groups, arguments.x.cols());

@@ -84,6 +84,8 @@ void ReferenceOptimizer::sgd_momentum(Stream&, const SgdMomentum& arguments,
              });
 }
 
+std::size_t ReferenceOptimizer::update_workspace(std::span<const UpdateTensor>) const { return 0; }
+
 void ReferenceOptimizer::clip(Stream&, const Clip& arguments) const {
   const Vector<double> squares("clip", "squares", arguments.squares, arguments.squares.elements());
   const Vector<double> scalars("clip", "step_scalars", arguments.step_scalars, kStepScalars);

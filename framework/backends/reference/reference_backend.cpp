@@ -34,7 +34,7 @@ class ReferenceBackend final : public Backend {
   Buffer allocate(std::size_t bytes) override {
     void* data = ::operator new(bytes, kAlignment);
     std::memset(data, 0, bytes);
-    return Buffer(data, bytes, [](void* memory, std::size_t) { ::operator delete(memory, kAlignment); });
+    return counted(data, bytes, [](void* memory, std::size_t) { ::operator delete(memory, kAlignment); });
   }
   void upload(Stream&, const void* host, void* device, std::size_t bytes) override {
     if (bytes > 0) std::memcpy(device, host, bytes);

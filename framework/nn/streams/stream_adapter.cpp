@@ -23,6 +23,7 @@ void StreamAdapter::plan_probe(Backend& backend, ArenaPlan& plan, DType compute,
   moments.moments.column_sum = Tensor(nullptr, DType::Float64, {width});
   moments.moments.column_square = moments.moments.shift = moments.moments.column_sum;
   plan.require_workspace(backend.moments().moments_workspace(moments));
+  plan.require_workspace(backend.elementwise().sum_of_squares_workspace(std::span(&moments.x, 1)));
 }
 
 std::unique_ptr<StreamAdapter> make_stream_adapter(const StreamAdapterParts& parts) {

@@ -1,16 +1,14 @@
 // What device code is spelled with, on the emulated GPU (framework/backends/cuda/nvcc has the real one).
 #pragma once
 
-#define CUEMU_CUSTOM_LAUNCH 1
-#include "backends/cuda/check.h"
-#include "cuemu.h"
-#include "host/stream_queue.h"
+#include <utility>
 
-#define PLUMB_SHARED(type, name, dimensions) SMEM(type, name, dimensions)
-#define PLUMB_DYNAMIC_SHARED(type, name) DYN_SMEM(type, name)
+#include "kernel_language.h"
+#include "launch.h"
 
 namespace plumb::cuda {
 
+/// Where and how a kernel runs. `name` is for messages and must be a literal.
 struct Launch {
   const char* name;
   dim3 grid, block;
@@ -18,25 +16,12 @@ struct Launch {
   cudaStream_t stream;
 };
 
-/// As the real one, down to the attribute that large shared memory needs.
+/// The kernel runs when the stream comes to it; arguments are copied now. Throws when the launch is refused.
 template <class... Parameters, class... Arguments>
 void launch(const Launch& how, void (*kernel)(Parameters...), Arguments... arguments) {
-  constexpr std::size_t kWithoutOptIn = 48 * 1024;
-  const void* function = reinterpret_cast<const void*>(kernel);
-  if (how.shared_bytes > kWithoutOptIn) {
-    check_cuda(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(how.shared_bytes)),
-               how.name, __FILE__, __LINE__);
-  }
-  check_cuda(emulation::check_shared_memory(function, how.name, how.shared_bytes), how.name, __FILE__,
-             __LINE__);
-  const auto run = [=] {
-    if (!cuemu::launch_blocks(how.grid, how.block, how.shared_bytes,
-                              [=] { kernel(static_cast<Parameters>(arguments)...); }))
-      emulation::kernel_failed(std::string(how.name) + ": " + cuemu::last_error);
-    return emulation::Step::Done;
-  };
-  check_cuda(emulation::enqueue(how.stream, how.name, run), how.name, __FILE__, __LINE__);
+  emulation::launch_kernel(how.stream, reinterpret_cast<const void*>(kernel),
+                           {how.name, how.grid, how.block, how.shared_bytes},
+                           [kernel, ... values = static_cast<Parameters>(arguments)] { kernel(values...); });
 }
 
 }  // namespace plumb::cuda

@@ -1,18 +1,56 @@
+// The instructions of framework/backends/cuda/nvcc/tensor_core_instructions.cuh, on the emulated GPU.
 #pragma once
+
+#include <source_location>
+
 #include "portability.cuh"
-#include "cuemu_tc.h"
+#include "tensor_core.h"
+
 namespace plumb::cuda {
+
 template <class T>
-inline void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
-  struct F { float d[4]; T a[8], b[4]; } f;
-  memcpy(f.d, d, 16); memcpy(f.a, a, 16); memcpy(f.b, b, 8);
-  cuemu::collective(0xffffffffu, "mma.sync.m16n8k16", &f, [](F** p) {
-    float A[16][16], B[16][8];
-    for (int l = 0; l < 32; l++) { int g = l >> 2, t = l & 3; for (int i = 0; i < 8; i++) A[g + (i & 2 ? 8 : 0)][t * 2 + (i & 1) + (i >= 4 ? 8 : 0)] = float(p[l]->a[i]); for (int i = 0; i < 4; i++) B[t * 2 + (i & 1) + (i >= 2 ? 8 : 0)][g] = float(p[l]->b[i]); }
-    for (int l = 0; l < 32; l++) { int g = l >> 2, t = l & 3; for (int i = 0; i < 4; i++) { int r = g + (i >= 2 ? 8 : 0), c = t * 2 + (i & 1); float s = p[l]->d[i]; for (int k = 0; k < 16; k++) s += A[r][k] * B[k][c]; p[l]->d[i] = s; } } }, cuemu::Loc::current());
-  memcpy(d, f.d, 16);
+void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
+                  std::source_location location = std::source_location::current());
+template <>
+inline void mma_m16n8k16<__nv_bfloat16>(float (&d)[4], const std::uint32_t (&a)[4],
+                                        const std::uint32_t (&b)[2], std::source_location location) {
+  emulation::multiply_m16n8k16(emulation::MatrixElement::BFloat16, d, a, b, location);
 }
-inline void copy_async_16(void* s, const void* g) { cp_async16(s, g); }
-inline void copy_async_commit() { cp_async_commit(); }
-template <int N> inline void copy_async_wait() { cp_async_wait<N>(); }
+template <>
+inline void mma_m16n8k16<__half>(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
+                                 std::source_location location) {
+  emulation::multiply_m16n8k16(emulation::MatrixElement::Half, d, a, b, location);
+}
+
+inline void load_matrix_x2(std::uint32_t (&registers)[2], const void* shared_row,
+                           std::source_location location = std::source_location::current()) {
+  emulation::load_matrices(2, false, registers, shared_row, location);
+}
+inline void load_matrix_x2_transposed(std::uint32_t (&registers)[2], const void* shared_row,
+                                      std::source_location location = std::source_location::current()) {
+  emulation::load_matrices(2, true, registers, shared_row, location);
+}
+inline void load_matrix_x4(std::uint32_t (&registers)[4], const void* shared_row,
+                           std::source_location location = std::source_location::current()) {
+  emulation::load_matrices(4, false, registers, shared_row, location);
+}
+inline void load_matrix_x4_transposed(std::uint32_t (&registers)[4], const void* shared_row,
+                                      std::source_location location = std::source_location::current()) {
+  emulation::load_matrices(4, true, registers, shared_row, location);
+}
+
+inline void copy_async_16(void* shared, const void* global,
+                          std::source_location location = std::source_location::current()) {
+  emulation::start_copy(shared, global, 16, location);
+}
+inline void copy_async_16_or_zero(void* shared, const void* global, bool copied,
+                                  std::source_location location = std::source_location::current()) {
+  emulation::start_copy(shared, global, copied ? 16 : 0, location);
+}
+inline void copy_async_commit() { emulation::commit_copies(); }
+template <int kGroups>
+void copy_async_wait() {
+  emulation::wait_for_copies(kGroups);
+}
+
 }  // namespace plumb::cuda

@@ -37,6 +37,19 @@ struct CoefficientView {
   __device__ __forceinline__ float value(std::int64_t row, std::int64_t i) const {
     return row_factor(row) * feature_factor(i);
   }
+  /// The same as a factor per row times a factor per feature: value(row, i) = row_value(row) * features()[i],
+  /// where no features() are 1.
+  __device__ __forceinline__ float row_value(std::int64_t row) const {
+    return per_feature || feature == nullptr ? row_factor(row) : row_factor(row) * feature[0];
+  }
+  __device__ __forceinline__ const float* features() const { return per_feature ? feature : nullptr; }
+  /// And for data_factor().
+  __device__ __forceinline__ float row_data(std::int64_t row) const {
+    return stop_gradient ? 1.0f : row_value(row);
+  }
+  __device__ __forceinline__ const float* data_features() const {
+    return stop_gradient ? nullptr : features();
+  }
   /// What the backward pass multiplies the gradient of the data with.
   __device__ __forceinline__ float data_factor(std::int64_t row, std::int64_t i) const {
     return stop_gradient ? 1.0f : value(row, i);

@@ -1,0 +1,11 @@
+#include "backends/cuda/attention_forward.cuh"
+
+namespace plumb::cuda {
+
+int launch_attention_forward_256(cudaStream_t stream, const AttentionForward& arguments, float* largest) {
+  if (arguments.q.dtype == DType::Float16)
+    return launch_forward_instance<__half, 256>(stream, arguments, largest);
+  return launch_forward_instance<__nv_bfloat16, 256>(stream, arguments, largest);
+}
+
+}  // namespace plumb::cuda

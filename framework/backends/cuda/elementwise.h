@@ -1,0 +1,31 @@
+// Launchers of the small ops over whole tensors; arguments have been checked.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <span>
+
+#include "backend/ops/elementwise.h"
+
+namespace plumb::cuda {
+
+void launch_fill(cudaStream_t stream, const Tensor& x, double value);
+void launch_copy(cudaStream_t stream, const Tensor& x, const Tensor& y);
+void launch_add(cudaStream_t stream, const Tensor& x, const Tensor& y);
+
+/// `partials`: a double for every piece of the tensors (tensor_pieces.h).
+void launch_sum_of_squares(cudaStream_t stream, const SumOfSquares& arguments,
+                           std::span<const Tensor> tensors, double* partials);
+
+void launch_group_gain_forward(cudaStream_t stream, const GroupGain& arguments);
+/// Row blocks that the backward pass leaves a partial sum of every group for.
+std::int64_t group_gain_row_blocks(const GroupGainBackward& arguments);
+/// `partials` (groups, row blocks); null without dgain.
+void launch_group_gain_backward(cudaStream_t stream, const GroupGainBackward& arguments, double* partials);
+
+void launch_scalar_bias_forward(cudaStream_t stream, const ScalarBias& arguments);
+/// Blocks that the backward pass leaves a partial sum for.
+std::int64_t scalar_bias_blocks(const ScalarBiasBackward& arguments);
+void launch_scalar_bias_backward(cudaStream_t stream, const ScalarBiasBackward& arguments, double* partials);
+
+}  // namespace plumb::cuda

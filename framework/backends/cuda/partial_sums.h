@@ -1,0 +1,16 @@
+// The second half of sums over a whole grid: blocks leave partial sums, which are then added up in a fixed
+// order, so that results are the same bits in every run.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace plumb::cuda {
+
+/// out[f] += the sum over `terms` of partials (features, terms), in float64. For up to some hundred
+/// features: a block each.
+void launch_add_partials(const char* name, cudaStream_t stream, const double* partials, std::int64_t features,
+                         std::int64_t terms, float* out);
+
+}  // namespace plumb::cuda

@@ -1,0 +1,34 @@
+#include "launch.h"
+
+#include <utility>
+
+#include "backends/cuda/check.h"
+#include "host/stream_queue.h"
+#include "settings.h"
+#include "shared_memory.h"
+
+namespace plumb::emulation {
+
+void launch_kernel(cudaStream_t stream, const void* kernel, const GridLaunch& launch,
+                   std::function<void()> thread_body) {
+  const auto check = [&](cudaError_t code, const char* what) {
+    cuda::check_cuda(code, what, __FILE__, __LINE__);
+  };
+  settings();  // throws here, and not on the stream, if a variable of the environment is wrong
+  const std::string reason = refusal(launch);
+  if (!reason.empty()) check(cudaErrorInvalidConfiguration, reason.c_str());
+  if (launch.shared_bytes > kSharedBytesWithoutOptIn) {  // as the real launch does it
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(launch.shared_bytes)),
+          launch.name);
+  }
+  check(check_shared_memory(kernel, launch.name, launch.shared_bytes), launch.name);
+  check(enqueue(stream, launch.name,
+                [launch, body = std::move(thread_body)] {
+                  if (!run_grid(launch, body)) kernel_failed(last_error());
+                  return Step::Done;
+                }),
+        launch.name);
+}
+
+}  // namespace plumb::emulation

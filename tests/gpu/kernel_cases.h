@@ -1,0 +1,53 @@
+// The kernels of a training step at the shapes of a 124 M parameter model, each with the bytes that it must
+// move and the operations that it must do: what its time on a GPU is held against.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+
+namespace plumb::gpu {
+
+/// Tensors that live as long as this; bf16 and fp32 ones hold small numbers of changing sign.
+class DeviceMemory {
+ public:
+  DeviceMemory(Backend& backend, Stream& stream) : backend_(backend), stream_(stream) {}
+  Tensor tensor(DType dtype, Shape shape);
+  /// int32 in [0, limit).
+  Tensor integers(std::int64_t elements, std::int64_t limit);
+  Workspace workspace(std::size_t bytes);
+
+ private:
+  Buffer& add(std::size_t bytes);
+  Backend& backend_;
+  Stream& stream_;
+  std::vector<Buffer> buffers_;
+};
+
+/// A kernel, or the few that make up one op.
+struct KernelCase {
+  std::string name, shape;
+  double bytes = 0;       ///< least traffic: every input read once, every output written once
+  double operations = 0;  ///< floating-point, multiply and add counted as two
+  bool tensor_cores = false;
+  /// Prepares memory once and returns what issues the op.
+  std::function<std::function<void()>(Backend&, Stream&, DeviceMemory&)> prepare;
+};
+std::vector<KernelCase> kernel_cases();
+
+/// What a device can do at best.
+struct Peaks {
+  std::string device;
+  double bytes_per_second = 0;
+  double tensor_operations_per_second = 0;  ///< bf16, dense
+  double operations_per_second = 0;         ///< fp32
+};
+/// NVIDIA H100 SXM: 3.35 TB/s, 989 and 67 TFLOP/s (NVIDIA H100 data sheet, dense figures).
+Peaks h100();
+
+/// The roofline's time in seconds: the longer of moving the bytes and doing the operations.
+double predicted_seconds(const KernelCase& one, const Peaks& peaks);
+
+}  // namespace plumb::gpu

@@ -1,0 +1,120 @@
+// kernel_times [--device NAME] [--json FILE]: the time of every kernel case on a device, beside the
+// roofline's. kernel_times --predict: the roofline on an H100 alone, without a device;
+// docs/design/cuda_roofline.md is made of it. Prints a Markdown table.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "backend/loader.h"
+#include "core/error.h"
+#include "gpu/kernel_cases.h"
+
+namespace plumb::gpu {
+namespace {
+
+struct Arguments {
+  std::string device = "cuda", json;
+  bool predict = false;
+};
+
+Arguments parse(int count, char** values) {
+  Arguments arguments;
+  for (int i = 1; i < count; ++i) {
+    const std::string word = values[i];
+    if (word == "--predict") {
+      arguments.predict = true;
+    } else if (word == "--device" && i + 1 < count) {
+      arguments.device = values[++i];
+    } else if (word == "--json" && i + 1 < count) {
+      arguments.json = values[++i];
+    } else {
+      fail_input("unknown argument '{}'; known: --predict, --device NAME, --json FILE", word);
+    }
+  }
+  return arguments;
+}
+
+std::string text_of_work(const KernelCase& one) {
+  return fmt::format("{:.1f} MB | {}", one.bytes / 1e6,
+                     one.operations > 0 ? fmt::format("{:.1f} GFLOP", one.operations / 1e9) : "-");
+}
+
+void predict() {
+  const Peaks peaks = h100();
+  fmt::print(
+      "| kernel | shape | least bytes | operations | bound by | {} at best |\n|---|---|---|---|---|---|\n",
+      peaks.device);
+  for (const KernelCase& one : kernel_cases()) {
+    const double seconds = predicted_seconds(one, peaks);
+    const bool memory = one.bytes / peaks.bytes_per_second >= seconds;
+    fmt::print("| {} | {} | {} | {} | {:.1f} us |\n", one.name, one.shape, text_of_work(one),
+               memory ? "memory" : "products", seconds * 1e6);
+  }
+}
+
+/// Seconds of one call: the host issues many and waits once, so that its own part is hidden.
+double measure(const std::function<void()>& issue, Stream& stream) {
+  using Clock = std::chrono::steady_clock;
+  const auto time_of = [&](int calls) {
+    const auto start = Clock::now();
+    for (int i = 0; i < calls; ++i) issue();
+    stream.synchronize();
+    return std::chrono::duration<double>(Clock::now() - start).count() / calls;
+  };
+  time_of(3);
+  const double first = time_of(5);
+  const int calls = static_cast<int>(std::clamp(0.05 / first, 5.0, 500.0));
+  double best = first;
+  for (int repeat = 0; repeat < 5; ++repeat) best = std::min(best, time_of(calls));
+  return best;
+}
+
+void run(const Arguments& arguments) {
+  const auto backend = make_backend(arguments.device);
+  const Peaks peaks = h100();
+  nlohmann::ordered_json json = {{"device", backend->facts().name}, {"peaks_of", peaks.device}};
+  fmt::print("Device: {}. Roofline of {}. Time: the best mean of many calls.\n\n", backend->facts().name,
+             peaks.device);
+  fmt::print(
+      "| kernel | shape | least bytes | operations | roofline | measured | of roofline | GB/s | TFLOP/s |\n");
+  fmt::print("|---|---|---|---|---|---|---|---|---|\n");
+  for (const KernelCase& one : kernel_cases()) {
+    const auto stream = backend->create_stream();
+    DeviceMemory memory(*backend, *stream);
+    const double seconds = measure(one.prepare(*backend, *stream, memory), *stream);
+    const double predicted = predicted_seconds(one, peaks);
+    fmt::print("| {} | {} | {} | {:.1f} us | {:.1f} us | {:.0f} % | {:.0f} | {:.1f} |\n", one.name, one.shape,
+               text_of_work(one), predicted * 1e6, seconds * 1e6, 100 * predicted / seconds,
+               one.bytes / seconds / 1e9, one.operations / seconds / 1e12);
+    std::fflush(stdout);
+    json["kernels"].push_back({{"name", one.name},
+                               {"shape", one.shape},
+                               {"bytes", one.bytes},
+                               {"operations", one.operations},
+                               {"predicted_seconds", predicted},
+                               {"seconds", seconds}});
+  }
+  if (!arguments.json.empty()) std::ofstream(arguments.json) << json.dump(1) << "\n";
+}
+
+}  // namespace
+}  // namespace plumb::gpu
+
+int main(int argc, char** argv) {
+  try {
+    const plumb::gpu::Arguments arguments = plumb::gpu::parse(argc, argv);
+    if (arguments.predict) {
+      plumb::gpu::predict();
+    } else {
+      plumb::gpu::run(arguments);
+    }
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "kernel_times: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,17 @@
+// What `plumb doctor` found: each finding with its fix.
+#pragma once
+
+#include <string>
+
+namespace plumb {
+
+enum class Verdict { Good, Note, Problem };
+
+struct Finding {
+  Verdict verdict = Verdict::Good;
+  std::string subject;  ///< "NCCL"
+  std::string text;     ///< one line
+  std::string fix;      ///< what to do; empty = nothing
+};
+
+}  // namespace plumb

@@ -1,0 +1,156 @@
+#include "gpu_findings.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <sstream>
+
+namespace plumb {
+namespace {
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) {
+    const std::size_t first = part.find_first_not_of(" \t"), last = part.find_last_not_of(" \t\r");
+    parts.push_back(first == std::string::npos ? "" : part.substr(first, last - first + 1));
+  }
+  return parts;
+}
+
+/// "13.0" of 13000, as CUDA counts.
+std::string cuda_version(long number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); }
+
+void add_driver(const GpuHost& host, std::vector<Finding>& findings) {
+  if (host.driver.driver_version == 0) {
+    findings.push_back({Verdict::Note, "GPU", host.absence, "training runs on the CPU until then"});
+    return;
+  }
+  findings.push_back(
+      {Verdict::Good, "NVIDIA driver", "for CUDA " + cuda_version(host.driver.driver_version), ""});
+  if (!host.absence.empty()) findings.push_back({Verdict::Problem, "GPU", host.absence, ""});
+}
+
+/// One line per GPU from nvidia-smi; what is asked for is in this order.
+constexpr const char* kQuery =
+    "nvidia-smi --query-gpu=index,name,compute_cap,memory.total,clocks.sm,clocks.max.sm,persistence_mode "
+    "--format=csv,noheader,nounits";
+enum Column { kIndex, kName, kCapability, kMemory, kClock, kHighestClock, kPersistence, kColumns };
+
+void add_device(const GpuHost& host, const std::vector<std::string>& row, std::vector<Finding>& findings) {
+  const std::string subject = "GPU " + row[kIndex];
+  std::string architecture = row[kCapability];
+  std::erase(architecture, '.');
+  const std::vector<std::string> built = split(host.architectures, ';');
+  const bool runs = std::find(built.begin(), built.end(), architecture) != built.end();
+  findings.push_back(
+      {runs ? Verdict::Good : Verdict::Problem, subject,
+       fmt::format("{}, {} MiB, sm_{}, {} of {} MHz now", row[kName], row[kMemory], architecture, row[kClock],
+                   row[kHighestClock]),
+       runs ? ""
+            : fmt::format("this build is for sm {}: build with -DPLUMB_CUDA_ARCHITECTURES={}",
+                          host.architectures.empty() ? "(none)" : host.architectures, architecture)});
+  if (row[kPersistence] == "Disabled") {
+    findings.push_back({Verdict::Note, subject, "persistence mode is off: the first CUDA call takes seconds",
+                        "nvidia-smi -pm 1"});
+  }
+}
+
+void add_devices(const GpuHost& host, std::vector<Finding>& findings) {
+  if (host.driver.devices == 0) return;
+  const auto table = host.run(kQuery);
+  if (!table) {
+    findings.push_back({Verdict::Note, "nvidia-smi", "does not answer: clocks and memory are not known",
+                        "install the driver's tools (Debian: nvidia-smi)"});
+    return;
+  }
+  for (const std::string& line : split(*table, '\n')) {
+    const std::vector<std::string> row = split(line, ',');
+    if (row.size() == kColumns) add_device(host, row, findings);
+  }
+}
+
+struct Library {
+  const char* subject;
+  const char* file;
+  const char* function;
+  std::string (*text)(long version);
+};
+
+// Each library numbers its versions in its own way.
+const Library kLibraries[] = {
+    {"cuBLASLt", "libcublasLt.so.13", "cublasLtGetVersion",
+     [](long v) { return fmt::format("{}.{}.{}", v / 10000, v % 10000 / 100, v % 100); }},
+    {"cuDNN", "libcudnn.so.9", "cudnnGetVersion",
+     [](long v) { return fmt::format("{}.{}.{}", v / 10000, v % 10000 / 100, v % 100); }},
+    {"NCCL", "libnccl.so.2", "ncclGetVersion",
+     [](long v) { return fmt::format("{}.{}.{}", v / 10000, v % 10000 / 100, v % 100); }},
+};
+
+void add_libraries(const GpuHost& host, std::vector<Finding>& findings) {
+  const bool needed = host.driver.devices > 0 || !host.architectures.empty();
+  for (const Library& library : kLibraries) {
+    const auto version = host.library_version(library.file, library.function);
+    if (version) {
+      findings.push_back({Verdict::Good, library.subject, library.text(*version), ""});
+    } else if (needed) {
+      findings.push_back({Verdict::Problem, library.subject, fmt::format("{} cannot be opened", library.file),
+                          "install it with the CUDA toolkit, or add its folder to LD_LIBRARY_PATH"});
+    }
+  }
+  const auto runtime = host.library_version("libcudart.so.13", "cudaRuntimeGetVersion");
+  if (runtime && host.driver.driver_version > 0 && host.driver.driver_version / 1000 < *runtime / 1000) {
+    findings.push_back({Verdict::Problem, "CUDA",
+                        fmt::format("the driver is for CUDA {}, the libraries are of CUDA {}",
+                                    cuda_version(host.driver.driver_version), cuda_version(*runtime)),
+                        "update the driver, or build with the toolkit of its version"});
+  }
+}
+
+void add_interconnect(const GpuHost& host, std::vector<Finding>& findings) {
+  if (host.driver.devices > 1) {
+    const auto topology = host.run("nvidia-smi topo -m");
+    const bool nvlink =
+        topology && topology->find("NV") != std::string::npos &&
+        topology->find_first_of("0123456789", topology->find("NV")) == topology->find("NV") + 2;
+    findings.push_back(
+        {nvlink ? Verdict::Good : Verdict::Note, "NVLink",
+         nvlink ? "the GPUs of this host are connected by it" : "none seen: GPUs talk over PCIe",
+         nvlink ? "" : "look at `nvidia-smi topo -m` and `nvidia-smi nvlink -s`"});
+  }
+  std::string active, down;
+  for (const std::string& adapter : host.list("/sys/class/infiniband")) {
+    const std::string state = host.read("/sys/class/infiniband/" + adapter + "/ports/1/state");
+    std::string& list = state.find("ACTIVE") != std::string::npos ? active : down;
+    list += (list.empty() ? "" : ", ") + adapter;
+  }
+  if (!active.empty()) findings.push_back({Verdict::Good, "InfiniBand", active, ""});
+  if (!down.empty())
+    findings.push_back(
+        {Verdict::Problem, "InfiniBand", down + " not active", "look at `ibstat`; NCCL falls back to TCP"});
+  if (!active.empty() && host.locked_memory_limit != RLIM_INFINITY) {
+    findings.push_back(
+        {Verdict::Problem, "locked memory",
+         fmt::format("limit {} KiB: InfiniBand cannot register buffers", host.locked_memory_limit / 1024),
+         "ulimit -l unlimited (Slurm: PropagateResourceLimitsExcept=MEMLOCK)"});
+  }
+}
+
+}  // namespace
+
+std::vector<Finding> gpu_findings(const GpuHost& host) {
+  std::vector<Finding> findings;
+  add_driver(host, findings);
+  add_devices(host, findings);
+  add_libraries(host, findings);
+  add_interconnect(host, findings);
+  if (host.emulation) {
+    findings.push_back({Verdict::Good, "emulated GPU",
+                        "device = \"cuda-emulated\" runs the CUDA backend's code on the CPU, for tests", ""});
+  }
+  return findings;
+}
+
+}  // namespace plumb

@@ -1,0 +1,16 @@
+#include "step_parts.h"
+
+namespace plumb {
+
+void StepParts::run(Part part, bool sampled, const std::function<void()>& body) {
+  Variant& variant = variants_[static_cast<std::size_t>(2 * part + (sampled ? 1 : 0))];
+  if (!recorded_ || !variant.seen) {
+    variant.seen = true;
+    body();
+    return;
+  }
+  if (!variant.recording) variant.recording = backend_.record(stream_, body);
+  variant.recording->replay(stream_);
+}
+
+}  // namespace plumb
