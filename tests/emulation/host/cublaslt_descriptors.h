@@ -34,7 +34,6 @@ struct MatrixLayout {
 /// The defaults are those of cublasLtMatmulPreferenceAttributes_t.
 struct MatmulPreference {
   std::uint64_t workspace = 0;
-  std::uint32_t reduction_schemes = CUBLASLT_REDUCTION_SCHEME_MASK;
   std::array<std::uint32_t, 4> alignment{256, 256, 256, 256};  ///< of A, B, C, D in bytes
   std::uint32_t reduction_schemes = CUBLASLT_REDUCTION_SCHEME_MASK;  ///< taken note of: there is one algorithm
 };
