@@ -53,7 +53,8 @@ void expect_equals_reference(const std::vector<std::string>& settings, int ranks
                              const Tolerance& tolerance) {
   const TemporaryFolder folder;
   const ProbeResult reference =
-      run_probe(folder.path(), "reference", 1, with(settings, {"device=reference", "compute.dtype=fp64"}));
+      run_probe(folder.path(), "reference", 1,
+                with(settings, {"device=reference", "compute.dtype=fp64", "compute.captured_steps=false"}));
   const ProbeResult emulated =
       run_probe(folder.path(), "emulated", ranks,
                 with(settings, {"device=cuda-emulated", fmt::format("compute.dtype={}", tolerance.dtype)}));

@@ -59,11 +59,12 @@ void nap() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
 }  // namespace
 
 NcclCommunicator::NcclCommunicator(Communicator& host, Stream& compute, const CommunicationMemory& memory,
-                                   WaitWatch& watch)
+                                   WaitWatch& watch, ReplayHooks& replays)
     : host_(host),
       notes_(host.stall_notes()),
       compute_(compute),
       watch_(unwatched(watch)),
+      replays_(replays),
       stream_(watch),
       wait_began_(watch, EventTiming::On),
       wait_ended_(watch, EventTiming::On),
@@ -73,6 +74,7 @@ NcclCommunicator::NcclCommunicator(Communicator& host, Stream& compute, const Co
   set_deadline(host.deadline());
   reserve(kFirstRequests);
   watch_ = [this] { look(); };
+  replays_ = {[this] { finish_outstanding(); }, [this] { before_replay(); }, [this] { after_replay(); }};
 }
 
 NcclCommunicator::~NcclCommunicator() {
@@ -88,6 +90,7 @@ NcclCommunicator::~NcclCommunicator() {
     std::fprintf(stderr, "while closing the device communicator: %s\n", error.what());
   }
   watch_ = nullptr;
+  replays_ = {};
 }
 
 void NcclCommunicator::reserve(int requests) {
@@ -103,7 +106,13 @@ bool NcclCommunicator::takes(DType dtype) const {
   return dtype == DType::BFloat16 || Communicator::takes(dtype);
 }
 
+void NcclCommunicator::begin_wait_clock() {
+  clock_ran_ = false;
+  if (!is_capturing(compute_)) wait_began_.record(compute_);
+}
+
 void NcclCommunicator::end_wait_clock() {
+  if (is_capturing(compute_)) return;
   wait_ended_.record(compute_);
   clock_ran_ = true;
 }
@@ -157,13 +166,8 @@ void NcclCommunicator::do_broadcast(std::string_view name, const Tensor& tensor,
 
 template <class Issue>
 Communicator::Request NcclCommunicator::start(std::string_view name, const Call& call, const Issue& issue) {
-  PLUMB_CHECK(!failed_, "collective '{}' after the communicator has failed", name);
-  if (next_ - first_unfinished_ == queue_.size()) take_oldest_slot();
-  Operation& operation = this->operation(next_);
-  operation.name = CollectiveName(name);
-  operation.number = notes_.next_number();
-  operation.call = call;
-  operation.running = false;
+  Operation& operation = next_operation(name, call);
+  operation.captured = is_capturing(compute_);
   operation.ready.record(compute_);
   operation.ready.wait(stream_);
   const ncclResult_t code = issue(handle_.get(), stream_.handle());
@@ -171,6 +175,33 @@ Communicator::Request NcclCommunicator::start(std::string_view name, const Call&
   settle(operation);
   operation.done.record(stream_);
   return Request{next_++};
+}
+
+/// The slot of the next ticket, which the caller takes.
+NcclCommunicator::Operation& NcclCommunicator::next_operation(std::string_view name, const Call& call) {
+  PLUMB_CHECK(!failed_, "collective '{}' after the communicator has failed", name);
+  if (next_ - first_unfinished_ == queue_.size()) take_oldest_slot();
+  Operation& operation = this->operation(next_);
+  operation.name = CollectiveName(name);
+  operation.number = notes_.next_number();
+  operation.call = call;
+  operation.captured = operation.running = false;
+  return operation;
+}
+
+/// While a stream is captured no event may be asked, so that no slot of the queue would become free.
+void NcclCommunicator::finish_outstanding() {
+  for (look(); first_unfinished_ < next_; look()) nap();
+}
+
+void NcclCommunicator::before_replay() {
+  next_operation("recorded step", {"replay of a CUDA graph", "cudaGraphLaunch", __LINE__})
+      .ready.record(compute_);
+}
+
+void NcclCommunicator::after_replay() {
+  operation(next_).done.record(compute_);
+  ++next_;
 }
 
 /// Every reserved request is in use: waits, on the host, until the oldest one is not.
@@ -212,7 +243,7 @@ void NcclCommunicator::progress() {
 }
 
 void NcclCommunicator::look() {
-  if (failed_) return;
+  if (failed_ || is_capturing(compute_)) return;
   retire();
   if (first_unfinished_ == next_) return;
   look_for_errors();
@@ -232,7 +263,11 @@ void NcclCommunicator::look_for_errors() {
 }
 
 void NcclCommunicator::retire() {
-  while (first_unfinished_ < next_ && has_passed(operation(first_unfinished_).done)) ++first_unfinished_;
+  while (first_unfinished_ < next_) {
+    const Operation& oldest = operation(first_unfinished_);
+    if (!oldest.captured && !has_passed(oldest.done)) return;
+    ++first_unfinished_;
+  }
 }
 
 void NcclCommunicator::look_at_lateness(Operation& operation) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backends/cuda/communication_memory.h"
+#include "backends/cuda/graph.h"
 #include "backends/cuda/nccl_handle.h"
 #include "backends/cuda/stream.h"
 #include "comm/communicator.h"
@@ -27,11 +28,15 @@ namespace plumb::cuda {
 /// it are through. It is looked at, with NCCL's asynchronous errors, whenever the host waits for a stream or
 /// an event of the backend (the WaitWatch), in poll() and when a collective is issued; then the communicator
 /// is aborted, so that nothing waits on the device, and an Error names the collective.
+///
+/// While the compute stream is captured, collectives become part of the graph and are not looked at; every
+/// replay is then watched as one operation, "recorded step".
 class NcclCommunicator final : public Communicator {
  public:
-  /// All ranks of `host` at the same time. Host, stream and watch must outlive it; the watch must be empty,
-  /// and is again afterwards. Ranges of `memory` are registered.
-  NcclCommunicator(Communicator& host, Stream& compute, const CommunicationMemory& memory, WaitWatch& watch);
+  /// All ranks of `host` at the same time. Host, stream, watch and hooks must outlive it; watch and hooks
+  /// must be empty, and are again afterwards. Ranges of `memory` are registered.
+  NcclCommunicator(Communicator& host, Stream& compute, const CommunicationMemory& memory, WaitWatch& watch,
+                   ReplayHooks& replays);
   /// Waits for what is outstanding, unless an exception is in flight or something has failed: then it aborts.
   ~NcclCommunicator() override;
 
@@ -42,7 +47,8 @@ class NcclCommunicator final : public Communicator {
   void wait(Request& request) override;
   void progress() override;
   bool takes(DType dtype) const override;
-  void begin_wait_clock() override { wait_began_.record(compute_); }
+  /// In a recorded step the clock stands: 0 seconds.
+  void begin_wait_clock() override;
   void end_wait_clock() override;
   double wait_clock_seconds() override;
   StallNotes& stall_notes() override { return notes_; }
@@ -62,7 +68,8 @@ class NcclCommunicator final : public Communicator {
     CollectiveName name;
     std::uint64_t number = 0;
     Call call{};
-    bool running = false;  ///< it has been seen that nothing but other ranks can hold it up
+    bool captured = false;  ///< part of a graph: there is nothing to wait for
+    bool running = false;   ///< it has been seen that nothing but other ranks can hold it up
     Clock::time_point running_since{};
   };
 
@@ -76,6 +83,10 @@ class NcclCommunicator final : public Communicator {
   Request start(std::string_view name, const Call& call, const Issue& issue);
   void run(Request request) { wait(request); }
   Operation& operation(std::uint64_t ticket) { return *queue_[ticket % queue_.size()]; }
+  Operation& next_operation(std::string_view name, const Call& call);
+  void finish_outstanding();
+  void before_replay();
+  void after_replay();
   void take_oldest_slot();
   void settle(Operation& operation);
   void look();
@@ -89,6 +100,7 @@ class NcclCommunicator final : public Communicator {
   StallNotes& notes_;
   Stream& compute_;
   WaitWatch& watch_;
+  ReplayHooks& replays_;
   CudaStream stream_;
   CudaEvent wait_began_, wait_ended_;
   bool clock_ran_ = false;
