@@ -95,7 +95,8 @@ if(NOT PLUMB_WITH_CUDA STREQUAL "OFF")
       add_library(plumb_cuda_headers INTERFACE)
       target_include_directories(plumb_cuda_headers SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS}
         ${PLUMB_CUDNN_INCLUDE_DIR} ${PLUMB_NCCL_INCLUDE_DIR})
-      if(TARGET CUDA::cublasLt AND PLUMB_CUDNN_LIBRARY AND PLUMB_NCCL_LIBRARY)
+      # Sanitizers are for the host compiler: such a build has the emulated backend only.
+      if(TARGET CUDA::cublasLt AND PLUMB_CUDNN_LIBRARY AND PLUMB_NCCL_LIBRARY AND NOT PLUMB_SANITIZE)
         set(PLUMB_CUDA TRUE)
       endif()
     endif()

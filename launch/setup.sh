@@ -13,7 +13,7 @@ packages=(
   libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev
   libgtest-dev libgmock-dev libbenchmark-dev           # tests
   clang-format                                         # style check in CI
-  procps iproute2                                      # used by the tests of killed ranks
+  procps iproute2 python3                              # used by tests: killed ranks, two hosts, mutants
 )
 optional=(bible-kjv)                                   # the sample text
 golden=0
@@ -84,6 +84,6 @@ fi
 
 # Optional hardware: said here so that nobody wonders what the build will use.
 if command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]; then
-  echo "setup: a CUDA toolkit is installed; this version of Plumb has no CUDA backend yet and runs on the CPU"
+  echo "setup: a CUDA toolkit is installed: the CUDA backend will be built where cuDNN and NCCL are there too"
 fi
 echo "setup: done"

@@ -90,9 +90,10 @@ TEST_P(EmulatedPlacement, TwoRanksEqualReference) {
 }
 INSTANTIATE_TEST_SUITE_P(Rows, EmulatedPlacement, ::testing::ValuesIn(names()), test_name);
 
+// A rate at which five updates do not carry the rounded run away from the exact one.
 TEST(EmulatedTraining, BFloat16) {
   const Schedule lazy("lazy");
-  expect_equals_reference(settings_of("peri"), 2, kBFloat16);
+  expect_equals_reference(with(settings_of("peri"), {"optimizer.learning_rate=1e-4"}), 2, kBFloat16);
 }
 
 TEST(EmulatedTraining, FourRanks) {
