@@ -46,8 +46,9 @@ class Communicator {
   int local_size() const;
 
   /// A blocking call, or a wait for an asynchronous one, that is not through after so many seconds throws an
-  /// Error that names the collective, this rank, its host and the ranks that did not come. The communicator
-  /// is of no use afterwards unless the missing ranks do come after all.
+  /// Error that names the collective, this rank, its host and the ranks that did not come. (A rank that knows
+  /// of a lower one in the same wait leaves that to it for some seconds: stall_notes.h.) The communicator is
+  /// of no use afterwards unless the missing ranks do come after all.
   void set_deadline(double seconds);
   double deadline() const { return deadline_; }
 

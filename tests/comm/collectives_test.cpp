@@ -216,6 +216,11 @@ TEST(Errors, AMissedDeadlineNamesTheCollectiveTheRanksAndTheHosts) {
   if (comm.rank() == late) {
     std::this_thread::sleep_for(std::chrono::milliseconds(4000));
     comm.barrier("the late one");
+  } else if (comm.rank() > 0) {
+    comm.set_deadline(2);
+    // Rank 0, which waits in it too, is left to say what is wrong.
+    EXPECT_NO_THROW(comm.barrier("the late one"));
+    comm.set_deadline(usual);
   } else {
     comm.set_deadline(2);
     const auto begin = Clock::now();
@@ -231,7 +236,7 @@ TEST(Errors, AMissedDeadlineNamesTheCollectiveTheRanksAndTheHosts) {
       EXPECT_THAT(text,
                   testing::HasSubstr(fmt::format("nothing was heard of rank {} (host {})", late, host)));
       if (comm.world() == 3) {
-        EXPECT_THAT(text, testing::HasSubstr(fmt::format("rank {} waits in it too", 1 - comm.rank())));
+        EXPECT_THAT(text, testing::HasSubstr("rank 1 waits in it too"));
       }
     }
     EXPECT_LT(seconds_since(begin), 3.8);

