@@ -46,3 +46,9 @@ target_compile_definitions(test_planted_bugs PRIVATE PLUMB_PROGRAM="" PLUMB_MPIE
   PLUMB_PLANTED_BUGS_ADDRESS="$<TARGET_FILE:planted_bugs_address>"
   PLUMB_PLANTED_BUGS_THREAD="$<TARGET_FILE:planted_bugs_thread>")
 add_dependencies(test_planted_bugs planted_bugs_plain planted_bugs_address planted_bugs_thread)
+
+find_package(Python3 QUIET COMPONENTS Interpreter)
+if(Python3_FOUND)
+  add_test(NAME mutation_operators COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/mutation/operators_test.py)
+  set_tests_properties(mutation_operators PROPERTIES LABELS fast)
+endif()

@@ -1,5 +1,6 @@
 """Which tests a mutant is judged by, and the judgement."""
 
+import random
 import re
 import subprocess
 import time
@@ -11,12 +12,22 @@ from workplace import BuildFailed, Workplace, run_tests
 
 REDUCER = "framework/comm/gradient_reducer.cpp"
 
-# Suites of tests/backend beyond those whose name begins like the source's: what else its kernels take part in.
+# Suites of tests/backend for sources (by the beginning of their names) that have none of their own name, or more.
 FURTHER_SUITES = {
-    "elementwise": ["Accumulation"],
-    "norm": ["Moments", "Activation"],
+    "attention": ["NotFiniteAttention"],
+    "elementwise": ["AnyType"],
+    "group_gain": ["Elementwise"],
+    "moments": ["NotFinite"],
+    "narrow": ["HeadLoss", "Linear"],
+    "norm": ["Moments"],
+    "optimizer": ["Clip", "StepScalars", "ManyTensors"],
+    "parameter": ["StepScalars"],
+    "partial_sums": ["Norm", "HeadLoss", "Linear", "Elementwise"],
     "residual": ["Moments"],
+    "scalar_bias": ["Elementwise"],
     "stream_mix": ["StreamValues"],
+    "stream_weights": ["Sinkhorn"],
+    "sum_of_squares": ["Elementwise", "ManyTensors"],
 }
 
 
@@ -26,6 +37,21 @@ class Judgement:
     by: str = ""
     seconds: float = 0
     evidence: str = field(default="", repr=False)
+
+
+def includers(repository: Path, header: str) -> list[str]:
+    """The .cu files of the backend that include it, directly or through other headers."""
+    folder = repository / "framework/backends/cuda"
+    texts = {path.relative_to(repository).as_posix(): path.read_text()
+             for pattern in ("*.cu", "*.cuh", "device/*.cuh") for path in folder.glob(pattern)}
+    reached, waiting = {header}, [header]
+    while waiting:
+        name = waiting.pop().removeprefix("framework/")
+        for path, text in texts.items():
+            if path not in reached and f'#include "{name}"' in text:
+                reached.add(path)
+                waiting.append(path)
+    return sorted(path for path in reached if path.endswith(".cu"))
 
 
 class Judge:
@@ -43,9 +69,9 @@ class Judge:
             self._suites = sorted(set(found))
         return self._suites
 
-    def filter_of(self, source: str) -> str:
-        """The suites whose name begins with the first words of the source's."""
-        words = Path(source).stem.split("_")
+    def filter_of(self, unit: str) -> str:
+        """The suites whose name begins with the first words of the unit's, and the further ones."""
+        words = Path(unit).stem.split("_")
         chosen: list[str] = []
         while words and not chosen:
             start = "".join(word.capitalize() for word in words)
@@ -70,12 +96,12 @@ class Judge:
         return (self.place.build / "tests/backend/test_backend").as_posix()
 
     def _judge_kernel(self, mutant: Mutant) -> Judgement:
-        plugin = self._plugin(mutant, "plumb_cuda_emulated", "plumb_cuda_emulated", "plugin")
-        tests = self.filter_of(mutant.source)
+        unit = self._unit_of(mutant)
+        plugin = self._plugin(mutant, unit, "plumb_cuda_emulated", "plumb_cuda_emulated_objects", "plugin")
+        tests = self.filter_of(unit)
         steps = [(f"op tests, {order}", self._op_tests(), plugin, tests, order) for order in ("forward", "reverse")]
         if mutant.operator == "deleted barrier":
-            races = self._plugin(mutant, "emulation_races_plugin", "emulation_races_kernels", "races")
-            # Shapes of the op tests that say the same and take minutes under the thread sanitizer.
+            races = self._plugin(mutant, unit, "emulation_races_plugin", "emulation_races_kernels", "races")
             steps.append(("thread sanitizer", (self.place.build / "races/emulation_races").as_posix(), races, tests,
                           "forward"))
         steps.append(("all op tests", self._op_tests(), plugin, "*", "random:1"))
@@ -91,12 +117,21 @@ class Judge:
                 return Judgement("killed", f"{name}: {result}", evidence=output[-2000:])
         return Judgement("survived")
 
-    def _plugin(self, mutant: Mutant, target: str, object_target: str, folder: str) -> Path:
-        changed = self.place.compile(mutant.source, mutant.text, object_target)
-        return self.place.link(target, mutant.source, changed, object_target, self.place.folder / folder).parent
+    def _unit_of(self, mutant: Mutant) -> str:
+        """The source that is compiled: for a header one of those that include it, always the same."""
+        if not mutant.source.endswith(".cuh"):
+            return mutant.source
+        units = includers(self.place.repository, mutant.source)
+        if not units:
+            raise BuildFailed("no .cu includes it")
+        return random.Random(mutant.identity).choice(units)
+
+    def _plugin(self, mutant: Mutant, unit: str, target: str, object_target: str, folder: str) -> Path:
+        changed = self.place.compile(mutant.source, mutant.text, unit, object_target)
+        return self.place.link(target, unit, changed, object_target, self.place.folder / folder).parent
 
     def _judge_reducer(self, mutant: Mutant) -> Judgement:
-        changed = self.place.compile(mutant.source, mutant.text, "plumb_comm")
+        changed = self.place.compile(mutant.source, mutant.text, mutant.source, "plumb_comm")
         steps = [("test_comm", 1, "GradientReducer*:*Reducer*:*Bucket*"), ("test_comm_2_ranks", 2, "*"),
                  ("test_comm_2_ranks", 3, "*")]
         for target, ranks, chosen in steps:

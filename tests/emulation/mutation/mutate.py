@@ -1,4 +1,4 @@
-"""Mutation tests of the CUDA kernels, on the emulated device, and of the gradient reducer. See tests/emulation/README.md."""
+"""Mutation tests of the CUDA kernels, on the emulated device, and of the gradient reducer: tests/emulation/README.md."""
 
 import argparse
 import json
@@ -124,8 +124,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse_arguments()
-    kernels = sorted(path.relative_to(REPOSITORY).as_posix()
-                     for path in (REPOSITORY / "framework/backends/cuda").glob("*.cu"))
+    kernels = sorted(path.relative_to(REPOSITORY).as_posix() for pattern in ("*.cu", "*.cuh", "device/*.cuh")
+                     for path in (REPOSITORY / "framework/backends/cuda").glob(pattern))
     sources = [one for one in [*kernels, REDUCER] if arguments.only in one]
     drawn = draw(all_mutants(sources), arguments.count, arguments.seed)
     if arguments.list:
@@ -136,7 +136,7 @@ def main() -> int:
     results = Results(folder / ("sample.jsonl" if arguments.sample else "results.jsonl"))
     if arguments.sample:
         results.known.clear()
-    judge = Judge(Workplace(REPOSITORY, arguments.build, folder / f"scratch"))
+    judge = Judge(Workplace(REPOSITORY, arguments.build, folder / "scratch"))
     limit = time.monotonic() + (arguments.sample or arguments.slice)
     judged, slowest = [], 20.0
     for mutant, spare in drawn:

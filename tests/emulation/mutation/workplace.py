@@ -35,21 +35,26 @@ class Workplace:
                 return output
         raise BuildFailed(f"{source} is not compiled for {target}; is {self.build} configured?")
 
-    def compile(self, source: str, text: str, target: str) -> Path:
-        """The object of `source`, if its content were `text`, with the options that `target` gives it."""
-        output = self._object_of(source, target)
-        copy = self.folder / Path(source).name
+    def compile(self, source: str, text: str, unit: str, target: str) -> Path:
+        """The object of `unit`, as `target` compiles it, if the content of `source` were `text`: `unit` itself or a
+        header that it includes by its path from framework/."""
+        words = shlex.split(self._compile[self._object_of(unit, target)]["command"])
+        includes = self.folder / "include"
+        copy = includes / Path(source).relative_to("framework")
+        copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(text)
-        changed_object = self.folder / (target + "." + copy.name + ".o")
-        words = shlex.split(self._compile[output]["command"])
+        changed_object = self.folder / f"{target}.{Path(unit).name}.o"
         words[words.index("-o") + 1] = changed_object.as_posix()
-        words[words.index("-c") + 1] = copy.as_posix()
+        if source == unit:
+            words[words.index("-c") + 1] = copy.as_posix()
         for option in ("-MF", "-MT"):
             if option in words:
                 words[words.index(option) + 1] = changed_object.as_posix() + ".d"
-        # The copy lies elsewhere; what a change leaves unused is not the question; and what the sanitized tests
-        # would find need not be found by chance.
-        words += ["-w", "-iquote", (self.repository / source).parent.as_posix(), "-D_GLIBCXX_ASSERTIONS"]
+        compiler = next(at for at, word in enumerate(words) if not word.endswith("ccache"))
+        words.insert(compiler + 1, f"-I{includes.as_posix()}")
+        # What a change leaves unused is not the question; and what the sanitized tests would find need not be found
+        # by chance.
+        words += ["-w", "-D_GLIBCXX_ASSERTIONS"]
         self._run(words)
         return changed_object
 
@@ -60,18 +65,15 @@ class Workplace:
             self._links[target] = lines[-1]
         return self._links[target]
 
-    def link(self, target: str, source: str, changed_object: Path, object_target: str, folder: Path) -> Path:
-        """`target` with the changed object in place of `source`'s, or before the archive that holds it."""
+    def link(self, target: str, unit: str, changed_object: Path, object_target: str, folder: Path) -> Path:
+        """`target` with the changed object in place of `unit`'s or of the one in an archive. It comes first, so that
+        inline functions of a changed header are taken from it."""
         command = self._link_command(target)
         output = re.search(r" -o (\S+)", command).group(1)
         product = folder / Path(output).name
         folder.mkdir(parents=True, exist_ok=True)
-        command = command.replace(f" -o {output}", f" -o {product} ", 1)
-        real_object = self._object_of(source, object_target)
-        if f" {real_object}" in command:
-            command = command.replace(f" {real_object}", f" {changed_object}")
-        else:
-            command = command.replace(f" -o {product} ", f" -o {product} {changed_object} ", 1)
+        command = command.replace(f" {self._object_of(unit, object_target)}", "")
+        command = command.replace(f" -o {output}", f" -o {product} {changed_object}", 1)
         self._run(["/bin/sh", "-c", command.split(" && cd ")[0]])
         return product
 
