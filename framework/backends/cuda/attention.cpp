@@ -63,5 +63,4 @@ std::size_t CudaAttention::attention_statistics_workspace(const AttentionStatist
   return kernels_statistics_workspace(arguments);
 }
 
-
 }  // namespace plumb::cuda
