@@ -115,10 +115,8 @@ void Optimizer::update(Stream& stream) {
                                       updates_);
   }
   if (!spheres_.empty()) {
-    backend_.parameter().normalize_spheres(
-        stream,
-        {.step_scalars = step_scalars_, .workspace = workspace},
-        spheres_);
+    backend_.parameter().normalize_spheres(stream, {.step_scalars = step_scalars_, .workspace = workspace},
+                                           spheres_);
   }
   if (!settings_.scales_loss) return;
   backend_.optimizer().adapt_loss_scale(

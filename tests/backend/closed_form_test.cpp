@@ -17,12 +17,6 @@ class ClosedForm : public testing::Test {
     for (std::size_t i = 0; i < expected.size(); ++i)
       EXPECT_NEAR(at(tensor, static_cast<std::int64_t>(i)), expected[i], limit) << "entry " << i;
   }
-  /// A step-scalar buffer that begins with these; the loss scale is 1.
-  Tensor step_scalars(std::vector<double> first) {
-    first.resize(kStepScalars);
-    first[kStepLossScale] = 1;
-    return tensors_.of(Shape{kStepScalars}, first);
-  }
   NormForward norm(NormKind kind, const Tensor& x, double epsilon) {
     NormForward forward;
     forward.kind = kind;
@@ -320,7 +314,7 @@ TEST_F(ClosedForm, AdamWByHand) {
   AdamW adam{0.9,
              0.99,
              0,
-             step_scalars({0.02, 0.1, 0.01, 0, 0.25, 1}),
+             tensors_.of(Shape{kStepScalars}, step_scalar_values({0.02, 0.1, 0.01, 0, 0.25, 1})),
              {tensors_.zeros(Shape{1}), tensors_.zeros(Shape{1})},
              {}};
   const UpdateTensor list[] = {tensor};
@@ -341,7 +335,7 @@ TEST_F(ClosedForm, AdamWByHand) {
             .compute_copy = {},
             .epsilon_scale = 2};
   adam.epsilon = 0.5;
-  adam.step_scalars = step_scalars({0.02, 0.19, 0.0199, 0, 1, 1});
+  adam.step_scalars = tensors_.of(Shape{kStepScalars}, step_scalar_values({0.02, 0.19, 0.0199, 0, 1, 1}));
   const UpdateTensor second[] = {tensor};
   backend_.optimizer().adamw(*stream_, adam, second);
   const double direction = (0.01125 / 0.19) / (std::sqrt(0.0001546875 / 0.0199) + 1);
@@ -354,7 +348,7 @@ TEST_F(ClosedForm, SgdAndClipByHand) {
   tensor.gradient = tensors_.of(Shape{1}, {3});
   tensor.momentum = tensors_.of(Shape{1}, {10});
   tensor.weight_decay = 0.5;
-  const Tensor scalars = step_scalars({0.1});
+  const Tensor scalars = tensors_.of(Shape{kStepScalars}, step_scalar_values({0.1}));
   backend_.optimizer().clip(*stream_, {tensors_.of(Shape{2}, {9, 16}), 2.5, scalars});
   EXPECT_EQ(at(scalars, kStepLearningRate), 0.1);
   EXPECT_NEAR(at(scalars, kStepGradientNorm), 5, kTight);

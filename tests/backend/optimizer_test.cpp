@@ -23,11 +23,7 @@ struct OptimizerCase {
 void PrintTo(const OptimizerCase& shape, std::ostream* out) { *out << shape.name; }
 
 std::vector<double> step_scalars_of(double clip, double skip, double loss_scale) {
-  std::vector<double> scalars(kStepScalars);
-  scalars[kStepLearningRate] = 0.02;
-  scalars[kStepBiasCorrection1] = 0.271, scalars[kStepBiasCorrection2] = 0.1426;
-  scalars[kStepGradientNorm] = 3;
-  scalars[kStepClipFactor] = clip, scalars[kStepSkipFactor] = skip;
+  std::vector<double> scalars = step_scalar_values({0.02, 0.271, 0.1426, 3, clip, skip});
   scalars[kStepLossScale] = loss_scale;
   return scalars;
 }

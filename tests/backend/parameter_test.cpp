@@ -66,12 +66,6 @@ TEST_P(ParameterOp, RowGain) {
   expect_same_for_any_threads(target, run);
 }
 
-std::vector<double> step_scalars_of(double skip) {
-  std::vector<double> scalars(kStepScalars);
-  scalars[kStepSkipFactor] = skip;
-  return scalars;
-}
-
 void run_spheres(Bench& bench, const ParameterCase& one) {
   const ParameterOps& ops = bench.backend().parameter();
   const Shape shape{one.rows, one.cols};
@@ -89,8 +83,8 @@ void run_spheres(Bench& bench, const ParameterCase& one) {
   }
   NormalizeSpheres normalize;
   if (one.scalar)
-    normalize.step_scalars =
-        bench.constants("step_scalars", DType::Float64, Shape{kStepScalars}, step_scalars_of(1));
+    normalize.step_scalars = bench.constants("step_scalars", DType::Float64, Shape{kStepScalars},
+                                             step_scalar_values({0, 0, 0, 0, 0, 1}));
   normalize.workspace = bench.workspace(ops.normalize_spheres_workspace(weights));
   ops.normalize_spheres(bench.stream(), normalize, weights);
 }
@@ -157,8 +151,8 @@ TEST_P(Spheres, OfZerosStay) {
 TEST_P(Spheres, StayInASkippedStep) {
   std::vector<double> values(77, 0.25);
   values[3] = INFINITY, values[30] = NAN;
-  const Tensor scalars =
-      bench_.constants("step_scalars", DType::Float64, Shape{kStepScalars}, step_scalars_of(0));
+  const Tensor scalars = bench_.constants("step_scalars", DType::Float64, Shape{kStepScalars},
+                                          step_scalar_values({0.02, 0.1, 0.05, 1, 0, 0}));
   std::vector<SphereWeight> weights;
   for (const bool columns : {false, true})
     weights.push_back({bench_.constants("value", bench_.master(), Shape{7, 11}, values),

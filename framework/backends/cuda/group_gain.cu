@@ -114,7 +114,7 @@ void launch_group_gain_backward(cudaStream_t stream, const GroupGainBackward& ar
            static_cast<const T*>(dy.data), dy.row_stride, static_cast<T*>(dx.data), dx.row_stride, partials);
   });
   if (partials == nullptr) return;
-  launch_add_partials("group_gain_backward_sum", stream, partials, shape.groups, shape.row_blocks,
+  launch_add_partials("group_gain_backward_sum", stream, partials, {shape.groups}, shape.row_blocks,
                       static_cast<float*>(arguments.dgain.data));
 }
 

@@ -160,7 +160,7 @@ void launch_row_gain_backward(cudaStream_t stream, const RowGainBackward& argume
            static_cast<const float*>(dy.data), dy.row_stride, static_cast<float*>(dx.data), dx.row_stride);
   });
   if (partials != nullptr)
-    launch_add_partials("row_gain_backward_sum", stream, partials, 1, blocks, gradients.dgain);
+    launch_add_partials("row_gain_backward_sum", stream, partials, {1}, blocks, gradients.dgain);
 }
 
 }  // namespace plumb::cuda

@@ -8,9 +8,16 @@
 
 namespace plumb::cuda {
 
-/// out[f] += the sum over `terms` of partials (features, terms), in float64. For up to some hundred
-/// features: a block each.
-void launch_add_partials(const char* name, cudaStream_t stream, const double* partials, std::int64_t features,
-                         std::int64_t terms, float* out);
+/// Which of the features that partial sums are there for are meant: `group` neighbours out of every `step`,
+/// from `first` on, `count` of them in all.
+struct PartialFeatures {
+  std::int64_t count;
+  std::int64_t group = 1, step = 1, first = 0;
+};
+
+/// out[f] += the sum over `terms` of partials (features, terms), in float64. For up to some hundred features:
+/// a block each.
+void launch_add_partials(const char* name, cudaStream_t stream, const double* partials,
+                         const PartialFeatures& features, std::int64_t terms, float* out);
 
 }  // namespace plumb::cuda

@@ -69,7 +69,7 @@ void launch_scalar_bias_backward(cudaStream_t stream, const ScalarBiasBackward& 
     launch({"scalar_bias_backward", dim3(static_cast<unsigned>(blocks)), dim3(kThreads), 0, stream},
            backward_kernel<T>, dy.rows(), dy.cols(), static_cast<const T*>(dy.data), dy.row_stride, partials);
   });
-  launch_add_partials("scalar_bias_backward_sum", stream, partials, 1, blocks,
+  launch_add_partials("scalar_bias_backward_sum", stream, partials, {1}, blocks,
                       static_cast<float*>(arguments.dbias.data));
 }
 

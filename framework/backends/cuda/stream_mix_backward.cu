@@ -248,15 +248,14 @@ __global__ void __launch_bounds__(kThreads)
   gradients.leave(sums);
 }
 
-/// dweights of the shared weights, stream by stream: the entries from `first` to `last`.
+/// dweights of the shared weights: the entries from `first` to `last` of every stream.
 void add_shared(const char* name, cudaStream_t stream, const WeightGradients& gradients,
                 std::int64_t blocks) {
   if (gradients.partials == nullptr) return;
-  for (int i = 0; i < gradients.entries.streams; ++i) {
-    const int entry = gradients.entries.read(i) + gradients.first;
-    launch_add_partials(name, stream, gradients.partials + entry * blocks, gradients.last - gradients.first,
-                        blocks, gradients.data + entry);
-  }
+  const int group = gradients.last - gradients.first;
+  const PartialFeatures features{gradients.entries.streams * std::int64_t{group}, group,
+                                 gradients.entries.step(), gradients.first};
+  launch_add_partials(name, stream, gradients.partials, features, blocks, gradients.data);
 }
 
 /// Whether rows of streams can be accessed in packs.

@@ -367,9 +367,9 @@ void launch_stream_weights_backward(cudaStream_t stream, const StreamWeightsBack
     });
   });
   const std::int64_t entries = raw.cols(), scales = arguments.scales.elements();
-  launch_add_partials("stream_weights_base_sum", stream, partials, entries, blocks,
+  launch_add_partials("stream_weights_base_sum", stream, partials, {entries}, blocks,
                       static_cast<float*>(arguments.dbase.data));
-  launch_add_partials("stream_weights_scale_sum", stream, partials + entries * blocks, scales, blocks,
+  launch_add_partials("stream_weights_scale_sum", stream, partials + entries * blocks, {scales}, blocks,
                       static_cast<float*>(arguments.dscales.data));
 }
 
