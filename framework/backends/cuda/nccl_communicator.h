@@ -23,6 +23,10 @@ namespace plumb::cuda {
 /// Sums only: NCCL's maximum and minimum are fmax and fmin (its src/device/reduce_kernel.h), which lose a
 /// NaN. bf16 sums are rounded to bf16 after every addition.
 ///
+/// A recording (Backend::record) may hold collectives: they are events and NCCL's kernels like any. Nothing
+/// of a replay can be looked at from outside, so its deadline is that of the host's wait for it, and the
+/// whole recording is named.
+///
 /// The deadline of a collective counts from the moment when the compute stream has let it go and those before
 /// it are through. It is looked at, with NCCL's asynchronous errors, whenever the host waits for a stream or
 /// an event of the backend (the WaitWatch), in poll() and when a collective is issued; then the communicator
@@ -42,14 +46,12 @@ class NcclCommunicator final : public Communicator {
   void wait(Request& request) override;
   void progress() override;
   bool takes(DType dtype) const override;
-  void begin_wait_clock() override { wait_began_.record(compute_); }
+  void begin_wait_clock() override;
   void end_wait_clock() override;
-  double wait_clock_seconds() override;
+  double take_waited_seconds() override;
   StallNotes& stall_notes() override { return notes_; }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   /// What can be called: a collective of NCCL, with its text for messages.
   struct Call {
     const char* kind;
@@ -65,6 +67,13 @@ class NcclCommunicator final : public Communicator {
     bool running = false;  ///< it has been seen that nothing but other ranks can hold it up
     Clock::time_point running_since{};
   };
+  /// In the compute stream, before and behind a span of wait() calls.
+  struct TimedSpan {
+    explicit TimedSpan(const WaitWatch& watch)
+        : began(watch, EventTiming::On), ended(watch, EventTiming::On) {}
+    CudaEvent began, ended;
+  };
+  static constexpr std::uint64_t kRecorded = std::uint64_t{1} << 63;  ///< marks tickets of recordings
 
   void do_all_reduce(std::string_view name, const Tensor& tensor, ReduceOp op) override;
   void do_all_gather(std::string_view name, const Tensor& send, const Tensor& receive) override;
@@ -75,13 +84,15 @@ class NcclCommunicator final : public Communicator {
   template <class Issue>
   Request start(std::string_view name, const Call& call, const Issue& issue);
   void run(Request request) { wait(request); }
-  Operation& operation(std::uint64_t ticket) { return *queue_[ticket % queue_.size()]; }
+  Operation& operation(std::uint64_t ticket);
+  bool is_recording() const;
   void take_oldest_slot();
   void settle(Operation& operation);
-  void look();
-  void look_for_errors();
+  void look(double host_waited);
+  void look_at_oldest();
+  void look_for_errors(const Operation& operation);
   void retire();
-  void look_at_lateness(Operation& operation);
+  void look_at_lateness(const Operation& operation, double waited);
   std::string describe(const Operation& operation) const;
   [[noreturn]] void give_up(const Operation& operation, const std::string& text);
 
@@ -90,14 +101,18 @@ class NcclCommunicator final : public Communicator {
   Stream& compute_;
   WaitWatch& watch_;
   CudaStream stream_;
-  CudaEvent wait_began_, wait_ended_;
-  bool clock_ran_ = false;
+  std::vector<std::unique_ptr<TimedSpan>> timed_;
+  SpanCount timed_count_;
   NcclHandle handle_;
   Registrations registrations_;
   // Operations with tickets [first_unfinished_, next_) live in queue_. Tickets start at 1: 0 is a request
   // that has always been finished.
   std::vector<std::unique_ptr<Operation>> queue_;
   std::uint64_t first_unfinished_ = 1, next_ = 1;
+  // Those of recordings, which no one can wait for from outside, live in recorded_.
+  std::vector<std::unique_ptr<Operation>> recorded_;
+  std::uint64_t next_recorded_ = 0;
+  Operation replay_;  ///< stands for all collectives of a replay
   bool failed_ = false;
 };
 
