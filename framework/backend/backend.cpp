@@ -23,6 +23,11 @@ Buffer Backend::counted(void* data, std::size_t bytes, Buffer::Free free) {
   });
 }
 
+Buffer Backend::counted(Buffer buffer) {
+  auto owned = std::make_shared<Buffer>(std::move(buffer));
+  return counted(owned->data(), owned->bytes(), [owned](void*, std::size_t) mutable { owned.reset(); });
+}
+
 std::unique_ptr<Recording> Backend::record(Stream&, const std::function<void()>&) {
   fail("the {} backend cannot record steps; set compute.captured_steps = false", name());
 }

@@ -111,6 +111,7 @@ class Backend {
  protected:
   /// A Buffer that memory_use() counts; for implementations of allocate.
   Buffer counted(void* data, std::size_t bytes, Buffer::Free free);
+  Buffer counted(Buffer buffer);
 
  private:
   std::shared_ptr<MemoryUse> memory_use_ =

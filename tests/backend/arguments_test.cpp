@@ -226,8 +226,7 @@ TEST_P(Arguments, AttentionStatistics) {
   EXPECT_EQ(run(statistics), "nothing was thrown");
   AttentionStatistics wrong = statistics;
   wrong.k = zeros(Shape{2, 4});
-  EXPECT_THAT(run(wrong),
-              HasSubstr("attention_statistics: k is fp32 (2,4), expected fp32 with 2 rows of 6"));
+  EXPECT_THAT(run(wrong), HasSubstr("attention_statistics: k is fp32 (2,4), expected fp32 with 2 rows of 6"));
   wrong = statistics;
   wrong.entropy_sums = zeros(Shape{3}, DType::Float64);
   EXPECT_THAT(run(wrong), HasSubstr("attention_statistics: entropy_sums is fp64 (3), expected fp64 with 2"));

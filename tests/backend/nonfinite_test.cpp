@@ -63,7 +63,9 @@ TEST_P(NotFinite, MomentsOfInfinity) {
 
 TEST_P(NotFinite, TinyEntriesHaveMoments) {
   const std::int64_t rows = 4, cols = 50;
-  const double size = 0x1p-80, count = static_cast<double>(rows * cols);  // 8e-25; its square is not in fp32
+  // 8e-25, whose square is not in fp32; fp16 ends at 6e-8.
+  const double size = GetParam().dtype == DType::Float16 ? 0x1p-20 : 0x1p-80;
+  const double count = static_cast<double>(rows * cols);
   std::vector<double> values;
   for (std::int64_t i = 0; i < rows * cols; ++i) values.push_back(i % 2 == 0 ? size : -size);
   MomentsArguments arguments;
@@ -240,6 +242,24 @@ TEST_P(NotFiniteAttention, EarlierRowsDoNotReachLaterKeys) {
       const Results with = run(special, token * kHeads * kWidth + 3, kInfinity, 0);
       expect_untouched("dk", with.dk, plain.dk, token + 1, kTokens);
       expect_untouched("dv", with.dv, plain.dv, token + 1, kTokens);
+    }
+  }
+}
+
+/// Whether column 3 of the first head is finite in row `row`.
+bool finite_there(const std::vector<double>& values, std::int64_t row, std::int64_t cols) {
+  return std::isfinite(values[static_cast<std::size_t>(row * cols + 3)]);
+}
+
+TEST_P(NotFiniteAttention, WhatSeesItShowsIt) {
+  for (const std::int64_t token : {0L, 6L, 40L, 131L, 149L}) {
+    const std::int64_t cols = kHeads * kWidth, place = token * cols + 3;
+    for (const double value : {kInfinity, -kInfinity, kNaN}) {
+      const std::vector<double> out = run("v", place, value, 0).out, dv = run("dout", place, value, 0).dv;
+      for (std::int64_t row = 0; row < kTokens; ++row) {
+        EXPECT_EQ(finite_there(out, row, cols), row < token) << "out, row " << row << " token " << token;
+        EXPECT_EQ(finite_there(dv, row, cols), row > token) << "dv, row " << row << " token " << token;
+      }
     }
   }
 }

@@ -26,6 +26,7 @@ INSTANTIATE_TEST_SUITE_P(Backends, RandomOp,
                                                           RandomCase{"none", 9, 33, 3, 0, 1, 1},
                                                           RandomCase{"130x257", 130, 257, 65, 0.2, 1000000,
                                                                      3000000000.0, true},
+                                                          RandomCase{"600x2", 600, 2, 2, 0.4, 4, 7},
                                                           RandomCase{"35x33_odd", 35, 33, 5, 0.3, 1, 13})),
                          case_name<RandomCase>);
 

@@ -39,7 +39,8 @@ class Statistics {
     parallel_chunks(planes, task_grain(geometry_.tokens * geometry_.tokens * geometry_.width),
                     [&](int thread, std::int64_t begin, std::int64_t end) {
                       const StatisticsScratch own = scratch.of(thread);
-                      for (std::int64_t plane = begin; plane < end; ++plane) found[plane] = run_head(own, plane);
+                      for (std::int64_t plane = begin; plane < end; ++plane)
+                        found[plane] = run_head(own, plane);
                     });
     for (std::int64_t plane = 0; plane < planes; ++plane) {
       if (arguments_.entropy_sums.defined())
@@ -76,7 +77,8 @@ class Statistics {
   }
 
   /// Sums p (log_sum_exp - s), which has no difference of large numbers in it: the probabilities sum to one.
-  void see_row(float* logits, const Tile& tile, std::int64_t i, float log_sum_exp, HeadStatistics& found) const {
+  void see_row(float* logits, const Tile& tile, std::int64_t i, float log_sum_exp,
+               HeadStatistics& found) const {
     if (shape_.soft_cap > 0) apply_soft_cap(logits, tile.width, shape_.soft_cap);
     double entropy = 0;
     for (std::int64_t j = 0; j < tile.visible(i); ++j) {

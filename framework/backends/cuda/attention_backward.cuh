@@ -45,8 +45,8 @@ struct RowStatistics {
   float expected;     ///< sum_j P_ij dP_ij
 };
 
-/// From one pair's capped logit and dout . v to what the two products need: the probability that met v and the
-/// gradient of the logit before the soft cap.
+/// From one pair's capped logit and dout . v to what the two products need: the probability that met v and
+/// the gradient of the logit before the soft cap.
 __device__ __forceinline__ void differentiate(const AttentionView& view, const RowStatistics& row, bool kept,
                                               float& logit, float& dprobability) {
   const float slope = view.slope(logit);
@@ -249,7 +249,8 @@ __global__ void __launch_bounds__(QueryGradientTiles<kWidth>::kThreads)
 }
 
 template <class T, int kWidth>
-void launch_backward_instance(cudaStream_t stream, const AttentionBackward& arguments, const float* expected) {
+void launch_backward_instance(cudaStream_t stream, const AttentionBackward& arguments,
+                              const float* expected) {
   const AttentionShape& shape = arguments.shape;
   const int planes = static_cast<int>(shape.batch * shape.heads);
   const AttentionView view(shape, {arguments.q, arguments.k, arguments.v, arguments.dout, arguments.dq,

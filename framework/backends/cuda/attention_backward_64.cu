@@ -3,7 +3,7 @@
 namespace plumb::cuda {
 
 void launch_attention_backward_64(cudaStream_t stream, const AttentionBackward& arguments,
-                                 const float* expected) {
+                                  const float* expected) {
   if (arguments.q.dtype == DType::Float16) {
     launch_backward_instance<__half, 64>(stream, arguments, expected);
   } else {

@@ -6,8 +6,8 @@
 
 namespace plumb::cuda {
 
-/// A block works on kFloatTile rows against tiles of kFloatTile rows, eight threads to a row: thread `part` of
-/// a row has the pairs with inner rows part + 8j and the columns 4 part + 32k + [0, 4).
+/// A block works on kFloatTile rows against tiles of kFloatTile rows, eight threads to a row: thread `part`
+/// of a row has the pairs with inner rows part + 8j and the columns 4 part + 32k + [0, 4).
 inline constexpr int kFloatTile = 32, kFloatParts = 8, kFloatThreads = kFloatTile * kFloatParts;
 inline constexpr int kFloatPairs = kFloatTile / kFloatParts;
 
@@ -19,7 +19,7 @@ struct FloatThread {
 template <int kWidth>
 inline constexpr int kFloatStride = kWidth + 4;
 template <int kWidth>
-inline constexpr int kFloatElements = kFloatTile * kFloatStride<kWidth>;
+inline constexpr int kFloatElements = kFloatTile* kFloatStride<kWidth>;
 /// Weights of kFloatTile x kFloatTile pairs, by row.
 inline constexpr int kWeightStride = kFloatTile + 1, kWeightElements = kFloatTile * kWeightStride;
 
@@ -33,8 +33,8 @@ using FloatSums = float[kWidth / 32][4];
 /// Copies tokens [first, first + kFloatTile) of a head into a tile, with zeros beyond the last token and the
 /// last column. All threads call it; a barrier must follow.
 template <int kWidth>
-__device__ __forceinline__ void load_float_tile(const AttentionView& view, const HeadRows<const float>& source,
-                                                int first, float* tile) {
+__device__ __forceinline__ void load_float_tile(const AttentionView& view,
+                                                const HeadRows<const float>& source, int first, float* tile) {
   const FloatThread thread;
   const int token = first + thread.row;
 #pragma unroll

@@ -70,10 +70,10 @@ __global__ void __launch_bounds__(kFloatThreads, kFloatBlocks<kWidth>)
 /// dq: a block owns a tile of queries. Reads q and dout once, k and v once for each tile of queries.
 template <int kWidth>
 __global__ void __launch_bounds__(kFloatThreads, kFloatBlocks<kWidth>)
-    attention_query_gradient_fp32_kernel(AttentionView view, HeadRows<const float> q,
-                                         HeadRows<const float> k, HeadRows<const float> v,
-                                         HeadRows<const float> dout, const float* log_sum_exp,
-                                         const float* expected, HeadRows<float> dq) {
+    attention_query_gradient_fp32_kernel(AttentionView view, HeadRows<const float> q, HeadRows<const float> k,
+                                         HeadRows<const float> v, HeadRows<const float> dout,
+                                         const float* log_sum_exp, const float* expected,
+                                         HeadRows<float> dq) {
   PLUMB_DYNAMIC_SHARED(float, shared);
   float *q_tile = shared, *dout_tile = q_tile + kFloatElements<kWidth>;
   float *k_tile = dout_tile + kFloatElements<kWidth>, *v_tile = k_tile + kFloatElements<kWidth>;

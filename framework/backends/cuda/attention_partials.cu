@@ -41,8 +41,7 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
 #pragma unroll
-  for (int offset = kRowThreads / 2; offset > 0; offset /= 2)
-    sum += __shfl_xor_sync(kWholeWarp, sum, offset);
+  for (int offset = kRowThreads / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, offset);
   if (at < rows && part == 0) expected[at] = sum;
 }
 
@@ -58,7 +57,8 @@ __global__ void __launch_bounds__(kMaximumThreads)
 
 /// sums[h] += over sequences and tiles of partial (B, H, tiles), for one block to a head.
 __global__ void __launch_bounds__(kThreads)
-    attention_entropy_kernel(const double* partial, std::int64_t sequences, std::int64_t tiles, double* sums) {
+    attention_entropy_kernel(const double* partial, std::int64_t sequences, std::int64_t tiles,
+                             double* sums) {
   PLUMB_SHARED(double, scratch, [kThreads / kWarp]);
   const std::int64_t head = blockIdx.x, heads = gridDim.x;
   double sum = 0;

@@ -134,7 +134,8 @@ __global__ void __launch_bounds__(kFloatThreads)
   const float row_entropy = row_reduce(seen.entropy, Add());
   const bool inside = query < view.tokens;
   store_partials<kFloatThreads>(inside ? seen.largest_or_nan() : kMinusInfinity,
-                                inside && thread.part == 0 ? static_cast<double>(row_entropy) : 0.0, partials);
+                                inside && thread.part == 0 ? static_cast<double>(row_entropy) : 0.0,
+                                partials);
 }
 
 template <class T>

@@ -97,9 +97,8 @@ __device__ __forceinline__ void store_sums(const AttentionView& view, const Sums
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         T* place = rows + (16 * tile + 8 * half + lane.row()) * kTileStride<kWidth> + 8 * n + lane.column();
-        *reinterpret_cast<std::uint32_t*>(place) =
-            pack_pair<T>(sums[tile][n][2 * half] * factor[tile][half],
-                         sums[tile][n][2 * half + 1] * factor[tile][half]);
+        *reinterpret_cast<std::uint32_t*>(place) = pack_pair<T>(
+            sums[tile][n][2 * half] * factor[tile][half], sums[tile][n][2 * half + 1] * factor[tile][half]);
       }
     }
   }
@@ -207,7 +206,8 @@ __device__ __forceinline__ void add_product(const std::uint32_t (&factors)[kRowT
   }
 }
 
-/// Which inner indices of a product a row of its left factor sees: those up to row + offset, or from there on.
+/// Which inner indices of a product a row of its left factor sees: those up to row + offset, or from there
+/// on.
 struct VisibleInner {
   int offset;
   bool from_there;
@@ -255,9 +255,9 @@ __device__ __forceinline__ void spread_not_finite(const T* values, const Visible
 /// of that 0. Such values are replaced by 0, so that the other rows get exactly what they get without them,
 /// and what does see one becomes NaN.
 template <int kStride, class T, int kRowTiles, int kInnerSteps, int kColumnTiles>
-__device__ __forceinline__ void add_masked_product(
-    const std::uint32_t (&factors)[kRowTiles][kInnerSteps][4], const T* values, const VisibleInner& visible,
-    float (&sums)[kRowTiles][kColumnTiles][4]) {
+__device__ __forceinline__ void add_masked_product(const std::uint32_t (&factors)[kRowTiles][kInnerSteps][4],
+                                                   const T* values, const VisibleInner& visible,
+                                                   float (&sums)[kRowTiles][kColumnTiles][4]) {
   const T* row = inner_row<kStride>(values);
   std::uint32_t found = 0;
 #pragma unroll

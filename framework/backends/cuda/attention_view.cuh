@@ -1,5 +1,5 @@
-// What every attention kernel knows of its arguments: shape and rule of the logits, one head's rows, the place
-// of a block, and what dropout keeps.
+// What every attention kernel knows of its arguments: shape and rule of the logits, one head's rows, the
+// place of a block, and what dropout keeps.
 #pragma once
 
 #include <cstdint>
@@ -93,8 +93,7 @@ struct HeadRows {
   T* data;
   std::int64_t stride;
 
-  explicit HeadRows(const Tensor& tensor)
-      : data(static_cast<T*>(tensor.data)), stride(tensor.row_stride) {}
+  explicit HeadRows(const Tensor& tensor) : data(static_cast<T*>(tensor.data)), stride(tensor.row_stride) {}
   __device__ __forceinline__ HeadRows(T* first, std::int64_t row_stride) : data(first), stride(row_stride) {}
   __device__ __forceinline__ HeadRows of(const AttentionView& view, const AttentionPlace& place) const {
     return {data + place.sequence * view.tokens * stride + std::int64_t{place.head} * view.width, stride};
@@ -117,8 +116,8 @@ struct KeepBits {
                                        int first_query, int first_key) const {
     const RandomStream stream = view.site.stream();
     const auto tokens = static_cast<std::uint64_t>(view.tokens);
-    const std::uint64_t plane =
-        view.site.first_sequence() * static_cast<std::uint64_t>(view.heads) + static_cast<std::uint64_t>(place.plane);
+    const std::uint64_t plane = view.site.first_sequence() * static_cast<std::uint64_t>(view.heads) +
+                                static_cast<std::uint64_t>(place.plane);
     for (int at = static_cast<int>(threadIdx.x); at < kWords; at += kThreads) {
       const auto query = static_cast<std::uint64_t>(first_query + at / kRowWords);
       const std::uint64_t first =

@@ -53,7 +53,7 @@ class CudaBackend final : public Backend {
     return record_graph(stream, body);
   }
   Buffer allocate_for_communication(std::size_t bytes) override {
-    return communication_memory_.allocate(bytes, watch_);
+    return counted(communication_memory_.allocate(bytes, watch_));
   }
   bool has_communicator() const override { return true; }
   std::unique_ptr<Communicator> make_communicator(Communicator& host, Stream& compute) override {

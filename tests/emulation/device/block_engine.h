@@ -9,8 +9,8 @@
 #include "block_barrier.h"
 #include "fiber.h"
 #include "grid.h"
-#include "scheduler.h"
 #include "shared_memory.h"
+#include "thread_scheduler.h"
 #include "warp_operations.h"
 
 namespace plumb::emulation {
@@ -31,7 +31,7 @@ class BlockEngine {
   const std::string& error() const { return error_; }
 
   // For the code that runs in fibers.
-  Scheduler& scheduler() { return scheduler_; }
+  ThreadScheduler& scheduler() { return scheduler_; }
   BlockBarrier& barrier() { return barrier_; }
   WarpOperations& warp_operations() { return warp_operations_; }
   SharedMemory& shared_memory() { return shared_memory_; }
@@ -55,7 +55,7 @@ class BlockEngine {
   void end_thread(Fiber& fiber);
   void give_way(Fiber& fiber) {
     const int next = scheduler_.next(fiber.rank);
-    change(fiber, next == Scheduler::kNobody ? caller_ : this->fiber(static_cast<unsigned>(next)));
+    change(fiber, next == ThreadScheduler::kNobody ? caller_ : this->fiber(static_cast<unsigned>(next)));
   }
   static void change(Fiber& from, Fiber& to) {
     running_thread = &to;
@@ -71,7 +71,7 @@ class BlockEngine {
   Fibers* fibers_ = nullptr;  ///< of the running block
   Fiber caller_;              ///< the flow of control that called run_block
   BlockView view_;
-  Scheduler scheduler_;
+  ThreadScheduler scheduler_;
   BlockBarrier barrier_;
   WarpOperations warp_operations_;
   SharedMemory shared_memory_;

@@ -1,7 +1,7 @@
 # The emulated device: kernels as fibers. One library per sanitizer, because it must be told of the fibers.
 set(device_folder ${CMAKE_CURRENT_LIST_DIR})
 set(device_sources async_copies.cpp atomics.cpp barrier_intrinsics.cpp block_barrier.cpp block_engine.cpp grid.cpp
-  launch.cpp places.cpp scheduler.cpp settings.cpp shared_memory.cpp shared_variables.cpp stack.cpp tensor_core.cpp
+  launch.cpp places.cpp thread_scheduler.cpp settings.cpp shared_memory.cpp shared_variables.cpp stack.cpp tensor_core.cpp
   warp_intrinsics.cpp warp_operations.cpp)
 set(device_context ucontext)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

@@ -33,6 +33,14 @@ inline void plumb_emulation_sincosf(float x, float* sine, float* cosine) {
   *cosine = cosf(x);
 }
 
+/// sin(pi x) and cos(pi x), for any size of x.
+inline void sincospif(float x, float* sine, float* cosine) {
+  constexpr double kPi = 3.14159265358979323846;
+  const double turn = kPi * fmod(static_cast<double>(x), 2.0);
+  *sine = static_cast<float>(sin(turn));
+  *cosine = static_cast<float>(cos(turn));
+}
+
 inline float rsqrtf(float x) { return 1.0F / sqrtf(x); }
 inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 inline float __frsqrt_rn(float x) { return 1.0F / sqrtf(x); }

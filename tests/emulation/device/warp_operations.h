@@ -8,7 +8,7 @@
 
 #include "fiber.h"
 #include "places.h"
-#include "scheduler.h"
+#include "thread_scheduler.h"
 
 namespace plumb::emulation {
 

@@ -21,8 +21,10 @@ constexpr std::size_t kPage = 4096;
 /// Address space, of which only what is in use is backed by memory.
 constexpr std::size_t kReserved = std::size_t{1} << 40;
 constexpr std::size_t kRedZone = 256;
-/// From here on an allocation has pages of its own, which go back to the system when it is freed.
-constexpr std::size_t kOwnPages = 64 * 1024;
+/// Every allocation has pages of its own, which go back to the system when it is freed: the time to open and
+/// close device memory then follows what is live, not all that ever was. It starts this far behind the
+/// beginning of a page, because cudaMalloc promises an alignment to 256 bytes and no more.
+constexpr std::size_t kBehindPage = 256;
 
 std::size_t round_up(std::size_t value, std::size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -57,14 +59,17 @@ DeviceMemory::~DeviceMemory() { munmap(begin_, kReserved); }
 
 void* DeviceMemory::allocate(std::size_t bytes, int device, std::size_t alignment) {
   if (bytes > left(device)) return nullptr;
-  const bool own_pages = bytes >= kOwnPages;
-  const std::size_t start = round_up(used_, own_pages ? std::max(alignment, kPage) : alignment);
-  const std::size_t end = round_up(start + bytes + kRedZone, own_pages ? kPage : kRedZone);
+  const std::size_t start = round_up(used_ + kBehindPage, alignment);
+  const std::size_t end = round_up(start + bytes + kRedZone, kPage);
   PLUMB_CHECK(end <= kReserved, "the emulation never reuses device addresses, and its {} bytes are spent",
               kReserved);
-  used_ = end;
   char* data = begin_ + start;
-  live_[data] = {bytes, device, statistics().allocations + 1};
+  live_[data] = {.bytes = bytes,
+                 .device = device,
+                 .number = statistics().allocations + 1,
+                 .first_page = used_,
+                 .end_page = end};
+  used_ = end;
   bytes_of_device_[device] += bytes;
 
   const DeviceAccess access;  // host code allocates, so none was open before
@@ -82,17 +87,13 @@ void* DeviceMemory::allocate(std::size_t bytes, int device, std::size_t alignmen
 void DeviceMemory::release(void* data) {
   const auto found = live_.find(static_cast<const char*>(data));
   PLUMB_CHECK(found != live_.end(), "release of what was not allocated");
-  const std::size_t bytes = found->second.bytes;
-  bytes_of_device_[found->second.device] -= bytes;
+  const Allocation allocation = found->second;
+  const std::size_t bytes = allocation.bytes;
+  bytes_of_device_[allocation.device] -= bytes;
   live_.erase(found);
   ++statistics().frees;
   statistics().current_bytes -= bytes;
-  if (bytes >= kOwnPages) {
-    retire(static_cast<char*>(data), round_up(bytes + kRedZone, kPage));
-  } else {
-    const DeviceAccess access;
-    std::memset(data, 0xff, bytes);
-  }
+  retire(begin_ + allocation.first_page, allocation.end_page - allocation.first_page);
   forbid_access(static_cast<char*>(data), bytes);
 }
 

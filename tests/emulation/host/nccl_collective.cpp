@@ -241,7 +241,7 @@ class CollectiveOperation final : public Operation {
     for (std::size_t i = 0; i < arriving_.size(); ++i) arrived_[i] = arriving_[i].complete();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
     if (seconds > nccl_timeout())
-      fail("NCCL: rank {} of {} has waited {:.0f} s in {} for rank(s) {}", communicator_.rank,
+      fail("NCCL: rank {} of {} has waited {:.1f} s in {} for rank(s) {}", communicator_.rank,
            communicator_.size, seconds, text_, absent());
     return Advance::Blocked;
   }

@@ -1,4 +1,4 @@
-#include "scheduler.h"
+#include "thread_scheduler.h"
 
 #include <bit>
 
@@ -18,13 +18,13 @@ unsigned lane_down_from(std::uint32_t lanes, unsigned lane) {
 
 }  // namespace
 
-void Scheduler::set_order(Order order, std::uint32_t seed) {
+void ThreadScheduler::set_order(Order order, std::uint32_t seed) {
   order_ = order;
   random_state_ = seed * 2654435761U + 1;  // Knuth's multiplier spreads small seeds
   if (random_state_ == 0) random_state_ = 1;
 }
 
-void Scheduler::begin_block(unsigned threads) {
+void ThreadScheduler::begin_block(unsigned threads) {
   threads_ = live_ = threads;
   warps_ = (threads + kLanes - 1) / kLanes;
   ended_.fill(0);
@@ -33,14 +33,14 @@ void Scheduler::begin_block(unsigned threads) {
 }
 
 /// Marsaglia's xorshift, 2003.
-std::uint32_t Scheduler::random() {
+std::uint32_t ThreadScheduler::random() {
   random_state_ ^= random_state_ << 13;
   random_state_ ^= random_state_ >> 17;
   random_state_ ^= random_state_ << 5;
   return random_state_;
 }
 
-int Scheduler::next(unsigned current) {
+int ThreadScheduler::next(unsigned current) {
   unsigned warp = current / kLanes, lane = current % kLanes;
   if (order_ == Order::Random) {
     warp = random() % warps_;
@@ -63,11 +63,11 @@ int Scheduler::next(unsigned current) {
   return kNobody;
 }
 
-void Scheduler::wake_block() {
+void ThreadScheduler::wake_block() {
   for (unsigned warp = 0; warp < warps_; ++warp) ready_[warp] = ~ended_[warp];
 }
 
-void Scheduler::end(unsigned thread) {
+void ThreadScheduler::end(unsigned thread) {
   --live_;
   ready_[thread / kLanes] &= ~bit(thread);
   ended_[thread / kLanes] |= bit(thread);

@@ -12,7 +12,7 @@ inline constexpr unsigned kLanes = 32;
 inline constexpr unsigned kMaximumThreads = 1024;
 inline constexpr unsigned kMaximumWarps = kMaximumThreads / kLanes;
 
-class Scheduler {
+class ThreadScheduler {
  public:
   static constexpr int kNobody = -1;
 

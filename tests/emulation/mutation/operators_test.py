@@ -1,0 +1,79 @@
+"""Tests of operators.py."""
+
+import unittest
+
+import operators
+
+KERNEL = """#include <cstdint>
+// a + b < c
+constexpr int kWords = 4;
+template <class T>
+__global__ void kernel(const T* x, T* y, int n, int row_stride) {
+  const char* name = "a < b";
+  for (int i = 0; i < n; ++i) {
+    __syncthreads();
+    y[i] = x[i + row * row_stride] * scale(i, n) * 0.5f + fmaxf(a, b) / (c - 1);
+    copy_async_wait<1>();
+  }
+}
+"""
+
+
+def changes(operator: str, text: str = KERNEL, source: str = "kernel.cu") -> list[str]:
+    return [one.after for one in operators.mutants_of(source, text) if one.operator == operator]
+
+
+class Operators(unittest.TestCase):
+    def test_comments_strings_and_preprocessor_lines_stay(self):
+        for mutant in operators.mutants_of("kernel.cu", KERNEL):
+            self.assertNotIn(mutant.line, (1, 2, 6))
+
+    def test_template_brackets_are_no_comparisons(self):
+        self.assertEqual(changes("comparison boundary"), ["for (int i = 0; i <= n; ++i) {"])
+
+    def test_barriers(self):
+        mutants = [one for one in operators.mutants_of("kernel.cu", KERNEL) if one.operator == "deleted barrier"]
+        self.assertEqual([(one.before, one.after) for one in mutants],
+                         [("__syncthreads();", ";"), ("copy_async_wait<1>();", ";")])
+
+    def test_plus_and_minus(self):
+        self.assertEqual(len(changes("plus and minus")), 3)
+
+    def test_bounds_and_strides(self):
+        found = changes("bound or stride")
+        self.assertIn("for (int i = 0; i < n - 1; ++i) {", found)
+        self.assertTrue(any(line.startswith("y[i + 1] = ") for line in found))
+        self.assertTrue(any("row * (row_stride + 1)]" in line for line in found))
+
+    def test_minima_and_maxima(self):
+        self.assertTrue(all("fminf(a, b)" in line for line in changes("minimum and maximum")))
+        self.assertEqual(len(changes("minimum and maximum")), 1)
+
+    def test_constants(self):
+        found = changes("constant")
+        self.assertIn("constexpr int kWords = 3;", found)
+        self.assertIn("for (int i = 1; i < n; ++i) {", found)
+        self.assertTrue(any("* 1.0f +" in line for line in found))
+
+    def test_a_factor_goes_with_its_arguments(self):
+        line = "y[i] = x[i + row * row_stride] * scale(i, n) * 0.5f + fmaxf(a, b) / (c - 1);"
+        self.assertEqual(changes("dropped factor"), [
+            line.replace(" * row_stride", ""), line.replace(" * scale(i, n)", ""), line.replace(" * 0.5f", ""),
+            line.replace(" / (c - 1)", "")])
+
+    def test_waits_and_collectives_of_host_sources(self):
+        host = ("  requests_[next] = communicator_.start_all_reduce(names_[next], slices_[next]);\n"
+                "  for (Request& request : requests_) communicator_.wait(request);\n  event->record(stream);\n")
+        self.assertEqual(changes("deleted wait or collective", host, "host.cpp"),
+                         [";", "for (Request& request : requests_) ;", ";"])
+        self.assertEqual(changes("deleted wait or collective", host, "kernel.cu"), [])
+
+    def test_identities_differ_and_follow_the_text(self):
+        mutants = operators.mutants_of("kernel.cu", KERNEL)
+        self.assertEqual(len({one.identity for one in mutants}), len(mutants))
+        later = operators.mutants_of("kernel.cu", KERNEL + "\n// more\n")
+        self.assertFalse({one.identity for one in mutants} & {one.identity for one in later})
+
+
+if __name__ == "__main__":
+    unittest.main()
