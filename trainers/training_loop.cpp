@@ -249,7 +249,7 @@ void TrainingLoop::reduce_and_update(double gradient_scale) {
 StepRecord& TrainingLoop::finish_step() {
   StepRecord& record =
       statistics_.finish_step(engine_.stream(), {.step_seconds = seconds_since(step_started_),
-                                                 .wait_seconds = reducer_.wait_seconds(),
+                                                 .wait_seconds = reducer_.take_wait_seconds(),
                                                  .stop_requested = stop_signal() != 0});
   steps_in_flight_ -= 1;
   step_started_ = Clock::now();

@@ -50,6 +50,22 @@ void Communicator::set_ranks(int rank, std::vector<std::string> hosts) {
   hosts_ = std::move(hosts);
 }
 
+bool Communicator::SpanCount::take(std::size_t* place) {
+  taken = std::max(taken, ended - std::min(ended, kTimedSpans));
+  if (taken == ended) return false;
+  *place = taken++ % kTimedSpans;
+  return true;
+}
+
+void Communicator::end_wait_clock() {
+  waited_[spans_.ended++ % kTimedSpans] = std::chrono::duration<double>(Clock::now() - wait_began_).count();
+}
+
+double Communicator::take_waited_seconds() {
+  std::size_t place = 0;
+  return spans_.take(&place) ? waited_[place] : 0;
+}
+
 void Communicator::all_reduce(std::string_view name, Tensor tensor, ReduceOp op) {
   check_tensor(name, tensor);
   if (tensor.elements() > 0) do_all_reduce(name, tensor, op);

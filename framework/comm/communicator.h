@@ -1,6 +1,7 @@
 // Communicator: collectives between ranks, over host memory or over that of one kind of device.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -89,13 +90,12 @@ class Communicator {
   virtual bool takes(DType dtype) const;
 
   /// What a span of wait() calls costs: seconds that the host waited between the two calls, or that the
-  /// stream did. Over device memory the stream must have passed the second one when the seconds are asked
-  /// for.
+  /// stream did. take_waited_seconds() gives them for the oldest span that it was not asked for; of the last
+  /// kTimedSpans only, and 0 when there is none. Over device memory it waits until the stream has passed the
+  /// span, and spans in a recording (Backend::record) are not timed.
   virtual void begin_wait_clock() { wait_began_ = Clock::now(); }
-  virtual void end_wait_clock() {
-    waited_ = std::chrono::duration<double>(Clock::now() - wait_began_).count();
-  }
-  virtual double wait_clock_seconds() { return waited_; }
+  virtual void end_wait_clock();
+  virtual double take_waited_seconds();
 
   /// The numbering of collectives and the notes of ranks that wait, shared by all communicators of the
   /// process.
@@ -103,6 +103,14 @@ class Communicator {
 
  protected:
   using Clock = std::chrono::steady_clock;
+  static constexpr std::size_t kTimedSpans = 8;
+
+  /// Of spans that end one after the other: which to ask for next.
+  struct SpanCount {
+    std::size_t ended = 0, taken = 0;
+    /// Its place in a ring of kTimedSpans; false when there is none.
+    bool take(std::size_t* place);
+  };
 
   Communicator() = default;
   /// Sets who we are; called once by the constructor of an implementation.
@@ -123,7 +131,8 @@ class Communicator {
   std::vector<std::string> hosts_ = {""};
   double deadline_ = kDefaultDeadline;
   Clock::time_point wait_began_{};
-  double waited_ = 0;
+  std::array<double, kTimedSpans> waited_{};
+  SpanCount spans_;
 };
 
 }  // namespace plumb

@@ -58,7 +58,8 @@ GradientReducer::GradientReducer(Communicator& communicator, GradientLayout layo
     names_.push_back(fmt::format("gradient bucket {}", b));
     std::fill_n(bucket_of_.begin() + bucket.first_tensor, bucket.tensors, static_cast<int>(b));
   }
-  communicator_.reserve(std::max(1, static_cast<int>(layout_.buckets.size())));
+  // A host that runs ahead of its device has the buckets of two steps under way.
+  communicator_.reserve(std::max(1, 2 * static_cast<int>(layout_.buckets.size())));
 }
 
 void GradientReducer::check_layout(const Tensor& flat_gradients) const {

@@ -72,9 +72,9 @@ class GradientReducer {
   void finish();
 
   const GradientLayout& layout() const { return layout_; }
-  /// Seconds that the last finish() waited: long on fast ranks, short on the slowest one. Over device memory
-  /// the seconds that its stream waited, to be asked for when the stream has passed it.
-  double wait_seconds() const { return communicator_.wait_clock_seconds(); }
+  /// Seconds that finish() waited, of the oldest step that was not asked for: long on fast ranks, short on
+  /// the slowest one. Over device memory the seconds that its stream waited; 0 for a step that was replayed.
+  double take_wait_seconds() { return communicator_.take_waited_seconds(); }
   /// Buckets whose reduction has been started in this step.
   int started_buckets() const { return started_buckets_; }
 

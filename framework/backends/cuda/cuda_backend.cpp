@@ -50,14 +50,14 @@ class CudaBackend final : public Backend {
   bool has_tf32() const override { return true; }
   bool is_asynchronous() const override { return true; }
   std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body) override {
-    return record_graph(stream, body, replay_hooks_);
+    return record_graph(stream, body);
   }
   Buffer allocate_for_communication(std::size_t bytes) override {
     return counted(communication_memory_.allocate(bytes, watch_));
   }
   bool has_communicator() const override { return true; }
   std::unique_ptr<Communicator> make_communicator(Communicator& host, Stream& compute) override {
-    return std::make_unique<NcclCommunicator>(host, compute, communication_memory_, watch_, replay_hooks_);
+    return std::make_unique<NcclCommunicator>(host, compute, communication_memory_, watch_);
   }
   void upload(Stream& stream, const void* host, void* device, std::size_t bytes) override {
     if (bytes > 0)
@@ -85,7 +85,6 @@ class CudaBackend final : public Backend {
  private:
   const char* name_;
   WaitWatch watch_;
-  ReplayHooks replay_hooks_;
   CommunicationMemory communication_memory_;
   MatrixProducts products_;
   CudaNorm norm_;

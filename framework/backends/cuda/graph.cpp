@@ -8,7 +8,7 @@ namespace {
 
 class CudaGraph final : public Recording {
  public:
-  CudaGraph(cudaGraph_t graph, const ReplayHooks& hooks) : hooks_(hooks) {
+  explicit CudaGraph(cudaGraph_t graph) {
     const cudaError_t code = cudaGraphInstantiate(&executable_, graph, 0);
     static_cast<void>(cudaGraphDestroy(graph));
     PLUMB_CUDA(code);
@@ -17,23 +17,16 @@ class CudaGraph final : public Recording {
   CudaGraph(const CudaGraph&) = delete;
   CudaGraph& operator=(const CudaGraph&) = delete;
 
-  void replay(Stream& stream) override {
-    if (hooks_.before) hooks_.before();
-    PLUMB_CUDA(cudaGraphLaunch(executable_, handle_of(stream)));
-    if (hooks_.after) hooks_.after();
-  }
+  void replay(Stream& stream) override { PLUMB_CUDA(cudaGraphLaunch(executable_, handle_of(stream))); }
 
  private:
-  const ReplayHooks& hooks_;
   cudaGraphExec_t executable_ = nullptr;
 };
 
 }  // namespace
 
-std::unique_ptr<Recording> record_graph(Stream& stream, const std::function<void()>& body,
-                                        const ReplayHooks& hooks) {
+std::unique_ptr<Recording> record_graph(Stream& stream, const std::function<void()>& body) {
   const cudaStream_t handle = handle_of(stream);
-  if (hooks.before_capture) hooks.before_capture();
   // Other threads of the process (MPI's, NCCL's) may go on calling CUDA.
   PLUMB_CUDA(cudaStreamBeginCapture(handle, cudaStreamCaptureModeThreadLocal));
   cudaGraph_t graph = nullptr;
@@ -44,13 +37,7 @@ std::unique_ptr<Recording> record_graph(Stream& stream, const std::function<void
     throw;
   }
   PLUMB_CUDA(cudaStreamEndCapture(handle, &graph));
-  return std::make_unique<CudaGraph>(graph, hooks);
-}
-
-bool is_capturing(Stream& stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  PLUMB_CUDA(cudaStreamIsCapturing(handle_of(stream), &status));
-  return status != cudaStreamCaptureStatusNone;
+  return std::make_unique<CudaGraph>(graph);
 }
 
 }  // namespace plumb::cuda

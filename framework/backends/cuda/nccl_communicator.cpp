@@ -54,27 +54,31 @@ WaitWatch& unwatched(WaitWatch& watch) {
   return watch;
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 void nap() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
 
 }  // namespace
 
 NcclCommunicator::NcclCommunicator(Communicator& host, Stream& compute, const CommunicationMemory& memory,
-                                   WaitWatch& watch, ReplayHooks& replays)
+                                   WaitWatch& watch)
     : host_(host),
       notes_(host.stall_notes()),
       compute_(compute),
       watch_(unwatched(watch)),
-      replays_(replays),
       stream_(watch),
-      wait_began_(watch, EventTiming::On),
-      wait_ended_(watch, EventTiming::On),
       handle_(host),
-      registrations_(handle_.get(), memory.ranges()) {
+      registrations_(handle_.get(), memory.ranges()),
+      replay_(watch) {
   set_ranks(host.rank(), host.hosts());
   set_deadline(host.deadline());
   reserve(kFirstRequests);
-  watch_ = [this] { look(); };
-  replays_ = {[this] { finish_outstanding(); }, [this] { before_replay(); }, [this] { after_replay(); }};
+  while (timed_.size() < kTimedSpans) timed_.push_back(std::make_unique<TimedSpan>(watch_));
+  replay_.name = CollectiveName("all those of a recorded step");
+  replay_.call = {"replay", "cudaGraphLaunch(...)", __LINE__};
+  watch_ = [this](double host_waited) { look(host_waited); };
 }
 
 NcclCommunicator::~NcclCommunicator() {
@@ -90,7 +94,6 @@ NcclCommunicator::~NcclCommunicator() {
     std::fprintf(stderr, "while closing the device communicator: %s\n", error.what());
   }
   watch_ = nullptr;
-  replays_ = {};
 }
 
 void NcclCommunicator::reserve(int requests) {
@@ -99,7 +102,19 @@ void NcclCommunicator::reserve(int requests) {
   PLUMB_CHECK(first_unfinished_ == next_, "requests can be reserved only while no operation is outstanding");
   while (queue_.size() < static_cast<std::size_t>(requests)) {
     queue_.push_back(std::make_unique<Operation>(watch_));
+    recorded_.push_back(std::make_unique<Operation>(watch_));
   }
+}
+
+NcclCommunicator::Operation& NcclCommunicator::operation(std::uint64_t ticket) {
+  const auto& ring = (ticket & kRecorded) != 0 ? recorded_ : queue_;
+  return *ring[(ticket & ~kRecorded) % ring.size()];
+}
+
+bool NcclCommunicator::is_recording() const {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  PLUMB_CUDA(cudaStreamIsCapturing(handle_of(compute_), &status));
+  return status != cudaStreamCaptureStatusNone;
 }
 
 bool NcclCommunicator::takes(DType dtype) const {
@@ -107,21 +122,20 @@ bool NcclCommunicator::takes(DType dtype) const {
 }
 
 void NcclCommunicator::begin_wait_clock() {
-  clock_ran_ = false;
-  if (!is_capturing(compute_)) wait_began_.record(compute_);
+  if (!is_recording()) timed_[timed_count_.ended % kTimedSpans]->began.record(compute_);
 }
 
 void NcclCommunicator::end_wait_clock() {
-  if (is_capturing(compute_)) return;
-  wait_ended_.record(compute_);
-  clock_ran_ = true;
+  if (!is_recording()) timed_[timed_count_.ended++ % kTimedSpans]->ended.record(compute_);
 }
 
-double NcclCommunicator::wait_clock_seconds() {
-  if (!clock_ran_) return 0;
-  wait_ended_.synchronize();
+double NcclCommunicator::take_waited_seconds() {
+  std::size_t place = 0;
+  if (!timed_count_.take(&place)) return 0;
+  TimedSpan& span = *timed_[place];
+  span.ended.synchronize();
   float milliseconds = 0;
-  PLUMB_CUDA(cudaEventElapsedTime(&milliseconds, wait_began_.handle(), wait_ended_.handle()));
+  PLUMB_CUDA(cudaEventElapsedTime(&milliseconds, span.began.handle(), span.ended.handle()));
   return static_cast<double>(milliseconds) / 1000;
 }
 
@@ -166,113 +180,94 @@ void NcclCommunicator::do_broadcast(std::string_view name, const Tensor& tensor,
 
 template <class Issue>
 Communicator::Request NcclCommunicator::start(std::string_view name, const Call& call, const Issue& issue) {
-  Operation& operation = next_operation(name, call);
-  operation.captured = is_capturing(compute_);
+  PLUMB_CHECK(!failed_, "collective '{}' after the communicator has failed", name);
+  const bool recorded = is_recording();
+  // Only while nothing is recorded may be asked what has finished.
+  if (!recorded && next_ - first_unfinished_ == queue_.size()) take_oldest_slot();
+  const Request request{recorded ? kRecorded | next_recorded_++ : next_};
+  Operation& operation = this->operation(request.ticket);
+  operation.name = CollectiveName(name);
+  operation.number = notes_.next_number();
+  operation.call = call;
+  operation.running = false;
   operation.ready.record(compute_);
   operation.ready.wait(stream_);
   const ncclResult_t code = issue(handle_.get(), stream_.handle());
   if (code != ncclSuccess && code != ncclInProgress) give_up(operation, nccl_text(code));
   settle(operation);
   operation.done.record(stream_);
-  return Request{next_++};
-}
-
-/// The slot of the next ticket, which the caller takes.
-NcclCommunicator::Operation& NcclCommunicator::next_operation(std::string_view name, const Call& call) {
-  PLUMB_CHECK(!failed_, "collective '{}' after the communicator has failed", name);
-  if (next_ - first_unfinished_ == queue_.size()) take_oldest_slot();
-  Operation& operation = this->operation(next_);
-  operation.name = CollectiveName(name);
-  operation.number = notes_.next_number();
-  operation.call = call;
-  operation.captured = operation.running = false;
-  return operation;
-}
-
-/// While a stream is captured no event may be asked, so that no slot of the queue would become free.
-void NcclCommunicator::finish_outstanding() {
-  for (look(); first_unfinished_ < next_; look()) nap();
-}
-
-void NcclCommunicator::before_replay() {
-  next_operation("recorded step", {"replay of a CUDA graph", "cudaGraphLaunch", __LINE__})
-      .ready.record(compute_);
-}
-
-void NcclCommunicator::after_replay() {
-  operation(next_).done.record(compute_);
-  ++next_;
+  if (!recorded) ++next_;
+  return request;
 }
 
 /// Every reserved request is in use: waits, on the host, until the oldest one is not.
 void NcclCommunicator::take_oldest_slot() {
   const std::uint64_t oldest = first_unfinished_;
-  for (look(); first_unfinished_ == oldest; look()) nap();
+  for (look_at_oldest(); first_unfinished_ == oldest; look_at_oldest()) nap();
 }
 
 /// A call on a non-blocking communicator may return before it has put anything on the stream, for example
 /// while ranks still connect to each other; only then may the event behind it be recorded and the next call
 /// be made.
 void NcclCommunicator::settle(Operation& operation) {
+  const auto start = Clock::now();
   for (;;) {
     const ncclResult_t state = handle_.state();
-    if (state == ncclSuccess) break;
+    if (state == ncclSuccess) return;
     if (state != ncclInProgress) give_up(operation, nccl_text(state));
-    if (!operation.running) {
-      operation.running = true;
-      operation.running_since = Clock::now();
-    }
-    look_at_lateness(operation);
+    look_at_lateness(operation, seconds_since(start));
     nap();
   }
-  operation.running = false;  // what the compute stream has to do before it is no lateness
 }
 
 bool NcclCommunicator::poll(Request& request) {
-  if (request.ticket >= first_unfinished_) look();
+  if ((request.ticket & kRecorded) != 0) return false;
+  if (request.ticket >= first_unfinished_) look_at_oldest();
   return request.ticket < first_unfinished_;
 }
 
 void NcclCommunicator::wait(Request& request) {
-  if (request.ticket < first_unfinished_) return;
-  operation(request.ticket).done.wait(compute_);
+  if (request.ticket >= first_unfinished_) operation(request.ticket).done.wait(compute_);
 }
 
 void NcclCommunicator::progress() {
-  if (first_unfinished_ < next_) look_for_errors();
+  if (first_unfinished_ < next_) look_for_errors(operation(first_unfinished_));
 }
 
-void NcclCommunicator::look() {
-  if (failed_ || is_capturing(compute_)) return;
+void NcclCommunicator::look(double host_waited) {
+  if (failed_) return;
+  look_at_oldest();
+  if (first_unfinished_ < next_ || next_recorded_ == 0) return;
+  // What the host waits for may be a replay.
+  replay_.number = notes_.last_number();
+  look_for_errors(replay_);
+  look_at_lateness(replay_, host_waited);
+}
+
+void NcclCommunicator::look_at_oldest() {
   retire();
   if (first_unfinished_ == next_) return;
-  look_for_errors();
   Operation& oldest = operation(first_unfinished_);
+  look_for_errors(oldest);
   if (!oldest.running) {
     if (!has_passed(oldest.ready)) return;
     oldest.running = true;
     oldest.running_since = Clock::now();
   }
-  look_at_lateness(oldest);
+  look_at_lateness(oldest, seconds_since(oldest.running_since));
 }
 
-void NcclCommunicator::look_for_errors() {
+void NcclCommunicator::look_for_errors(const Operation& operation) {
   const ncclResult_t state = handle_.state();
-  if (state != ncclSuccess && state != ncclInProgress)
-    give_up(operation(first_unfinished_), nccl_text(state));
+  if (state != ncclSuccess && state != ncclInProgress) give_up(operation, nccl_text(state));
 }
 
 void NcclCommunicator::retire() {
-  while (first_unfinished_ < next_) {
-    const Operation& oldest = operation(first_unfinished_);
-    if (!oldest.captured && !has_passed(oldest.done)) return;
-    ++first_unfinished_;
-  }
+  while (first_unfinished_ < next_ && has_passed(operation(first_unfinished_).done)) ++first_unfinished_;
 }
 
-void NcclCommunicator::look_at_lateness(Operation& operation) {
+void NcclCommunicator::look_at_lateness(const Operation& operation, double waited) {
   constexpr double kListenAfter = 20e-3;
-  const double waited = std::chrono::duration<double>(Clock::now() - operation.running_since).count();
   if (waited > kListenAfter) notes_.listen(operation.number, operation.name);
   if (waited > deadline() / 2) notes_.announce(operation.number, operation.name);
   if (waited <= deadline()) return;

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "backends/cuda/communication_memory.h"
-#include "backends/cuda/graph.h"
 #include "backends/cuda/nccl_handle.h"
 #include "backends/cuda/stream.h"
 #include "comm/communicator.h"
@@ -24,19 +23,19 @@ namespace plumb::cuda {
 /// Sums only: NCCL's maximum and minimum are fmax and fmin (its src/device/reduce_kernel.h), which lose a
 /// NaN. bf16 sums are rounded to bf16 after every addition.
 ///
+/// A recording (Backend::record) may hold collectives: they are events and NCCL's kernels like any. Nothing
+/// of a replay can be looked at from outside, so its deadline is that of the host's wait for it, and the
+/// whole recording is named.
+///
 /// The deadline of a collective counts from the moment when the compute stream has let it go and those before
 /// it are through. It is looked at, with NCCL's asynchronous errors, whenever the host waits for a stream or
 /// an event of the backend (the WaitWatch), in poll() and when a collective is issued; then the communicator
 /// is aborted, so that nothing waits on the device, and an Error names the collective.
-///
-/// While the compute stream is captured, collectives become part of the graph and are not looked at; every
-/// replay is then watched as one operation, "recorded step".
 class NcclCommunicator final : public Communicator {
  public:
-  /// All ranks of `host` at the same time. Host, stream, watch and hooks must outlive it; watch and hooks
-  /// must be empty, and are again afterwards. Ranges of `memory` are registered.
-  NcclCommunicator(Communicator& host, Stream& compute, const CommunicationMemory& memory, WaitWatch& watch,
-                   ReplayHooks& replays);
+  /// All ranks of `host` at the same time. Host, stream and watch must outlive it; the watch must be empty,
+  /// and is again afterwards. Ranges of `memory` are registered.
+  NcclCommunicator(Communicator& host, Stream& compute, const CommunicationMemory& memory, WaitWatch& watch);
   /// Waits for what is outstanding, unless an exception is in flight or something has failed: then it aborts.
   ~NcclCommunicator() override;
 
@@ -47,15 +46,12 @@ class NcclCommunicator final : public Communicator {
   void wait(Request& request) override;
   void progress() override;
   bool takes(DType dtype) const override;
-  /// In a recorded step the clock stands: 0 seconds.
   void begin_wait_clock() override;
   void end_wait_clock() override;
-  double wait_clock_seconds() override;
+  double take_waited_seconds() override;
   StallNotes& stall_notes() override { return notes_; }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   /// What can be called: a collective of NCCL, with its text for messages.
   struct Call {
     const char* kind;
@@ -68,10 +64,16 @@ class NcclCommunicator final : public Communicator {
     CollectiveName name;
     std::uint64_t number = 0;
     Call call{};
-    bool captured = false;  ///< part of a graph: there is nothing to wait for
-    bool running = false;   ///< it has been seen that nothing but other ranks can hold it up
+    bool running = false;  ///< it has been seen that nothing but other ranks can hold it up
     Clock::time_point running_since{};
   };
+  /// In the compute stream, before and behind a span of wait() calls.
+  struct TimedSpan {
+    explicit TimedSpan(const WaitWatch& watch)
+        : began(watch, EventTiming::On), ended(watch, EventTiming::On) {}
+    CudaEvent began, ended;
+  };
+  static constexpr std::uint64_t kRecorded = std::uint64_t{1} << 63;  ///< marks tickets of recordings
 
   void do_all_reduce(std::string_view name, const Tensor& tensor, ReduceOp op) override;
   void do_all_gather(std::string_view name, const Tensor& send, const Tensor& receive) override;
@@ -82,17 +84,15 @@ class NcclCommunicator final : public Communicator {
   template <class Issue>
   Request start(std::string_view name, const Call& call, const Issue& issue);
   void run(Request request) { wait(request); }
-  Operation& operation(std::uint64_t ticket) { return *queue_[ticket % queue_.size()]; }
-  Operation& next_operation(std::string_view name, const Call& call);
-  void finish_outstanding();
-  void before_replay();
-  void after_replay();
+  Operation& operation(std::uint64_t ticket);
+  bool is_recording() const;
   void take_oldest_slot();
   void settle(Operation& operation);
-  void look();
-  void look_for_errors();
+  void look(double host_waited);
+  void look_at_oldest();
+  void look_for_errors(const Operation& operation);
   void retire();
-  void look_at_lateness(Operation& operation);
+  void look_at_lateness(const Operation& operation, double waited);
   std::string describe(const Operation& operation) const;
   [[noreturn]] void give_up(const Operation& operation, const std::string& text);
 
@@ -100,16 +100,19 @@ class NcclCommunicator final : public Communicator {
   StallNotes& notes_;
   Stream& compute_;
   WaitWatch& watch_;
-  ReplayHooks& replays_;
   CudaStream stream_;
-  CudaEvent wait_began_, wait_ended_;
-  bool clock_ran_ = false;
+  std::vector<std::unique_ptr<TimedSpan>> timed_;
+  SpanCount timed_count_;
   NcclHandle handle_;
   Registrations registrations_;
   // Operations with tickets [first_unfinished_, next_) live in queue_. Tickets start at 1: 0 is a request
   // that has always been finished.
   std::vector<std::unique_ptr<Operation>> queue_;
   std::uint64_t first_unfinished_ = 1, next_ = 1;
+  // Those of recordings, which no one can wait for from outside, live in recorded_.
+  std::vector<std::unique_ptr<Operation>> recorded_;
+  std::uint64_t next_recorded_ = 0;
+  Operation replay_;  ///< stands for all collectives of a replay
   bool failed_ = false;
 };
 

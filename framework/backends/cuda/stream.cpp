@@ -20,9 +20,10 @@ void wait_for(const WaitWatch& watch, Query query, const char* expression) {
     if (code == cudaSuccess) return;
     if (code != cudaErrorNotReady) check_cuda(code, expression, __FILE__, __LINE__);
     static_cast<void>(cudaGetLastError());  // "not ready" is noted like an error, and is none
-    if (watch) watch();
+    const std::chrono::duration<double> waited = Clock::now() - start;
+    if (watch) watch(waited.count());
     // Short waits are spun through: a sleep costs about 60 microseconds.
-    if (Clock::now() - start > std::chrono::milliseconds(1)) {
+    if (waited > std::chrono::milliseconds(1)) {
       std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
   }

@@ -9,9 +9,9 @@
 
 namespace plumb::cuda {
 
-/// Called again and again while the host waits for a stream; throws to give up (a collective that is late, a
-/// communicator with an error).
-using WaitWatch = std::function<void()>;
+/// Called again and again while the host waits for a stream, with the seconds that it has waited; throws to
+/// give up (a collective that is late, a communicator with an error).
+using WaitWatch = std::function<void(double seconds)>;
 
 /// Owns a non-blocking stream. `watch` must outlive it.
 class CudaStream final : public Stream {
