@@ -16,10 +16,10 @@ struct RunConfig {
 };
 
 struct ComputeConfig {
-  std::string dtype = "auto";   ///< auto | fp64 | fp32 | tf32 | bf16 | fp16
-  int threads = 0;              ///< per rank; 0 = the cores of this rank
+  std::string dtype = "auto";      ///< auto | fp64 | fp32 | tf32 | bf16 | fp16
+  int threads = 0;                 ///< per rank; 0 = the cores of this rank
   std::string attention = "auto";  ///< auto | own | library
-  bool captured_steps = false;  ///< a step is recorded once and replayed
+  bool captured_steps = false;     ///< a step is recorded once and replayed
 };
 
 /// Dynamic loss scaling of fp16.

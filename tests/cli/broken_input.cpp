@@ -70,7 +70,7 @@ std::vector<BrokenInput> broken_files() {
       {"not_a_number", {"@/config.toml:16", "optimizer.learning_rate = nan"}, "= 1e-3", "= nan"},
       {"negative_steps", {"@/config.toml:13", "training.steps = -6", "1 <= x"}, "steps = 6", "steps = -6"},
       {"unknown_device",
-       {"@/config.toml:1", "device = \"gpu\"", "auto, cpu, reference"},
+       {"@/config.toml:1", "device = \"gpu\"", "auto, cuda, cpu, reference, cuda-emulated"},
        "\"cpu\"",
        "\"gpu\""},
   };

@@ -35,7 +35,8 @@ struct MatrixLayout {
 struct MatmulPreference {
   std::uint64_t workspace = 0;
   std::array<std::uint32_t, 4> alignment{256, 256, 256, 256};  ///< of A, B, C, D in bytes
-  std::uint32_t reduction_schemes = CUBLASLT_REDUCTION_SCHEME_MASK;  ///< taken note of: there is one algorithm
+  std::uint32_t reduction_schemes =
+      CUBLASLT_REDUCTION_SCHEME_MASK;  ///< taken note of: there is one algorithm
 };
 
 MatmulDescription* find(cublasLtMatmulDesc_t handle);

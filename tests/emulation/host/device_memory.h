@@ -12,8 +12,8 @@ namespace plumb::emulation {
 struct Allocation {
   std::size_t bytes = 0;  ///< as asked for
   int device = 0;
-  std::uint64_t number = 0;  ///< counts from 1, in messages
-  int registrations = 0;     ///< with NCCL communicators; must be 0 when it is freed
+  std::uint64_t number = 0;                  ///< counts from 1, in messages
+  int registrations = 0;                     ///< with NCCL communicators; must be 0 when it is freed
   std::size_t first_page = 0, end_page = 0;  ///< offsets of its own pages
 };
 
