@@ -71,12 +71,12 @@ check() {
 
 export PLUMB_TEST_BACKENDS=$device
 check "op tests" "$build/tests/backend/test_backend" --gtest_brief=1
-check "golden models" "$build/tests/golden/test_golden_devices" --gtest_brief=1
+check "golden models" "$build/tests/golden/test_golden" --gtest_brief=1
 check "training equals reference" "$build/tests/gpu/test_gpu_training" --gtest_brief=1
-if [ -x "$build/tests/gpu/test_gpu_ranks" ] && command -v mpirun >/dev/null; then
+if [ -x "$build/tests/comm/test_comm_device" ] && command -v mpirun >/dev/null; then
   gpus=$(nvidia-smi -L 2>/dev/null | wc -l)
   if [ "$device" != cuda ]; then gpus=2; fi
-  check "NCCL over $gpus rank(s)" mpirun -np "$gpus" --oversubscribe "$build/tests/gpu/test_gpu_ranks"
+  check "NCCL over $gpus rank(s)" mpirun -np "$gpus" --oversubscribe "$build/tests/comm/test_comm_device" --gtest_brief=1
 else
   echo "| NCCL over several GPUs | not run: this build or this machine has no MPI | - |" >>"$report"
 fi
@@ -84,7 +84,9 @@ fi
 echo >>"$report"
 echo "## Training: memory, throughput, cost of statistics" >>"$report"
 echo >>"$report"
-if "$build/tests/gpu/training_speed" --device "$device" --json "$output/training.json" >"$output/training.md" 2>"$output/training.err"; then
+small=()
+if [ "$device" != cuda ]; then small=(--small); fi
+if "$build/tests/gpu/training_speed" --device "$device" "${small[@]}" --json "$output/training.json" >"$output/training.md" 2>"$output/training.err"; then
   cat "$output/training.md" >>"$report"
 else
   status=1

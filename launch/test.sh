@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds everything and runs the tests.
 #   launch/test.sh          setup, build, the fast tests
-#   launch/test.sh --all    also the style check, the slower tests, the emulated GPU, a sample of mutants, and the
-#                           fast tests under sanitizers;
+#   launch/test.sh --all    also the style check, the slower tests, the emulated GPU, and the fast tests under
+#                           sanitizers (without the emulated GPU);
 #                           left out: the labels long, emulation-full and gpu (printed with their commands)
 # Safe to run again.
 set -euo pipefail
@@ -41,13 +41,6 @@ cmake --build --preset sanitize
 LSAN_OPTIONS="suppressions=$PWD/tests/sanitizer/leaks.txt:print_suppressions=0" \
   UBSAN_OPTIONS=print_stacktrace=1 \
   ctest --preset sanitize -L fast -j2 || status=1
-# The kernels on the emulated GPU, watched by the sanitizers.
-if ctest --preset sanitize -N -R '^emulated_ops_forward$' | grep -q emulated_ops_forward; then
-  LSAN_OPTIONS="suppressions=$PWD/tests/sanitizer/leaks.txt:print_suppressions=0" \
-    ctest --preset sanitize -R '^emulated_(ops_forward|golden|training)$' -j2 || status=1
-  echo "test: a sample of mutants of kernels and reducer, three minutes (all: launch/mutation.sh)"
-  launch/mutation.sh --sample 180 || status=1
-fi
 
 for label in long emulation-full gpu; do
   echo "test: not run: label $label (ctest --preset release -L $label)"

@@ -22,10 +22,16 @@ inline std::string stream_schedule() {
 inline bool random_schedule() { return stream_schedule().starts_with("random"); }
 inline bool eager_schedule() { return stream_schedule() == "eager"; }
 
+/// $PLUMB_TEST_BACKENDS where it is set: "cuda" on a machine with GPUs.
+inline std::string device_name() {
+  const char* name = std::getenv("PLUMB_TEST_BACKENDS");
+  return name != nullptr ? name : "cuda-emulated";
+}
+
 class DeviceBench : public testing::Test {
  protected:
   std::unique_ptr<Backend> backend =
-      make_backend("cuda-emulated", {.local_rank = ranks().local_rank(), .local_size = ranks().local_size()});
+      make_backend(device_name(), {.local_rank = ranks().local_rank(), .local_size = ranks().local_size()});
   std::unique_ptr<Stream> stream = backend->create_stream();
 
   std::unique_ptr<Communicator> make_communicator(Stream& ordered_with) {
