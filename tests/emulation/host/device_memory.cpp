@@ -18,8 +18,9 @@ namespace plumb::emulation {
 namespace {
 
 constexpr std::size_t kPage = 4096;
-/// Address space, of which only what is in use is backed by memory.
-constexpr std::size_t kReserved = std::size_t{1} << 40;
+/// Address space, of which only what is in use is backed by memory. The thread sanitizer leaves programs less
+/// than two TiB in one piece.
+constexpr std::size_t kReserved = std::size_t{1} << 38;
 constexpr std::size_t kRedZone = 256;
 /// Every allocation has pages of its own, which go back to the system when it is freed: the time to open and
 /// close device memory then follows what is live, not all that ever was. It starts this far behind the
