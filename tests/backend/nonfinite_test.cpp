@@ -264,6 +264,28 @@ TEST_P(NotFiniteAttention, WhatSeesItShowsIt) {
   }
 }
 
+// Whatever a tile holds beyond the last key has logit 0 and, beside these, a probability that is not finite.
+TEST_P(NotFiniteAttention, VeryNegativeLogitsHaveFiniteGradients) {
+  AttentionBackward backward;
+  backward.shape = {.tokens = 150, .width = 16, .causal = false, .site = {}};
+  const Shape shape{150, 16};
+  const auto constant = [&](const char* name, double value) {
+    return bench_.constants(name, GetParam().dtype, shape, std::vector<double>(150 * 16, value));
+  };
+  backward.q = constant("q", 8), backward.k = constant("k", -8), backward.v = tensor("v", shape);
+  backward.out = constant("out", 0.5), backward.dout = tensor("dout", shape);
+  const double log_sum_exp = -8.0 * 8 * 16 + std::log(150.0);
+  backward.log_sum_exp = bench_.constants("log_sum_exp", bench_.master(), Shape{1, 1, 150},
+                                          std::vector<double>(150, log_sum_exp));
+  backward.dq = bench_.output("dq", shape), backward.dk = bench_.output("dk", shape);
+  backward.dv = bench_.output("dv", shape);
+  const AttentionOps& ops = bench_.backend().attention();
+  backward.workspace = bench_.workspace(ops.attention_backward_workspace(backward));
+  ops.attention_backward(bench_.stream(), backward);
+  for (const Tensor& gradient : {backward.dq, backward.dk, backward.dv})
+    for (const double value : bench_.read(gradient)) ASSERT_TRUE(std::isfinite(value));
+}
+
 TEST_P(NotFiniteAttention, LargestLogitKeepsNaN) {
   EXPECT_TRUE(std::isfinite(run("", -1, 0, 0).max_logit[0]));
   for (const std::int64_t token : {0L, 77L, 149L}) {
