@@ -106,7 +106,7 @@ TEST_P(TwoHosts, TrainByOneCommandFromTheFilesOfTheFirst) {
 
 /// What one host cannot see ends all ranks, with its name.
 TEST_P(TwoHosts, SayWhichOfThemLacksAFile) {
-  std::ofstream(on_first("train.bin"), std::ios::binary) << std::string(4000, 'x');
+  std::ofstream(on_first("train.bin"), std::ios::binary) << std::string(4000, '\0');
   std::ofstream(on_first("tokens.toml")) << R"(
 model = { blocks = 1, width = 16, heads = 2, sequence_length = 16 }
 data = { kind = "tokens", train = "train.bin" }

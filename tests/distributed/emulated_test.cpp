@@ -27,12 +27,14 @@ class Schedule {
   static constexpr const char* kVariable = "PLUMB_EMULATION_STREAMS";
 };
 
-/// Small enough for an emulation that runs a million threads a second.
+/// Small enough for an emulation that runs a million threads a second. With AdamW's usual epsilon an entry
+/// whose gradient is all rounding error moves as far as any other, and by step 5 the run has left the exact
+/// one: with value-residual by 4e-4, on the cpu backend as well.
 std::vector<std::string> settings_of(const std::string& placement) {
   std::vector<std::string> settings = {
-      "model.placement=" + placement,        "model.sequence_length=8", "training.sequences_per_step=4",
-      "optimizer.learning_rate=3e-3",        "training.steps=20",       "learning_rate.warmup_steps=0",
-      "communication.bucket_megabytes=0.002"};
+      "model.placement=" + placement,         "model.sequence_length=8", "training.sequences_per_step=4",
+      "optimizer.learning_rate=3e-3",         "training.steps=20",       "learning_rate.warmup_steps=0",
+      "communication.bucket_megabytes=0.002", "optimizer.epsilon=1e-4"};
   if (placement == "res-post-norm") settings.push_back("model.placement_period=2");
   return settings;
 }
