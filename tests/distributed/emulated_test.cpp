@@ -33,7 +33,7 @@ class Schedule {
 std::vector<std::string> settings_of(const std::string& placement) {
   std::vector<std::string> settings = {
       "model.placement=" + placement,         "model.sequence_length=8", "training.sequences_per_step=4",
-      "optimizer.learning_rate=3e-3",         "training.steps=20",       "learning_rate.warmup_steps=0",
+      "optimizer.learning_rate=1e-3",         "training.steps=20",       "learning_rate.warmup_steps=0",
       "communication.bucket_megabytes=0.002", "optimizer.epsilon=1e-4"};
   if (placement == "res-post-norm") settings.push_back("model.placement_period=2");
   return settings;

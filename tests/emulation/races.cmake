@@ -30,5 +30,5 @@ target_link_libraries(emulation_races PRIVATE plumb_flags plumb_backends plumb_t
 target_link_options(emulation_races PRIVATE -fsanitize=thread)
 add_dependencies(emulation_races emulation_races_plugin)
 add_test(NAME emulation_races COMMAND emulation_races --gtest_brief=1 "--gtest_filter=${race_filter}")
-set_tests_properties(emulation_races PROPERTIES LABELS emulation TIMEOUT 600
+set_tests_properties(emulation_races PROPERTIES LABELS emulation-full TIMEOUT 3600
   ENVIRONMENT "PLUMB_TEST_BACKENDS=cuda-emulated;OMP_NUM_THREADS=1;TSAN_OPTIONS=ignore_noninstrumented_modules=1")
