@@ -12,8 +12,8 @@ class CoefficientView {
  public:
   CoefficientView(const char* op, const char* name, const Coefficient& coefficient, std::int64_t rows,
                   std::int64_t cols, std::int64_t rows_per_sequence)
-      : sequence_(optional_vector<float>(op, name, coefficient.sequence,
-                                         (rows + rows_per_sequence - 1) / rows_per_sequence)),
+      : sequence_(
+            optional_vector<float>(op, name, coefficient.sequence, sequences_of(rows, rows_per_sequence))),
         rows_per_sequence_(rows_per_sequence),
         stop_gradient_(coefficient.stop_gradient) {
     if (coefficient.scalar.defined()) scalar_ = *vector_of<float>(op, name, coefficient.scalar, 1);

@@ -21,8 +21,7 @@ void require_coefficient(const char* op, const char* name, const Coefficient& co
   optional_vector(op, name, coefficient.scalar, DType::Float32, 1);
   optional_vector(op, name, coefficient.feature, DType::Float32,
                   coefficient.feature.elements() == 1 ? 1 : cols);
-  optional_vector(op, name, coefficient.sequence, DType::Float32,
-                  (rows + rows_per_sequence - 1) / rows_per_sequence);
+  optional_vector(op, name, coefficient.sequence, DType::Float32, sequences_of(rows, rows_per_sequence));
 }
 
 void require_coefficient_gradient(const char* op, const char* name, const Coefficient& coefficient,

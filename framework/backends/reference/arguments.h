@@ -93,8 +93,7 @@ class CoefficientView {
       : scalar_(Vector<T>::optional(op, name, coefficient.scalar, 1)),
         feature_(Vector<T>::optional(op, name, coefficient.feature,
                                      coefficient.feature.elements() == 1 ? 1 : cols)),
-        sequence_(Vector<T>::optional(op, name, coefficient.sequence,
-                                      (rows + rows_per_sequence - 1) / rows_per_sequence)),
+        sequence_(Vector<T>::optional(op, name, coefficient.sequence, sequences_of(rows, rows_per_sequence))),
         per_feature_(coefficient.feature.elements() != 1),
         rows_per_sequence_(rows_per_sequence),
         stop_gradient_(coefficient.stop_gradient) {}
