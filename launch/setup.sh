@@ -2,6 +2,7 @@
 # Installs everything that Plumb needs from Debian packages and fetches the sample text.
 #   launch/setup.sh             build and run dependencies, sample text
 #   launch/setup.sh --golden    also PyTorch, needed only to re-make the golden test files
+#   launch/setup.sh --coverage  also gcovr, for launch/coverage.sh
 # Safe to run again: what is there already is left alone. Works as root and with sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,15 +17,14 @@ packages=(
   procps iproute2 python3                              # used by tests: killed ranks, two hosts, mutants
 )
 optional=(bible-kjv)                                   # the sample text
-golden=0
 for argument in "$@"; do
   case "$argument" in
-    --golden) golden=1 ;;
-    -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "setup: unknown argument '$argument' (known: --golden, --help)" >&2; exit 2 ;;
+    --golden) packages+=(python3-torch python3-numpy) ;;
+    --coverage) packages+=(gcovr) ;;
+    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "setup: unknown argument '$argument' (known: --golden, --coverage, --help)" >&2; exit 2 ;;
   esac
 done
-if [ "$golden" = 1 ]; then packages+=(python3 python3-torch python3-numpy); fi
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
