@@ -123,25 +123,27 @@ class Judge:
         return (self.place.build / "tests/backend/test_backend").as_posix()
 
     def _judge_kernel(self, mutant: Mutant) -> Judgement:
-        unit = self._unit_of(mutant)
+        for unit in self._units_of(mutant):
+            plugin = self._plugin(self.place, mutant, unit, "plumb_cuda_emulated", "plumb_cuda_emulated_objects", unit)
+            if killed := self._judge_unit(mutant, unit, plugin):
+                return killed
+        return (self._run_op_tests("all op tests", self._op_tests(), plugin, "*", "random:1") or
+                Judgement("survived"))
+
+    def _judge_unit(self, mutant: Mutant, unit: str, plugin: Path) -> Judgement | None:
+        """By the op tests of one source that is compiled with the mutation."""
         tests = self.filter_of(unit)
-        plugin = self._plugin(self.place, mutant, unit, "plumb_cuda_emulated", "plumb_cuda_emulated_objects", "plugin")
         for order in ("forward", "reverse"):
             if killed := self._run_op_tests(f"op tests, {order}", self._op_tests(), plugin, tests, order):
                 return killed
         if mutant.operator == "deleted barrier":
             races = self._plugin(self.place, mutant, unit, "emulation_races_plugin", "emulation_races_kernels", "races")
             program = (self.place.build / "races/emulation_races").as_posix()
-            if killed := self._run_op_tests("thread sanitizer", program, races, tests, "forward"):
-                return killed
-        else:
-            checked = self._plugin(self.sanitized, mutant, unit, "plumb_cuda_emulated", "plumb_cuda_emulated_objects",
-                                   "plugin")
-            program = (self.sanitized.build / "tests/backend/test_backend").as_posix()
-            if killed := self._run_op_tests("address sanitizer", program, checked, tests, "forward"):
-                return killed
-        return (self._run_op_tests("all op tests", self._op_tests(), plugin, "*", "random:1") or
-                Judgement("survived"))
+            return self._run_op_tests("thread sanitizer", program, races, tests, "forward")
+        checked = self._plugin(self.sanitized, mutant, unit, "plumb_cuda_emulated", "plumb_cuda_emulated_objects",
+                               "plugin")
+        program = (self.sanitized.build / "tests/backend/test_backend").as_posix()
+        return self._run_op_tests("address sanitizer", program, checked, tests, "forward")
 
     def _run_op_tests(self, name: str, program: str, plugin: Path, tests: str, order: str) -> Judgement | None:
         """The judgement if they notice the mutation."""
@@ -154,14 +156,14 @@ class Judge:
         result, output = run_tests(words, limit, environment)
         return None if result == "passed" else Judgement("killed", f"{name}: {result}", evidence=output[-2000:])
 
-    def _unit_of(self, mutant: Mutant) -> str:
-        """The source that is compiled: for a header one of those that include it, always the same."""
+    def _units_of(self, mutant: Mutant) -> list[str]:
+        """The sources that are compiled: for a header up to three of those that include it, always the same."""
         if not mutant.source.endswith(".cuh"):
-            return mutant.source
+            return [mutant.source]
         units = includers(self.place.repository, mutant.source)
         if not units:
             raise BuildFailed("no .cu includes it")
-        return random.Random(mutant.identity).choice(units)
+        return random.Random(mutant.identity).sample(units, min(3, len(units)))
 
     @staticmethod
     def _plugin(place: Workplace, mutant: Mutant, unit: str, target: str, object_target: str, folder: str) -> Path:
