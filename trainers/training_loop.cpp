@@ -96,7 +96,7 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
                              .micro_batch_rows = batch_share.micro_batch}),
       batch_(sampler_.make_batch()),
       optimizer_(optimizer_settings(config_, compute), engine_.parameters(), backend),
-      statistics_(statistics_shape(), backend, session.communicator()),
+      statistics_(statistics_shape(), selected_statistics(config_), backend, session.communicator()),
       gradients_(gradient_tensors(engine_.parameters())),
       gradient_workspace_(backend.allocate(backend.elementwise().sum_of_squares_workspace(gradients_))),
       wire_(wire_buffer(config_, session, engine_)),
@@ -128,6 +128,13 @@ std::vector<MemoryShare> TrainingLoop::memory_plan() const {
   shares.push_back({"statistics", statistics_.bytes() + gradient_workspace_.bytes()});
   if (evaluator_) shares.push_back({"validation", evaluator_->bytes()});
   return shares;
+}
+
+RunLogSettings TrainingLoop::log_settings() const {
+  return {.layout = statistics_.record_layout(),
+          .tensor_names = tensor_names(),
+          .sublayer_names = sublayer_names(),
+          .ranks_every = config_.log.ranks_every};
 }
 
 std::vector<std::string> TrainingLoop::tensor_names() const {
@@ -228,6 +235,7 @@ void TrainingLoop::issue_step() {
   statistics_.read_step(stream, {.step = step_,
                                  .tokens = static_cast<std::int64_t>(data_cursor_) * tokens_per_sequence,
                                  .step_tokens = tokens_per_step,
+                                 .sequences = sampler_.sequences_per_step() / session_.world(),
                                  .data_cursor = static_cast<std::int64_t>(data_cursor_),
                                  .step_scalars = optimizer_.step_scalars(),
                                  .reduced_gradient_squares = optimizer_.gradient_squares(),
@@ -311,9 +319,9 @@ void TrainingLoop::validate(StepRecord* record) {
   const Evaluator::Result result = evaluator_->evaluate(
       step_ == config_.training.steps && config_.validation.at_end ? 0 : config_.validation.sequences);
   outcome_.validation = result;
-  record->validation_loss = result.loss;
+  record->set("val_loss", result.loss);
   const double bits = bits_per_byte(result.loss, task_.bytes_per_target);
-  if (std::isfinite(bits)) record->validation_bits_per_byte = bits;
+  if (std::isfinite(bits)) record->set("val_bits_per_byte", bits);
   if (session_.is_first()) {
     console_.line(std::isfinite(bits) ? fmt::format("step {}  validation loss {:.4f}  bits per byte {:.4f}",
                                                     step_, result.loss, bits)

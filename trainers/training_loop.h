@@ -51,7 +51,8 @@ class TrainingLoop {
   /// All device memory of this run, by what it is for.
   std::vector<MemoryShare> memory_plan() const;
   const GradientReducer& reducer() const { return reducer_; }
-  StatisticsShape statistics_shape() const;
+  /// What the run log must know to write this run's records.
+  RunLogSettings log_settings() const;
   std::vector<std::string> tensor_names() const;
   std::vector<std::string> sublayer_names() const;
 
@@ -71,6 +72,7 @@ class TrainingLoop {
     GradientReducer& reducer_;
   };
 
+  StatisticsShape statistics_shape() const;
   GradientLayout gradient_layout() const;
   GradientWire gradient_wire();
   void take_local_gradient_squares(const Bucket& bucket);

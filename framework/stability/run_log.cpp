@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "stability/append_file.h"
 #include "stability/record_json.h"
+#include "stability/statistics_table.h"
 
 namespace plumb {
 namespace {
@@ -51,7 +52,7 @@ class RunLog::Writer {
       stability_.append(stability_header(settings.tensor_names, settings.sublayer_names));
     }
     for (Slot& slot : slots_) {
-      slot.record = make_step_record(settings.shape, settings.world);
+      slot.record = make_step_record(settings.layout);
       slot.kind.reserve(kEventKind);
       slot.text.reserve(kEventText);
     }
@@ -141,10 +142,10 @@ class RunLog::Writer {
         events_.append(event_line(slot.kind, slot.step, slot.text, now_utc()));
         return {};
       }
-      metrics_.append(metrics_line(slot.record));
-      if (slot.record.sampled) stability_.append(stability_line(slot.record));
+      metrics_.append(record_line(slot.record, log_file::kMetrics));
+      if (slot.record.sampled) stability_.append(record_line(slot.record, log_file::kStability));
       if (settings_.ranks_every > 0 && slot.record.step % settings_.ranks_every == 0) {
-        ranks_.append(ranks_line(slot.record));
+        ranks_.append(record_line(slot.record, log_file::kRanks));
       }
     } catch (const std::exception& error) {
       return error.what();
@@ -165,11 +166,11 @@ class RunLog::Writer {
 
 RunLog::RunLog(const std::filesystem::path& directory, const RunLogSettings& settings)
     : writer_(std::make_unique<Writer>(directory, settings)) {
-  PLUMB_CHECK(static_cast<std::int64_t>(settings.tensor_names.size()) == settings.shape.tensors &&
-                  static_cast<std::int64_t>(settings.sublayer_names.size()) == settings.shape.sublayers,
+  const StatisticsShape& shape = settings.layout->shape();
+  PLUMB_CHECK(static_cast<std::int64_t>(settings.tensor_names.size()) == shape.tensors &&
+                  static_cast<std::int64_t>(settings.sublayer_names.size()) == shape.sublayers,
               "{} tensor names for {} tensors, {} sublayer names for {} sublayers",
-              settings.tensor_names.size(), settings.shape.tensors, settings.sublayer_names.size(),
-              settings.shape.sublayers);
+              settings.tensor_names.size(), shape.tensors, settings.sublayer_names.size(), shape.sublayers);
 }
 
 RunLog::~RunLog() = default;

@@ -77,7 +77,7 @@ class Trainer {
         statistics_({.sublayers = engine_.model().sublayers(),
                      .width = one.width,
                      .tensors = static_cast<std::int64_t>(engine_.parameters().trainable().size())},
-                    backend, communicator_) {
+                    {}, backend, communicator_) {
     engine_.initialize();
     const auto count = static_cast<std::size_t>(one.batch * one.tokens);
     for (std::size_t i = 0; i < count; ++i) {

@@ -1,0 +1,97 @@
+// Rows of the table: profiles of stream and branches over depth.
+#include <cmath>
+
+#include "stability/statistics_table.h"
+#include "stability/step_sources.h"
+
+namespace plumb::detail {
+namespace {
+
+using log_file::kStability;
+
+constexpr std::string_view kPaper = "names: arXiv 2510.09904; formulas inferred";
+
+template <TrackedValue value>
+double interval_minimum(const StepSources& sources, std::int64_t probe) {
+  return sources.interval_minimum(probe, value);
+}
+
+template <TrackedValue value>
+double interval_maximum(const StepSources& sources, std::int64_t probe) {
+  return sources.interval_maximum(probe, value);
+}
+
+double data_variance(const StepSources& sources, std::int64_t probe) {
+  const std::int64_t width = sources.shape().width;
+  double total = 0;
+  for (std::int64_t i = 0; i < width; ++i) total += sources.column_variance(probe, i);
+  return total / static_cast<double>(width);
+}
+
+double gradient_norm(const StepSources& sources, std::int64_t probe) {
+  return std::sqrt(sources.summed(kGradientPart, probe));
+}
+
+constexpr Statistic kRows[] = {
+    Statistic{
+        kStability, "step", "as in metrics.jsonl", "steps", Probe::Step, kNoRows, kSameOnAll, kDefinedHere,
+        [](const StepSources& sources, std::int64_t) { return static_cast<double>(sources.scalars().step); }}
+        .as(Form::Integer),
+    {kStability, "profiles.{stream,branch}.mean_abs", "(1/(M C)) sum over rows m and features i of |x_mi|",
+     "activation", Probe::Activations, "mean", kAllRanks, kPaper,
+     [](const StepSources& sources, std::int64_t probe) {
+       return sources.moment(probe, kMomentSumAbs) / sources.entries(probe);
+     }},
+    {kStability, "profiles.{stream,branch}.entry_variance",
+     "mean over rows m of Var_i(x_mi), about the row's own mean", "activation^2", Probe::Activations, "mean",
+     kAllRanks, kPaper,
+     [](const StepSources& sources, std::int64_t probe) {
+       return sources.moment(probe, kMomentSumRowVariance) / sources.moment(probe, kMomentRows);
+     }},
+    {kStability, "profiles.{stream,branch}.data_variance",
+     "mean over features i of Var_m(x_mi), over the rows of all ranks (exact: from column sums about the "
+     "column mean of the sampled step before)",
+     "activation^2", Probe::Activations, "variance", kAllRanks, kPaper, data_variance},
+    {kStability, "profiles.{stream,branch}.max_abs", "max |x_mi|", "activation", Probe::Activations, "max",
+     kMaxOverAll, kDefinedHere,
+     [](const StepSources& sources, std::int64_t probe) { return sources.max_abs(probe); }},
+    {kStability, "profiles.{stream,branch}.rms", "sqrt((1/(M C)) sum x_mi^2)", "activation",
+     Probe::Activations, "mean of squares", kAllRanks, kDefinedHere,
+     [](const StepSources& sources, std::int64_t probe) {
+       return std::sqrt(sources.moment(probe, kMomentSumSquares) / sources.entries(probe));
+     }},
+    {kStability, "profiles.{stream,branch}.max_row_norm", "max over rows m of the 2-norm of the row",
+     "activation", Probe::Activations, "max", kMaxOverAll, kDefinedHere,
+     [](const StepSources& sources, std::int64_t probe) { return std::sqrt(sources.max_row_square(probe)); }},
+    {kStability, "profiles.{stream,branch}.gradient_norm",
+     "Frobenius norm of dL/dx over the rows of the global batch, L = mean loss over its targets, z-loss "
+     "included",
+     "loss / activation", Probe::Activations, "sum of squares", kAllRanks, "arXiv 2002.04745, 2510.09904",
+     gradient_norm},
+    {kStability, "profiles.{stream,branch}.overflows",
+     "number of entries that fp16 cannot hold, in all steps since the record before, this one included",
+     "entries", Probe::Activations, "count", kAllRanks, "arXiv 1710.03740",
+     [](const StepSources& sources, std::int64_t probe) { return sources.moment(probe, kMomentOverflows); }},
+    {kStability, "profiles.{stream,branch}.interval_min.mean_abs",
+     "smallest mean_abs that any rank had on its own rows in any step since the record before, this one "
+     "included",
+     "activation", Probe::Activations, "mean", kMinOverAll, kDefinedHere, interval_minimum<kTrackedMeanAbs>},
+    {kStability, "profiles.{stream,branch}.interval_min.entry_variance", "the same of entry_variance",
+     "activation^2", Probe::Activations, "mean", kMinOverAll, kDefinedHere,
+     interval_minimum<kTrackedEntryVariance>},
+    {kStability, "profiles.{stream,branch}.interval_min.max_abs", "the same of max_abs", "activation",
+     Probe::Activations, "max", kMinOverAll, kDefinedHere, interval_minimum<kTrackedMaxAbs>},
+    {kStability, "profiles.{stream,branch}.interval_max.mean_abs", "largest instead of smallest",
+     "activation", Probe::Activations, "mean", kMaxOverAll, kDefinedHere, interval_maximum<kTrackedMeanAbs>},
+    {kStability, "profiles.{stream,branch}.interval_max.entry_variance", "largest instead of smallest",
+     "activation^2", Probe::Activations, "mean", kMaxOverAll, kDefinedHere,
+     interval_maximum<kTrackedEntryVariance>},
+    {kStability, "profiles.{stream,branch}.interval_max.max_abs", "largest instead of smallest", "activation",
+     Probe::Activations, "max", kMaxOverAll, kDefinedHere, interval_maximum<kTrackedMaxAbs>},
+};
+
+}  // namespace
+
+std::span<const Statistic> activation_rows() { return kRows; }
+
+}  // namespace plumb::detail
