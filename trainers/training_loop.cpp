@@ -96,7 +96,7 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
                              .micro_batch_rows = batch_share.micro_batch}),
       batch_(sampler_.make_batch()),
       optimizer_(optimizer_settings(config_, compute), engine_.parameters(), backend),
-      statistics_(statistics_shape(), selected_statistics(config_), backend, session.communicator()),
+      statistics_(statistics_shape(), statistics_settings(config_), backend, session.communicator()),
       gradients_(gradient_tensors(engine_.parameters())),
       gradient_workspace_(backend.allocate(backend.elementwise().sum_of_squares_workspace(gradients_))),
       wire_(wire_buffer(config_, session, engine_)),
@@ -117,9 +117,15 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
 }
 
 StatisticsShape TrainingLoop::statistics_shape() const {
-  return {.sublayers = engine_.model().sublayers(),
-          .width = config_.model.width,
-          .tensors = static_cast<std::int64_t>(engine_.parameters().trainable().size())};
+  const ModelConfig& model = config_.model;
+  StatisticsShape shape{.sublayers = engine_.model().sublayers(),
+                        .width = model.width,
+                        .tensors = static_cast<std::int64_t>(engine_.parameters().trainable().size()),
+                        .heads = model.heads,
+                        .mean_log_keys = mean_log_keys(model.sequence_length, model.causal)};
+  for (std::int64_t k = 0; k < shape.sublayers; ++k)
+    shape.is_attention.push_back(engine_.model().sublayer(k).kind() == "attention");
+  return shape;
 }
 
 std::vector<MemoryShare> TrainingLoop::memory_plan() const {
@@ -201,16 +207,21 @@ void TrainingLoop::start() {
                            }});
 }
 
+Cadence TrainingLoop::cadence_of(std::int64_t step) const {
+  const std::int64_t every = config_.log.stability_every, detail = config_.statistics.detail_every;
+  if (every == 0 || (step != 1 && step % every != 0)) return Cadence::EveryStep;
+  return detail > 0 && (step == 1 || step / every % detail == 0) ? Cadence::Detailed : Cadence::Sampled;
+}
+
 void TrainingLoop::issue_step() {
   if (steps_in_flight_ == 0) step_started_ = Clock::now();
   const PhaseRange range(engine_.backend(), "step");
   Stream& stream = engine_.stream();
-  const bool sampled =
-      config_.log.stability_every > 0 && ((step_ + 1) % config_.log.stability_every == 0 || step_ == 0);
+  const Cadence cadence = cadence_of(step_ + 1);
   const std::int64_t micro_steps = sampler_.partition().micro_steps;
   const double gradient_scale = 1 / static_cast<double>(sampler_.targets_per_step());
 
-  statistics_.begin_step(stream, sampled);
+  statistics_.begin_step(stream, cadence);
   engine_.begin_step(step_);
   optimizer_.begin_step(stream, step_, learning_rate_at(learning_rate_, step_));
   engine_.zero_gradients();
@@ -218,9 +229,9 @@ void TrainingLoop::issue_step() {
     sampler_.fill(data_cursor_, micro_step, batch_);
     engine_.upload_batch(batch_.inputs, batch_.targets, batch_.first_sequence);
     if (micro_step + 1 == micro_steps) {
-      parts_.run(StepParts::kReduceAndUpdate, sampled, [&] { reduce_and_update(gradient_scale); });
+      parts_.run(StepParts::kReduceAndUpdate, cadence, [&] { reduce_and_update(gradient_scale); });
     } else {
-      parts_.run(StepParts::kAccumulate, sampled, [&] {
+      parts_.run(StepParts::kAccumulate, cadence, [&] {
         engine_.forward(statistics_.probes(), /*training=*/true);
         engine_.backward(statistics_.probes(), gradient_scale, nullptr, /*training=*/true);
       });

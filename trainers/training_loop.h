@@ -77,6 +77,8 @@ class TrainingLoop {
   GradientWire gradient_wire();
   void take_local_gradient_squares(const Bucket& bucket);
   void reduce_and_update(double gradient_scale);
+  /// What is taken of the step that is the `step`-th, counted from 1.
+  Cadence cadence_of(std::int64_t step) const;
   /// Issues a step; nothing in it waits for the device.
   void issue_step();
   /// Waits for the oldest issued step. The record lives until the next call.

@@ -9,6 +9,12 @@
 
 namespace plumb {
 
+/// Of the probabilities of one attention sublayer (backend/ops/attention.h).
+struct AttentionProbe {
+  Tensor entropy_sums;  ///< (H) float64
+  Tensor max_logit;     ///< (1) float64
+};
+
 /// K sublayers. Every view may be empty: then nothing is taken there. All are accumulated over micro-batches.
 struct Probes {
   std::vector<MomentsView> stream;  ///< (K+1) the stream before sublayer k; [K] = the last one
@@ -16,7 +22,7 @@ struct Probes {
   std::vector<Tensor>
       stream_gradient_square;  ///< (K+1) x (1) float64: sum of (dL/dx_k)^2 over this rank's rows
   std::vector<Tensor> branch_gradient_square;  ///< (K) x (1) float64
-  std::vector<Tensor> max_attention_logit;     ///< (K) x (1) float64, attention sublayers only
+  std::vector<AttentionProbe> attention;       ///< (K), read for attention sublayers only
   Tensor loss_sums;                            ///< (kHeadLossSums) float64; never empty
 };
 

@@ -17,9 +17,9 @@ Accumulators::Accumulators(const StatisticsShape& shape, const StatisticsLayout&
     : shape_(shape),
       layout_(layout),
       backend_(backend),
-      memory_(backend.allocate(float64_bytes(layout.device_elements(Cadence::Sampled)))),
+      memory_(backend.allocate(float64_bytes(layout.device_elements(Cadence::Detailed)))),
       shift_(backend.allocate(float64_bytes(shape.probes() * shape.width))) {
-  for (const Cadence cadence : {Cadence::EveryStep, Cadence::Sampled}) {
+  for (const Cadence cadence : kAllCadences) {
     probes_[static_cast<std::size_t>(cadence)] = make_probes(cadence);
   }
 }
@@ -51,6 +51,11 @@ Probes Accumulators::make_probes(Cadence cadence) const {
     (of_stream ? probes.stream_gradient_square : probes.branch_gradient_square)
         .push_back(place(kGradientPart, probe, 1));
   }
+  if (cadence < Cadence::Detailed || layout_.part(kAttentionLogitPart).elements == 0) return probes;
+  for (std::int64_t k = 0; k < shape_.sublayers; ++k) {
+    probes.attention.push_back({.entropy_sums = place(kAttentionEntropyPart, k, shape_.heads),
+                                .max_logit = place(kAttentionLogitPart, k, 1)});
+  }
   return probes;
 }
 
@@ -58,6 +63,9 @@ void Accumulators::begin(Stream& stream, Cadence cadence) {
   const ElementwiseOps& ops = backend_.elementwise();
   ops.fill(stream, used(cadence), 0);
   ops.fill(stream, view(layout_.part(kLossPart).device + kHeadLossMaxLogit, {1}), -kInfinity);
+  if (cadence == Cadence::Detailed && part(kAttentionLogitPart).elements() > 0) {
+    ops.fill(stream, part(kAttentionLogitPart), -kInfinity);
+  }
 }
 
 }  // namespace plumb

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "stability/statistics_settings.h"
 #include "stability/statistics_table.h"
 
 namespace plumb {
@@ -47,6 +48,12 @@ std::string cell(std::string_view text) {
     out += character;
   }
   return out;
+}
+
+/// What turns it on or off.
+std::string key_text(const Statistic& statistic) {
+  if (statistic.key.empty()) return "";
+  return fmt::format("`{}`, {}", statistic.key, is_on_by_default(statistic.key) ? "on" : "off");
 }
 
 /// Names of the dimensions of one field.
@@ -111,8 +118,8 @@ std::string metrics_reference_markdown() {
           "|\n|---|---|---|---|---|---|---|\n",
           file);
     }
-    text += fmt::format("| `{}` | {} | {} | {} | {} | {} | {} |\n", row.path, cell(row.definition), row.unit,
-                        shape_text(row), row.over_rows, row.over_ranks, row.source);
+    text += fmt::format("| `{}` | {} | {} | {} | {} | {} | {} | {} |\n", row.path, cell(row.definition),
+                        row.unit, shape_text(row), row.over_rows, row.over_ranks, key_text(row), row.source);
   }
   return text;
 }
@@ -130,6 +137,8 @@ std::string metrics_reference_json() {
                       {"dimensions", dimensions(row, paths[i])},
                       {"rows", row.over_rows},
                       {"ranks", row.over_ranks},
+                      {"key", row.key.empty() ? "" : "statistics." + std::string(row.key)},
+                      {"default", is_on_by_default(row.key)},
                       {"source", row.source}});
     }
   }

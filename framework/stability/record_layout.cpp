@@ -26,7 +26,7 @@ std::int64_t count_of(Probe probe, const StatisticsShape& shape, int world) {
 
 }  // namespace
 
-RecordLayout::RecordLayout(const StatisticsShape& shape, int world, const StatisticsSelection& selection)
+RecordLayout::RecordLayout(const StatisticsShape& shape, int world, const StatisticsSettings& settings)
     : shape_(shape), world_(world) {
   const auto add = [this](const Statistic& statistic, const std::string& path, std::int64_t first_index,
                           std::int64_t count) {
@@ -39,7 +39,7 @@ RecordLayout::RecordLayout(const StatisticsShape& shape, int world, const Statis
     elements_ += count;
   };
   for (const Statistic& statistic : statistics()) {
-    if (statistic.probe == Probe::Text || !selection.has(statistic.key) || world < statistic.least_ranks) {
+    if (statistic.probe == Probe::Text || !settings.has(statistic.key) || world < statistic.least_ranks) {
       continue;
     }
     const std::vector<std::string> paths = expand_path(statistic.path);

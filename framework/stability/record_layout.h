@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "stability/statistic.h"
-#include "stability/statistics_selection.h"
+#include "stability/statistics_settings.h"
 #include "stability/statistics_shape.h"
 
 namespace plumb {
@@ -24,7 +24,7 @@ struct RecordField {
 
 class RecordLayout {
  public:
-  RecordLayout(const StatisticsShape& shape, int world, const StatisticsSelection& selection);
+  RecordLayout(const StatisticsShape& shape, int world, const StatisticsSettings& settings);
 
   /// In the order of the table; the numbers only.
   const std::vector<RecordField>& fields() const { return fields_; }

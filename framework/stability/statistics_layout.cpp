@@ -2,8 +2,8 @@
 
 namespace plumb {
 
-StatisticsLayout::StatisticsLayout(const StatisticsShape& shape)
-    : probes_(shape.probes()), width_(shape.width) {
+StatisticsLayout::StatisticsLayout(const StatisticsShape& shape, const StatisticsSettings& settings)
+    : probes_(shape.probes()) {
   const auto set = [this](PartName name, Cadence cadence, Exchange exchange, std::int64_t elements) {
     parts_[name] = {.cadence = cadence, .exchange = exchange, .elements = elements};
   };
@@ -11,8 +11,12 @@ StatisticsLayout::StatisticsLayout(const StatisticsShape& shape)
   set(kMomentsPart, Cadence::EveryStep, Exchange::None, probes_ * kMomentScalars);
   set(kGradientPart, Cadence::EveryStep, Exchange::Sum, probes_);
   set(kTensorsPart, Cadence::EveryStep, Exchange::Gather, shape.tensors);
-  set(kColumnSumPart, Cadence::Sampled, Exchange::Sum, probes_ * width_);
-  set(kColumnSquarePart, Cadence::Sampled, Exchange::Sum, probes_ * width_);
+  set(kColumnSumPart, Cadence::Sampled, Exchange::Sum, probes_ * shape.width);
+  set(kColumnSquarePart, Cadence::Sampled, Exchange::Sum, probes_ * shape.width);
+  if (settings.has("attention") && !shape.is_attention.empty()) {
+    set(kAttentionEntropyPart, Cadence::Detailed, Exchange::Sum, shape.sublayers * shape.heads);
+    set(kAttentionLogitPart, Cadence::Detailed, Exchange::Gather, shape.sublayers);
+  }
   place();
 }
 

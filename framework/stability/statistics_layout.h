@@ -6,6 +6,7 @@
 
 #include "backend/ops/head_loss.h"
 #include "backend/ops/moments.h"
+#include "stability/statistics_settings.h"
 #include "stability/statistics_shape.h"
 
 namespace plumb {
@@ -34,8 +35,13 @@ enum TrackedValue : int { kTrackedMeanAbs = 0, kTrackedEntryVariance, kTrackedMa
 inline constexpr int kSummedMoments = kMomentMaxAbs;
 
 /// In which steps something is taken.
-enum class Cadence { EveryStep = 0, Sampled };
-inline constexpr int kCadences = 2;
+enum class Cadence {
+  EveryStep = 0,
+  Sampled,   ///< those with a record in stability.jsonl
+  Detailed,  ///< of the sampled ones, those that have what reads activations once more
+};
+inline constexpr int kCadences = 3;
+inline constexpr Cadence kAllCadences[kCadences] = {Cadence::EveryStep, Cadence::Sampled, Cadence::Detailed};
 
 /// How a part of the device buffer meets that of the other ranks in a sampled step.
 enum class Exchange {
@@ -52,13 +58,15 @@ enum PartName : int {
   kTensorsPart,    ///< (P) local gradient squares
   kColumnSumPart,  ///< (M, C)
   kColumnSquarePart,
+  kAttentionEntropyPart,  ///< (K, H) sums over rows
+  kAttentionLogitPart,    ///< (K) maxima
   kParts
 };
 
 struct Part {
   Cadence cadence = Cadence::EveryStep;
   Exchange exchange = Exchange::None;
-  std::int64_t elements = 0;
+  std::int64_t elements = 0;   ///< 0: not taken
   std::int64_t device = 0;     ///< offset in the device buffer
   std::int64_t exchanged = 0;  ///< offset in the all-reduce (Sum) or in the row (Gather)
 };
@@ -73,12 +81,11 @@ struct Part {
 ///   | the parts that are gathered
 class StatisticsLayout {
  public:
-  explicit StatisticsLayout(const StatisticsShape& shape);
+  StatisticsLayout(const StatisticsShape& shape, const StatisticsSettings& settings);
 
   const Part& part(PartName name) const { return parts_[name]; }
   const std::array<Part, kParts>& parts() const { return parts_; }
   std::int64_t probes() const { return probes_; }
-  std::int64_t width() const { return width_; }
 
   /// Elements that a step of this cadence uses.
   std::int64_t device_elements(Cadence cadence) const { return device_[static_cast<int>(cadence)]; }
@@ -94,7 +101,7 @@ class StatisticsLayout {
  private:
   void place();
 
-  std::int64_t probes_, width_;
+  std::int64_t probes_;
   std::array<Part, kParts> parts_;
   std::array<std::int64_t, kCadences> device_{}, sums_{}, row_{};
 };

@@ -29,13 +29,15 @@ namespace detail {
 std::span<const Statistic> step_rows();
 std::span<const Statistic> header_rows();
 std::span<const Statistic> activation_rows();
+std::span<const Statistic> attention_rows();
 std::span<const Statistic> tensor_rows();
 std::span<const Statistic> rank_rows();
 std::span<const Statistic> event_rows();
 
 inline constexpr std::string_view kAllRanks = "all", kEachRank = "each", kSameOnAll = "same on all",
                                   kMaxOverAll = "max over all", kMinOverAll = "min over all",
-                                  kDefinedHere = "defined here", kNoRows = "-";
+                                  kDefinedHere = "defined here", kNoRows = "-",
+                                  kNoise = "arXiv 1812.06162, here for ranks of unequal size";
 inline constexpr std::string_view kNonfinite =
     "values of this line that are not finite, each as {path, kind} with kind nan, inf or -inf; the value "
     "itself is null. Absent when there is none";

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/maximum.h"
+#include "stability/absent.h"
 
 namespace plumb {
 namespace {
@@ -78,11 +79,12 @@ double StepSources::local_norm(int rank, std::int64_t tensor) const {
          std::sqrt(row(rank)[layout_.part(kTensorsPart).exchanged + tensor]);
 }
 
-RankSpread StepSources::local_spread(std::int64_t tensor) const {
-  const double first = local_norm(0, tensor);
+template <class NormOfRank>
+RankSpread StepSources::spread(NormOfRank&& norm_of) const {
+  const double first = norm_of(0);
   RankSpread spread{.minimum = first, .mean = first, .maximum = first};
   for (int rank = 1; rank < world_; ++rank) {
-    const double norm = local_norm(rank, tensor);
+    const double norm = norm_of(rank);
     if (norm > spread.maximum || (std::isnan(norm) && !std::isnan(spread.maximum))) spread.argmax = rank;
     spread.minimum = minimum_or_nan(norm, spread.minimum);
     spread.maximum = maximum_or_nan(norm, spread.maximum);
@@ -91,11 +93,47 @@ RankSpread StepSources::local_spread(std::int64_t tensor) const {
   spread.mean /= world_;
   double squares = 0;
   for (int rank = 0; rank < world_; ++rank) {
-    const double difference = local_norm(rank, tensor) - spread.mean;
+    const double difference = norm_of(rank) - spread.mean;
     squares += difference * difference;
   }
   spread.standard_deviation = std::sqrt(squares / world_);
   return spread;
+}
+
+RankSpread StepSources::gradient_spread() const {
+  return spread([this](int rank) { return rank_gradient_norm(rank); });
+}
+
+RankSpread StepSources::local_spread(std::int64_t tensor) const {
+  return spread([&](int rank) { return local_norm(rank, tensor); });
+}
+
+int StepSources::ranks_with_sequences() const {
+  int ranks = 0;
+  for (int rank = 0; rank < world_; ++rank) ranks += row(rank)[kRowSequences] > 0 ? 1 : 0;
+  return ranks;
+}
+
+template <class NormOfRank>
+GradientNoise StepSources::noise(double gradient_square, NormOfRank&& norm_of) const {
+  const int ranks = ranks_with_sequences();
+  if (ranks < 2) return {.square = kAbsent, .trace = kAbsent, .agreement = kAbsent};
+  const double sequences = sum_of(kRowSequences);
+  double mean_square = 0;
+  for (int rank = 0; rank < world_; ++rank) {
+    const double norm = norm_of(rank);
+    mean_square += row(rank)[kRowSequences] / sequences * norm * norm;
+  }
+  return plumb::gradient_noise(gradient_square, mean_square, sequences, ranks);
+}
+
+GradientNoise StepSources::gradient_noise() const {
+  const double norm = scalars_.gradient_norm;
+  return noise(norm * norm, [this](int rank) { return rank_gradient_norm(rank); });
+}
+
+GradientNoise StepSources::tensor_noise(std::int64_t tensor) const {
+  return noise(reduced_square(tensor), [&](int rank) { return local_norm(rank, tensor); });
 }
 
 }  // namespace plumb

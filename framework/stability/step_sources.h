@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/ops/optimizer.h"
+#include "stability/gradient_noise.h"
 #include "stability/statistics_layout.h"
 #include "stability/step_record.h"
 
@@ -29,8 +30,13 @@ class StepSources {
     std::span<const double> targets_factors;    ///< (world) targets of all ranks / those of the rank
   };
   StepSources(const StatisticsShape& shape, const StatisticsLayout& layout, int world, const Views& views,
-              const StepScalars& scalars)
-      : shape_(shape), layout_(layout), world_(world), views_(views), scalars_(scalars) {}
+              const StepScalars& scalars, const NoiseScales& noise_scales)
+      : shape_(shape),
+        layout_(layout),
+        world_(world),
+        views_(views),
+        scalars_(scalars),
+        noise_scales_(noise_scales) {}
 
   /// Which of the cadences' data the step has.
   void set_cadence(Cadence cadence) { cadence_ = cadence; }
@@ -46,6 +52,12 @@ class StepSources {
   double smallest_of(std::int64_t place) const;
   /// Of the mean gradient over the rank's own targets, before reduction.
   double rank_gradient_norm(int rank) const;
+  RankSpread gradient_spread() const;
+  /// Noise can be told with 2 of them.
+  int ranks_with_sequences() const;
+  GradientNoise gradient_noise() const;
+  /// Entry 0 is of the whole gradient, 1 + i of tensor i.
+  const NoiseScales& noise_scales() const { return noise_scales_; }
 
   // Sampled steps. Probes are counted stream 0..K, then branch K+1..2K.
   double moment(std::int64_t probe, MomentScalar scalar) const;  ///< summed over ranks; the sums only
@@ -58,6 +70,8 @@ class StepSources {
   double interval_maximum(std::int64_t probe, TrackedValue value) const;
   /// A part that is summed over ranks; entry i of it.
   double summed(PartName part, std::int64_t i) const;
+  /// A part that is gathered: the largest over ranks of entry i.
+  double largest(PartName part, std::int64_t i) const { return largest_of(layout_.part(part).exchanged + i); }
   /// (C) of a probe: column mean, and variance about it.
   double column_mean(std::int64_t probe, std::int64_t feature) const;
   double column_variance(std::int64_t probe, std::int64_t feature) const;
@@ -69,8 +83,13 @@ class StepSources {
   /// 2-norm over the mean gradient over the rank's own targets, before reduction.
   double local_norm(int rank, std::int64_t tensor) const;
   RankSpread local_spread(std::int64_t tensor) const;
+  GradientNoise tensor_noise(std::int64_t tensor) const;
 
  private:
+  template <class NormOfRank>
+  RankSpread spread(NormOfRank&& norm_of) const;
+  template <class NormOfRank>
+  GradientNoise noise(double gradient_square, NormOfRank&& norm_of) const;
   double optimizer_square(std::int64_t list, std::int64_t tensor) const {
     return views_.optimizer_squares[static_cast<std::size_t>(list * shape_.tensors + tensor)];
   }
@@ -80,6 +99,7 @@ class StepSources {
   int world_;
   Views views_;
   const StepScalars& scalars_;
+  const NoiseScales& noise_scales_;
   Cadence cadence_ = Cadence::EveryStep;
 };
 

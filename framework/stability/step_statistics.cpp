@@ -13,7 +13,7 @@ namespace plumb {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr Cadence kLargest = Cadence::Sampled;
+constexpr Cadence kLargest = Cadence::Detailed;
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 std::vector<double> zeros(std::int64_t elements) { return std::vector<double>(index(elements), 0.0); }
@@ -23,10 +23,10 @@ Tensor host_tensor(std::vector<double>& values, Shape shape) {
 
 }  // namespace
 
-StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSelection& selection,
+StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSettings& settings,
                                Backend& backend, Communicator& communicator)
     : shape_(shape),
-      layout_(shape),
+      layout_(shape, settings),
       backend_(backend),
       communicator_(communicator),
       accumulators_(shape_, layout_, backend),
@@ -41,14 +41,15 @@ StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSel
       overflows_(zeros(shape.probes())),
       minima_(zeros(shape.probes() * kTrackedValues)),
       maxima_(zeros(shape.probes() * kTrackedValues)),
-      record_(make_step_record(std::make_shared<RecordLayout>(shape, communicator.world(), selection))),
+      noise_scales_(1 + shape.tensors, settings.noise_scale_decay),
+      record_(make_step_record(std::make_shared<RecordLayout>(shape, communicator.world(), settings))),
       sources_(shape_, layout_, communicator.world(),
                {.sums = sums_,
                 .rows = rows_,
                 .optimizer_squares = optimizer_squares_,
                 .shift = shift_,
                 .targets_factors = targets_factors_},
-               record_) {
+               record_, noise_scales_) {
   PLUMB_CHECK(shape.sublayers >= 1 && shape.width >= 1 && shape.tensors >= 1,
               "statistics of {} sublayers of width {} with {} tensors", shape.sublayers, shape.width,
               shape.tensors);
@@ -61,9 +62,9 @@ StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSel
   reset_extremes();
 }
 
-void StepStatistics::begin_step(Stream& stream, bool sampled) {
-  cadence_ = sampled ? Cadence::Sampled : Cadence::EveryStep;
-  accumulators_.begin(stream, cadence_);
+void StepStatistics::begin_step(Stream& stream, Cadence cadence) {
+  cadence_ = cadence;
+  accumulators_.begin(stream, cadence);
 }
 
 const double* StepStatistics::moments_of(std::int64_t probe) {
@@ -124,6 +125,7 @@ StepRecord& StepStatistics::finish_step(Stream& stream, const StepTimes& times) 
 
   record_.sampled = finishing_ >= Cadence::Sampled;
   fill_scalars(reads_[slot].inputs);
+  update_noise_scales();
   fill_fields();
   if (record_.sampled) {
     advance_shift(stream);
@@ -244,6 +246,14 @@ void StepStatistics::fill_scalars(const StepInputs& inputs) {
   record_.skipped = optimizer_scalars_[kStepSkipFactor] == 0;
 }
 
+void StepStatistics::update_noise_scales() {
+  if (sources_.ranks_with_sequences() < 2) return;
+  noise_scales_.update(0, record_.step, sources_.gradient_noise());
+  if (!record_.sampled) return;
+  for (std::int64_t i = 0; i < shape_.tensors; ++i)
+    noise_scales_.update(1 + i, record_.step, sources_.tensor_noise(i));
+}
+
 void StepStatistics::fill_fields() {
   for (const RecordField& field : record_.layout->fields()) {
     const Statistic& statistic = *field.statistic;
@@ -291,7 +301,8 @@ std::vector<StatisticsStateTensor> StepStatistics::state_tensors() {
   return {{"column_shift", host_tensor(shift_, {shape_.probes(), shape_.width})},
           {"interval_min", host_tensor(minima_, {shape_.probes(), kTrackedValues})},
           {"interval_max", host_tensor(maxima_, {shape_.probes(), kTrackedValues})},
-          {"interval_overflows", host_tensor(overflows_, {shape_.probes()})}};
+          {"interval_overflows", host_tensor(overflows_, {shape_.probes()})},
+          {"noise_scales", noise_scales_.state()}};
 }
 
 void StepStatistics::state_restored(Stream& stream) {

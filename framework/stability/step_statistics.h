@@ -10,8 +10,9 @@
 #include "backend/backend.h"
 #include "comm/communicator.h"
 #include "stability/accumulators.h"
+#include "stability/gradient_noise.h"
 #include "stability/statistics_layout.h"
-#include "stability/statistics_selection.h"
+#include "stability/statistics_settings.h"
 #include "stability/step_record.h"
 #include "stability/step_sources.h"
 
@@ -38,7 +39,7 @@ struct StepInputs {
 
 /// A part of the state that checkpoints hold, in host memory.
 struct StatisticsStateTensor {
-  std::string name;  ///< "column_shift", "interval_min", "interval_max", "interval_overflows"
+  std::string name;  ///< "column_shift", "interval_min", "interval_max", "interval_overflows", "noise_scales"
   Tensor tensor;
 };
 
@@ -55,13 +56,13 @@ struct StatisticsStateTensor {
 class StepStatistics {
  public:
   /// Backend and communicator must outlive it.
-  StepStatistics(const StatisticsShape& shape, const StatisticsSelection& selection, Backend& backend,
+  StepStatistics(const StatisticsShape& shape, const StatisticsSettings& settings, Backend& backend,
                  Communicator& communicator);
   StepStatistics(const StepStatistics&) = delete;
   StepStatistics& operator=(const StepStatistics&) = delete;
 
-  /// Zeroes the accumulators. Column moments are taken only in sampled steps.
-  void begin_step(Stream& stream, bool sampled);
+  /// Makes the accumulators ready.
+  void begin_step(Stream& stream, Cadence cadence);
   /// Views for the step that begin_step opened.
   const Probes& probes() const { return accumulators_.probes(cadence_); }
   /// (P) float64: sum of squares of each of this rank's gradient tensors before reduction (scaled by
@@ -98,6 +99,7 @@ class StepStatistics {
   void pack_parts(Exchange exchange, std::vector<double>& message);
   void exchange();
   void fill_scalars(const StepInputs& inputs);
+  void update_noise_scales();
   void fill_fields();
   void advance_shift(Stream& stream);
   void upload_shift(Stream& stream);
@@ -132,6 +134,7 @@ class StepStatistics {
   std::vector<double> targets_factors_;    ///< (world) targets of all ranks / those of the rank
   std::vector<double> overflows_;          ///< (2K+1) of this rank since the last sampled step
   std::vector<double> minima_, maxima_;    ///< (2K+1, kTrackedValues), since the last sampled step
+  NoiseScales noise_scales_;               ///< of the whole gradient, then (P)
   StepRecord record_;
   StepSources sources_;
 };

@@ -1,6 +1,7 @@
 // Rows of the table: profiles of stream and branches over depth.
 #include <cmath>
 
+#include "stability/absent.h"
 #include "stability/statistics_table.h"
 #include "stability/step_sources.h"
 
@@ -9,6 +10,7 @@ namespace {
 
 using log_file::kStability;
 
+constexpr double kLargestFloat16 = 65504;
 constexpr std::string_view kPaper = "names: arXiv 2510.09904; formulas inferred";
 
 template <TrackedValue value>
@@ -30,6 +32,24 @@ double data_variance(const StepSources& sources, std::int64_t probe) {
 
 double gradient_norm(const StepSources& sources, std::int64_t probe) {
   return std::sqrt(sources.summed(kGradientPart, probe));
+}
+
+// E[x^2] per feature, from the moments about the shift: the variance about the mean, and the mean.
+double feature_kurtosis(const StepSources& sources, std::int64_t probe) {
+  const std::int64_t width = sources.shape().width;
+  double sum = 0, sum_of_squares = 0;
+  for (std::int64_t i = 0; i < width; ++i) {
+    const double mean = sources.column_mean(probe, i);
+    const double square = sources.column_variance(probe, i) + mean * mean;
+    sum += square;
+    sum_of_squares += square * square;
+  }
+  return sum == 0 ? kAbsent : static_cast<double>(width) * sum_of_squares / (sum * sum);
+}
+
+double gradient_bottom_top(const StepSources& sources, std::int64_t) {
+  const double top = gradient_norm(sources, sources.shape().sublayers);
+  return top == 0 ? kAbsent : gradient_norm(sources, 0) / top;
 }
 
 constexpr Statistic kRows[] = {
@@ -55,6 +75,10 @@ constexpr Statistic kRows[] = {
     {kStability, "profiles.{stream,branch}.max_abs", "max |x_mi|", "activation", Probe::Activations, "max",
      kMaxOverAll, kDefinedHere,
      [](const StepSources& sources, std::int64_t probe) { return sources.max_abs(probe); }},
+    {kStability, "profiles.{stream,branch}.fp16_range_used",
+     "max |x_mi| / 65504, the largest number that fp16 has: head-room is what is missing to 1", "1",
+     Probe::Activations, "max", kMaxOverAll, "arXiv 2502.02732",
+     [](const StepSources& sources, std::int64_t probe) { return sources.max_abs(probe) / kLargestFloat16; }},
     {kStability, "profiles.{stream,branch}.rms", "sqrt((1/(M C)) sum x_mi^2)", "activation",
      Probe::Activations, "mean of squares", kAllRanks, kDefinedHere,
      [](const StepSources& sources, std::int64_t probe) {
@@ -88,6 +112,16 @@ constexpr Statistic kRows[] = {
      interval_maximum<kTrackedEntryVariance>},
     {kStability, "profiles.{stream,branch}.interval_max.max_abs", "largest instead of smallest", "activation",
      Probe::Activations, "max", kMaxOverAll, kDefinedHere, interval_maximum<kTrackedMaxAbs>},
+    Statistic{
+        kStability, "profiles.{stream,branch}.feature_kurtosis",
+        "mean_i[(mean_m x_mi^2)^2] / (mean_i mean_m x_mi^2)^2: 1 = all features alike, C = one feature has "
+        "all",
+        "1", Probe::Activations, "mean of squares", kAllRanks, "arXiv 2405.19279", feature_kurtosis}
+        .with_key("kurtosis"),
+    {kStability, "gradient_bottom_top",
+     "|dL/dx_0| / |dL/dx_K|: profiles.stream.gradient_norm of the first entry over that of the last; absent "
+     "while the latter is 0",
+     "1", Probe::Step, "sum of squares", kAllRanks, "arXiv 2002.04745, 2510.09904", gradient_bottom_top},
 };
 
 }  // namespace

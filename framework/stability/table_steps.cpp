@@ -79,6 +79,51 @@ constexpr Statistic kStepRows[] = {
      "val_loss / (ln 2 x bytes per token of the split); only at validation steps, and only "
      "where tokens stand for text",
      "bits per byte", Probe::Step, "mean", kAllRanks, kDefinedHere},
+    Statistic{kMetrics, "grad_dispersion",
+              "standard deviation over ranks of |g_r| (of the population) / their mean, g_r the mean "
+              "gradient over the rank's own targets before reduction",
+              "1", Probe::Step, kNoRows, kAllRanks, kDefinedHere,
+              [](const StepSources& sources, std::int64_t) {
+                const RankSpread spread = sources.gradient_spread();
+                return spread.mean == 0 ? kAbsent : spread.standard_deviation / spread.mean;
+              }}
+        .of_several_ranks(),
+    Statistic{kMetrics, "grad_agreement",
+              "noise_square / m with m = sum_r (n_r/n) |g_r|^2: the mean cosine between gradients of two "
+              "ranks where their norms are equal; 1 = the same gradient, 0 = noise. n_r of the n sequences "
+              "of the step are rank r's",
+              "1", Probe::Step, kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t) { return sources.gradient_noise().agreement; }}
+        .of_several_ranks(),
+    Statistic{kMetrics, "noise_square",
+              "(R |g|^2 - m)/(R-1) with g the reduced gradient before clipping: unbiased estimate of |G|^2, "
+              "G the gradient of the expected loss, and for equal ranks the mean inner product of two of "
+              "them; may be negative. Ranks without a sequence do not count",
+              "(loss / parameter)^2", Probe::Step, kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t) { return sources.gradient_noise().square; }}
+        .of_several_ranks(),
+    Statistic{kMetrics, "noise_trace",
+              "n (m - |g|^2)/(R-1): unbiased estimate of the trace of the covariance of one sequence's "
+              "gradient (the sample is the sequence, not the token)",
+              "(loss / parameter)^2", Probe::Step, kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t) { return sources.gradient_noise().trace; }}
+        .of_several_ranks(),
+    Statistic{
+        kMetrics, "noise_square_smoothed",
+        "mean of noise_square over this step and those before, weighted by statistics.noise_scale_decay^age",
+        "(loss / parameter)^2", Probe::Step, kNoRows, kAllRanks, kNoise,
+        [](const StepSources& sources, std::int64_t) { return sources.noise_scales().square(0); }}
+        .of_several_ranks(),
+    Statistic{kMetrics, "noise_trace_smoothed", "the same of noise_trace", "(loss / parameter)^2",
+              Probe::Step, kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t) { return sources.noise_scales().trace(0); }}
+        .of_several_ranks(),
+    Statistic{kMetrics, "noise_scale",
+              "simple noise scale noise_trace_smoothed / noise_square_smoothed; absent while the latter is "
+              "not positive",
+              "sequences", Probe::Step, kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t) { return sources.noise_scales().scale(0); }}
+        .of_several_ranks(),
     text_row(kMetrics, "nonfinite", kNonfinite, "-", "list", kSameOnAll),
 };
 

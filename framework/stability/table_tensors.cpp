@@ -56,6 +56,37 @@ constexpr Statistic kRows[] = {
      [](const StepSources& sources, std::int64_t tensor) {
        return std::sqrt(sources.parameter_square(tensor));
      }},
+    Statistic{kStability, "tensors.grad_dispersion", "grad_norm_local.std / grad_norm_local.mean", "1",
+              Probe::Tensor, kNoRows, kAllRanks, kDefinedHere,
+              [](const StepSources& sources, std::int64_t tensor) {
+                const RankSpread spread = sources.local_spread(tensor);
+                return spread.mean == 0 ? kAbsent : spread.standard_deviation / spread.mean;
+              }}
+        .of_several_ranks(),
+    Statistic{kStability, "tensors.grad_agreement", "as in metrics.jsonl, of one tensor", "1", Probe::Tensor,
+              kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t tensor) {
+                return sources.tensor_noise(tensor).agreement;
+              }}
+        .of_several_ranks(),
+    Statistic{
+        kStability, "tensors.noise_square", "as in metrics.jsonl, of one tensor", "(loss / parameter)^2",
+        Probe::Tensor, kNoRows, kAllRanks, kNoise,
+        [](const StepSources& sources, std::int64_t tensor) { return sources.tensor_noise(tensor).square; }}
+        .of_several_ranks(),
+    Statistic{
+        kStability, "tensors.noise_trace", "as in metrics.jsonl, of one tensor", "(loss / parameter)^2",
+        Probe::Tensor, kNoRows, kAllRanks, kNoise,
+        [](const StepSources& sources, std::int64_t tensor) { return sources.tensor_noise(tensor).trace; }}
+        .of_several_ranks(),
+    Statistic{kStability, "tensors.noise_scale",
+              "as in metrics.jsonl, of one tensor, numerator and denominator smoothed over the records with "
+              "weights statistics.noise_scale_decay^(age in steps)",
+              "sequences", Probe::Tensor, kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t tensor) {
+                return sources.noise_scales().scale(1 + tensor);
+              }}
+        .of_several_ranks(),
     text_row(kStability, "nonfinite", kNonfinite, "-", "list", kSameOnAll),
 };
 

@@ -88,7 +88,8 @@ class Trainer {
 
   void issue(Statistics kind) {
     Stream& stream = engine_.stream();
-    statistics_.begin_step(stream, kind == Statistics::RowsAndColumns);
+    statistics_.begin_step(stream,
+                           kind == Statistics::RowsAndColumns ? Cadence::Sampled : Cadence::EveryStep);
     engine_.begin_step(step_);
     optimizer_.begin_step(stream, step_, 1e-4);
     engine_.upload_batch(inputs_, inputs_, 0);

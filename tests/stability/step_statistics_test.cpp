@@ -108,7 +108,7 @@ class StepStatisticsTest : public testing::Test {
   /// One step of this rank, in two micro-batches, as a model would emit it.
   StepRecord& run(StepStatistics& statistics, const Data& data, int step, bool sampled,
                   const std::function<void(std::vector<double>&)>& spoil = {}) {
-    statistics.begin_step(*stream_, sampled);
+    statistics.begin_step(*stream_, sampled ? Cadence::Detailed : Cadence::EveryStep);
     const Probes& probes = statistics.probes();
     const int rank = ranks().rank();
     for (std::int64_t probe = 0; probe < kProbes; ++probe) {
@@ -371,7 +371,7 @@ TEST_F(StepStatisticsTest, ExtremesCoverTheStepsSinceTheRecordBeforeAndAllRanks)
 
 TEST_F(StepStatisticsTest, OneRanksWishToStopReachesAll) {
   for (const bool wish : {false, true}) {
-    statistics_->begin_step(*stream_, false);
+    statistics_->begin_step(*stream_, Cadence::EveryStep);
     statistics_->read_step(*stream_, inputs(1));
     StepTimes step_times = times();
     step_times.stop_requested = wish && ranks().rank() == ranks().world() - 1;
@@ -494,7 +494,7 @@ TEST_F(StepStatisticsTest, AtMostTwoCollectivesPerStep) {
 TEST_F(StepStatisticsTest, FinishTakesNoMemory) {
   run(*statistics_, Data{}, 1, true);
   for (const bool sampled : {false, true}) {
-    statistics_->begin_step(*stream_, sampled);
+    statistics_->begin_step(*stream_, sampled ? Cadence::Detailed : Cadence::EveryStep);
     const StepInputs step_inputs = inputs(2);
     const std::int64_t before = test::allocations_of_this_thread();
     statistics_->read_step(*stream_, step_inputs);
