@@ -82,6 +82,8 @@ __device__ void leave_scalars(const Source<T>& source, const ThreadScalars& scal
   leave(kMomentSumSquares, scalars.squares, Add{});
   leave(kMomentSumRowVariance, scalars.variances, Add{});
   leave(kMomentOverflows, static_cast<double>(scalars.entries.overflows), Add{});
+  leave(kMomentSum, scalars.entries.sum, Add{});
+  leave(kMomentSumFourth, scalars.entries.sum_fourth, Add{});
   leave(kMomentMaxAbs, static_cast<double>(scalars.entries.max_abs), MaximumOrNan{});
   leave(kMomentMaxRowSquares, scalars.largest_squares, MaximumOrNan{});
 }
@@ -136,7 +138,7 @@ __global__ void __launch_bounds__(kThreads)
   PLUMB_SHARED(double, scratch, [kWarps]);
   const auto scalar = static_cast<int>(blockIdx.x);
   const double* mine = partials + scalar * row_blocks;
-  const bool maximum = scalar == kMomentMaxAbs || scalar == kMomentMaxRowSquares;
+  const bool maximum = scalar >= kMomentMaxAbs;
   double value = 0;
   for (std::int64_t block = threadIdx.x; block < row_blocks; block += kThreads)
     value = maximum ? maximum_or_nan(value, mine[block]) : value + mine[block];

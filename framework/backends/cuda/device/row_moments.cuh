@@ -66,13 +66,16 @@ class RowMoments {
 
 /// What needs no rows: over all values that a thread meets.
 struct EntryMoments {
-  double sum_abs = 0;
+  double sum = 0, sum_abs = 0, sum_fourth = 0;
   float max_abs = 0;
   int overflows = 0;
 
   __device__ __forceinline__ void add(float value) {
     const float magnitude = fabsf(value);
+    const double wide = static_cast<double>(value), square = wide * wide;
+    sum += wide;
     sum_abs += static_cast<double>(magnitude);
+    sum_fourth += square * square;
     max_abs = maximum_or_nan(max_abs, magnitude);
     overflows += !(magnitude <= kLargestFloat16);
   }
