@@ -96,7 +96,7 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
                              .micro_batch_rows = batch_share.micro_batch}),
       batch_(sampler_.make_batch()),
       optimizer_(optimizer_settings(config_, compute), engine_.parameters(), backend),
-      statistics_(statistics_shape(), statistics_settings(config_), backend, session.communicator()),
+      statistics_(statistics_shape(engine_), statistics_settings(config_), backend, session.communicator()),
       gradients_(gradient_tensors(engine_.parameters())),
       gradient_workspace_(backend.allocate(backend.elementwise().sum_of_squares_workspace(gradients_))),
       wire_(wire_buffer(config_, session, engine_)),
@@ -116,18 +116,6 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
     evaluator_ = std::make_unique<Evaluator>(engine_, task.validation, session.communicator());
 }
 
-StatisticsShape TrainingLoop::statistics_shape() const {
-  const ModelConfig& model = config_.model;
-  StatisticsShape shape{.sublayers = engine_.model().sublayers(),
-                        .width = model.width,
-                        .tensors = static_cast<std::int64_t>(engine_.parameters().trainable().size()),
-                        .heads = model.heads,
-                        .mean_log_keys = mean_log_keys(model.sequence_length, model.causal)};
-  for (std::int64_t k = 0; k < shape.sublayers; ++k)
-    shape.is_attention.push_back(engine_.model().sublayer(k).kind() == "attention");
-  return shape;
-}
-
 std::vector<MemoryShare> TrainingLoop::memory_plan() const {
   std::vector<MemoryShare> shares = engine_.memory_plan();
   shares.push_back({"optimiser", optimizer_.bytes()});
@@ -139,6 +127,7 @@ std::vector<MemoryShare> TrainingLoop::memory_plan() const {
 RunLogSettings TrainingLoop::log_settings() const {
   return {.layout = statistics_.record_layout(),
           .tensor_names = tensor_names(),
+          .norm_names = norm_names(),
           .sublayer_names = sublayer_names(),
           .ranks_every = config_.log.ranks_every};
 }
@@ -146,6 +135,12 @@ RunLogSettings TrainingLoop::log_settings() const {
 std::vector<std::string> TrainingLoop::tensor_names() const {
   std::vector<std::string> names;
   for (const Parameter* parameter : engine_.parameters().trainable()) names.push_back(parameter->name);
+  return names;
+}
+
+std::vector<std::string> TrainingLoop::norm_names() const {
+  std::vector<std::string> names;
+  for (const NormParameters& norm : engine_.parameters().norms()) names.push_back(norm.name);
   return names;
 }
 
@@ -225,6 +220,7 @@ void TrainingLoop::issue_step() {
   engine_.begin_step(step_);
   optimizer_.begin_step(stream, step_, learning_rate_at(learning_rate_, step_));
   engine_.zero_gradients();
+  engine_.probe_norms(statistics_.probes());
   for (std::int64_t micro_step = 0; micro_step < micro_steps; ++micro_step) {
     sampler_.fill(data_cursor_, micro_step, batch_);
     engine_.upload_batch(batch_.inputs, batch_.targets, batch_.first_sequence);

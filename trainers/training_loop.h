@@ -53,8 +53,6 @@ class TrainingLoop {
   const GradientReducer& reducer() const { return reducer_; }
   /// What the run log must know to write this run's records.
   RunLogSettings log_settings() const;
-  std::vector<std::string> tensor_names() const;
-  std::vector<std::string> sublayer_names() const;
 
   /// Trains to config.training.steps, or until a signal asks to stop. `log` is null on ranks other than 0;
   /// `folder` is the run's. A collective.
@@ -72,7 +70,9 @@ class TrainingLoop {
     GradientReducer& reducer_;
   };
 
-  StatisticsShape statistics_shape() const;
+  std::vector<std::string> tensor_names() const;
+  std::vector<std::string> norm_names() const;
+  std::vector<std::string> sublayer_names() const;
   GradientLayout gradient_layout() const;
   GradientWire gradient_wire();
   void take_local_gradient_squares(const Bucket& bucket);

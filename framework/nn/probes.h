@@ -15,6 +15,11 @@ struct AttentionProbe {
   Tensor max_logit;     ///< (1) float64
 };
 
+/// Of one norm.
+struct NormProbe {
+  MomentsView gain, bias;  ///< of the parameters as one row
+};
+
 /// K sublayers. Every view may be empty: then nothing is taken there. All are accumulated over micro-batches.
 struct Probes {
   std::vector<MomentsView> stream;  ///< (K+1) the stream before sublayer k; [K] = the last one
@@ -23,6 +28,7 @@ struct Probes {
       stream_gradient_square;  ///< (K+1) x (1) float64: sum of (dL/dx_k)^2 over this rank's rows
   std::vector<Tensor> branch_gradient_square;  ///< (K) x (1) float64
   std::vector<AttentionProbe> attention;       ///< (K), read for attention sublayers only
+  std::vector<NormProbe> norms;                ///< in the order of ParameterStore::norms()
   Tensor loss_sums;                            ///< (kHeadLossSums) float64; never empty
 };
 

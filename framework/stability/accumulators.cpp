@@ -51,6 +51,13 @@ Probes Accumulators::make_probes(Cadence cadence) const {
     (of_stream ? probes.stream_gradient_square : probes.branch_gradient_square)
         .push_back(place(kGradientPart, probe, 1));
   }
+  if (cadence >= Cadence::Sampled) {
+    for (std::int64_t norm = 0; norm < shape_.norms; ++norm) {
+      NormProbe& probe = probes.norms.emplace_back();
+      probe.gain.scalars = place(kNormsPart, 2 * norm, kMomentScalars);
+      probe.bias.scalars = place(kNormsPart, 2 * norm + 1, kMomentScalars);
+    }
+  }
   if (cadence < Cadence::Detailed || layout_.part(kAttentionLogitPart).elements == 0) return probes;
   for (std::int64_t k = 0; k < shape_.sublayers; ++k) {
     probes.attention.push_back({.entropy_sums = place(kAttentionEntropyPart, k, shape_.heads),

@@ -19,7 +19,7 @@ Generated from the table in `framework/stability/table_*.cpp`; do not edit. Ever
 `runs/<name>/` is here.
 
 Each file holds one JSON record per line, in the order of steps. Symbols: K sublayers (k = 0..K-1), C = width,
-M = (sequence, position) rows, P trainable tensors, R ranks. *Stream* entry k is the residual stream before
+M = (sequence, position) rows, P trainable tensors, N norms, R ranks. *Stream* entry k is the residual stream before
 sublayer k, entry K the stream after the last one; *branch* entry k is what sublayer k adds to the stream, before
 its residual step. Where a placement has several streams ([design/streams.md](design/streams.md)), the stream has a row
 for each of them at every position. `mean_abs` is (1/n) sum |x_i|, `row_norm` the 2-norm of one row, Frobenius norm the 2-norm of a
@@ -63,6 +63,8 @@ std::vector<std::string> dimensions(const Statistic& statistic, std::string_view
       return {path.find("branch") == std::string_view::npos ? "stream" : "sublayer"};
     case Probe::Sublayer:
       return {"sublayer"};
+    case Probe::Norm:
+      return {"norm"};
     case Probe::Tensor:
       return {"tensor"};
     case Probe::Rank:
@@ -99,6 +101,8 @@ std::string_view shape_text(const Statistic& statistic) {
       return "(K+1), (K)";
     case Probe::Sublayer:
       return "(K)";
+    case Probe::Norm:
+      return "(N)";
     case Probe::Tensor:
       return "(P)";
     case Probe::Rank:

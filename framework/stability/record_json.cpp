@@ -67,9 +67,10 @@ std::string record_line(const StepRecord& record, std::string_view file) {
   return numbers.line(std::move(json));
 }
 
-std::string stability_header(const std::vector<std::string>& tensors,
+std::string stability_header(const std::vector<std::string>& tensors, const std::vector<std::string>& norms,
                              const std::vector<std::string>& sublayers) {
-  return Json{{"kind", "header"}, {"tensors", tensors}, {"sublayers", sublayers}}.dump() + "\n";
+  return Json{{"kind", "header"}, {"tensors", tensors}, {"norms", norms}, {"sublayers", sublayers}}.dump() +
+         "\n";
 }
 
 std::string event_line(std::string_view kind, std::int64_t step, std::string_view text,

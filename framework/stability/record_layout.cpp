@@ -16,6 +16,8 @@ std::int64_t count_of(Probe probe, const StatisticsShape& shape, int world) {
       return shape.probes();
     case Probe::Sublayer:
       return shape.sublayers;
+    case Probe::Norm:
+      return shape.norms;
     case Probe::Tensor:
       return shape.tensors;
     case Probe::Rank:

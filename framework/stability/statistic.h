@@ -15,6 +15,7 @@ enum class Probe {
   Step,         ///< 1: the step
   Activations,  ///< K+1 of the stream, K of the branches; the path has "{stream,branch}"
   Sublayer,     ///< K; absent where the sublayer is of another kind
+  Norm,         ///< N norms; absent where one has no such parameter
   Tensor,       ///< P trainable tensors
   Rank,         ///< R ranks
 };

@@ -58,6 +58,7 @@ enum PartName : int {
   kTensorsPart,    ///< (P) local gradient squares
   kColumnSumPart,  ///< (M, C)
   kColumnSquarePart,
+  kNormsPart,             ///< (N, 2, kMomentScalars) of gain and bias, the same on all ranks
   kAttentionEntropyPart,  ///< (K, H) sums over rows
   kAttentionLogitPart,    ///< (K) maxima
   kParts

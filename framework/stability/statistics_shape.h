@@ -1,11 +1,12 @@
 // What of a model decides how many statistics there are.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
 namespace plumb {
+
+class Engine;
 
 /// K sublayers of width C; P trainable tensors.
 struct StatisticsShape {
@@ -15,6 +16,8 @@ struct StatisticsShape {
   std::vector<bool> is_attention{};  ///< (K); empty = none is
   std::int64_t heads = 0;            ///< of an attention sublayer
   double mean_log_keys = 0;          ///< mean over queries of the log of the number of keys that they see
+  std::int64_t norms = 0;
+  std::vector<std::int64_t> norm_entries{};  ///< (N, 2) of gain and bias; 0 = it has none
 
   /// Places where activations are probed: the stream 0..K, then the branches.
   std::int64_t probes() const { return 2 * sublayers + 1; }
@@ -23,12 +26,6 @@ struct StatisticsShape {
   }
 };
 
-/// For queries that see all T keys or, causal, those up to their own position.
-inline double mean_log_keys(std::int64_t tokens, bool causal) {
-  if (!causal) return std::log(static_cast<double>(tokens));
-  double sum = 0;
-  for (std::int64_t keys = 1; keys <= tokens; ++keys) sum += std::log(static_cast<double>(keys));
-  return sum / static_cast<double>(tokens);
-}
+StatisticsShape statistics_shape(const Engine& engine);
 
 }  // namespace plumb

@@ -30,6 +30,7 @@ std::span<const Statistic> step_rows();
 std::span<const Statistic> header_rows();
 std::span<const Statistic> activation_rows();
 std::span<const Statistic> attention_rows();
+std::span<const Statistic> norm_rows();
 std::span<const Statistic> tensor_rows();
 std::span<const Statistic> rank_rows();
 std::span<const Statistic> event_rows();

@@ -61,6 +61,10 @@ double StepSources::summed(PartName part, std::int64_t i) const {
   return views_.sums[index(layout_.part(part).exchanged + i)];
 }
 
+double StepSources::common(PartName part, std::int64_t i) const {
+  return views_.parts[index(layout_.part(part).device + i)];
+}
+
 double StepSources::column_mean(std::int64_t probe, std::int64_t feature) const {
   const std::int64_t i = probe * shape_.width + feature;
   return views_.shift[index(i)] + summed(kColumnSumPart, i) / moment(probe, kMomentRows);

@@ -23,6 +23,7 @@ class StepSources {
  public:
   /// Views of StepStatistics' memory.
   struct Views {
+    std::span<const double> parts;              ///< this rank's device buffer, for what all have alike
     std::span<const double> sums;               ///< all-reduced
     std::span<const double> rows;               ///< all-gathered, (world, row)
     std::span<const double> optimizer_squares;  ///< (3, P): reduced gradients, update, parameters
@@ -70,6 +71,8 @@ class StepSources {
   double interval_maximum(std::int64_t probe, TrackedValue value) const;
   /// A part that is summed over ranks; entry i of it.
   double summed(PartName part, std::int64_t i) const;
+  /// A part that is the same on all ranks; entry i of it.
+  double common(PartName part, std::int64_t i) const;
   /// A part that is gathered: the largest over ranks of entry i.
   double largest(PartName part, std::int64_t i) const { return largest_of(layout_.part(part).exchanged + i); }
   /// (C) of a probe: column mean, and variance about it.

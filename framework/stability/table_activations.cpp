@@ -47,6 +47,13 @@ double feature_kurtosis(const StepSources& sources, std::int64_t probe) {
   return sum == 0 ? kAbsent : static_cast<double>(width) * sum_of_squares / (sum * sum);
 }
 
+double kurtosis(const StepSources& sources, std::int64_t probe) {
+  const double squares = sources.moment(probe, kMomentSumSquares);
+  return squares == 0
+             ? kAbsent
+             : sources.moment(probe, kMomentSumFourth) * sources.entries(probe) / (squares * squares);
+}
+
 double gradient_bottom_top(const StepSources& sources, std::int64_t) {
   const double top = gradient_norm(sources, sources.shape().sublayers);
   return top == 0 ? kAbsent : gradient_norm(sources, 0) / top;
@@ -117,6 +124,16 @@ constexpr Statistic kRows[] = {
         "mean_i[(mean_m x_mi^2)^2] / (mean_i mean_m x_mi^2)^2: 1 = all features alike, C = one feature has "
         "all",
         "1", Probe::Activations, "mean of squares", kAllRanks, "arXiv 2405.19279", feature_kurtosis}
+        .with_key("kurtosis"),
+    Statistic{kStability, "profiles.{stream,branch}.fourth_moment", "(1/(M C)) sum x_mi^4", "activation^4",
+              Probe::Activations, "mean", kAllRanks, kDefinedHere,
+              [](const StepSources& sources, std::int64_t probe) {
+                return sources.moment(probe, kMomentSumFourth) / sources.entries(probe);
+              }}
+        .with_key("kurtosis"),
+    Statistic{kStability, "profiles.{stream,branch}.kurtosis",
+              "fourth_moment / rms^4, about zero: 3 of a normal distribution; absent while rms is 0", "1",
+              Probe::Activations, "mean", kAllRanks, "arXiv 2405.19279", kurtosis}
         .with_key("kurtosis"),
     {kStability, "gradient_bottom_top",
      "|dL/dx_0| / |dL/dx_K|: profiles.stream.gradient_norm of the first entry over that of the last; absent "

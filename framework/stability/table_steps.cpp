@@ -131,6 +131,7 @@ constexpr Statistic kHeaderRows[] = {
     text_row(kHeader, "kind", "\"header\"", "-", "text", kSameOnAll),
     text_row(kHeader, "tensors", "names of the trainable tensors, in the order of the (P) arrays", "-", "(P)",
              kSameOnAll),
+    text_row(kHeader, "norms", "names of the norms, in the order of the (N) arrays", "-", "(N)", kSameOnAll),
     text_row(kHeader, "sublayers", "names of the sublayers, in the order of k", "-", "(K)", kSameOnAll),
 };
 

@@ -74,10 +74,7 @@ class Trainer {
                 {.batch = one.batch, .tokens = one.tokens, .compute = compute}, 1, backend),
         optimizer_({}, engine_.parameters(), backend),
         communicator_(""),
-        statistics_({.sublayers = engine_.model().sublayers(),
-                     .width = one.width,
-                     .tensors = static_cast<std::int64_t>(engine_.parameters().trainable().size())},
-                    {}, backend, communicator_) {
+        statistics_(statistics_shape(engine_), {}, backend, communicator_) {
     engine_.initialize();
     const auto count = static_cast<std::size_t>(one.batch * one.tokens);
     for (std::size_t i = 0; i < count; ++i) {

@@ -45,6 +45,7 @@ TEST(MetricsReference, DeclaresExactlyWhatIsWritten) {
   {
     RunLog log(folder.path(), {.layout = test::sample_layout(2),
                                .tensor_names = {"a", "b", "c"},
+                               .norm_names = {"norm"},
                                .sublayer_names = {"first", "second"},
                                .ranks_every = 1});
     StepRecord record = test::sample_record(1, 2);

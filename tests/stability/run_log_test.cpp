@@ -28,6 +28,7 @@ using test::values_of;
 RunLogSettings settings(int world) {
   return {.layout = test::sample_layout(world),
           .tensor_names = {"head", "middle", "tail"},
+          .norm_names = {"norm"},
           .sublayer_names = {"first", "second"},
           .ranks_every = 2};
 }

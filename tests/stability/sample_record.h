@@ -10,11 +10,13 @@
 
 namespace plumb::test {
 
-inline constexpr StatisticsShape kSampleShape{.sublayers = 2, .width = 4, .tensors = 3};
+inline StatisticsShape sample_shape() {
+  return {.sublayers = 2, .width = 4, .tensors = 3, .norms = 1, .norm_entries = {4, 0}};
+}
 
 /// All statistics.
 inline std::shared_ptr<const RecordLayout> sample_layout(int world) {
-  return std::make_shared<RecordLayout>(kSampleShape, world, all_statistics());
+  return std::make_shared<RecordLayout>(sample_shape(), world, all_statistics());
 }
 
 inline void set(StepRecord& record, std::string_view file, std::string_view path, std::size_t entry,

@@ -23,7 +23,7 @@ namespace {
 using test::ranks;
 
 constexpr std::int64_t kSublayers = 2, kWidth = 6, kTensors = 3, kProbes = 2 * kSublayers + 1;
-constexpr StatisticsShape kShape{kSublayers, kWidth, kTensors};
+const StatisticsShape kShape{.sublayers = kSublayers, .width = kWidth, .tensors = kTensors};
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
