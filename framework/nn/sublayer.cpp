@@ -174,6 +174,7 @@ void Sublayer::plan_residual(Backend& backend, ArenaPlan& plan) const {
   ResidualForward forward = residual_forward_arguments(nullptr);
   forward.x = forward.z = forward.x_block = forward.out = row;
   forward.stream_moments = forward.branch_moments = moments;
+  forward.alignment.scalars = Tensor(nullptr, DType::Float64, {kAlignmentScalars});
   plan.require_workspace(backend.residual().residual_forward_workspace(forward));
   ResidualBackward backward = residual_backward_arguments(nullptr);
   backward.x = backward.z = backward.x_block = backward.dout = backward.dx = backward.dz = backward.dx_block =
