@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "backend/ops/alignment.h"
 #include "backend/ops/moments.h"
 #include "core/tensor.h"
 
@@ -13,6 +14,12 @@ namespace plumb {
 struct AttentionProbe {
   Tensor entropy_sums;  ///< (H) float64
   Tensor max_logit;     ///< (1) float64
+};
+
+/// Of the residual combine of one sublayer.
+struct ResidualProbe {
+  AlignmentView alignment;                ///< of stream and branch
+  MomentsView step_scalar, step_feature;  ///< of the factors of b, a row per entry; none of a factor of 1
 };
 
 /// Of one norm.
@@ -28,6 +35,7 @@ struct Probes {
       stream_gradient_square;  ///< (K+1) x (1) float64: sum of (dL/dx_k)^2 over this rank's rows
   std::vector<Tensor> branch_gradient_square;  ///< (K) x (1) float64
   std::vector<AttentionProbe> attention;       ///< (K), read for attention sublayers only
+  std::vector<ResidualProbe> residual;         ///< (K)
   std::vector<NormProbe> norms;                ///< in the order of ParameterStore::norms()
   Tensor loss_sums;                            ///< (kHeadLossSums) float64; never empty
 };

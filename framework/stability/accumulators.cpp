@@ -52,6 +52,12 @@ Probes Accumulators::make_probes(Cadence cadence) const {
         .push_back(place(kGradientPart, probe, 1));
   }
   if (cadence >= Cadence::Sampled) {
+    for (std::int64_t k = 0; k < shape_.sublayers; ++k) {
+      ResidualProbe& probe = probes.residual.emplace_back();
+      if (shape_.has_alignment) probe.alignment.scalars = place(kAlignmentPart, k, kAlignmentScalars);
+      probe.step_scalar.scalars = place(kStepPart, 2 * k, kMomentScalars);
+      probe.step_feature.scalars = place(kStepPart, 2 * k + 1, kMomentScalars);
+    }
     for (std::int64_t norm = 0; norm < shape_.norms; ++norm) {
       NormProbe& probe = probes.norms.emplace_back();
       probe.gain.scalars = place(kNormsPart, 2 * norm, kMomentScalars);

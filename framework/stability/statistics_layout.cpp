@@ -13,6 +13,10 @@ StatisticsLayout::StatisticsLayout(const StatisticsShape& shape, const Statistic
   set(kTensorsPart, Cadence::EveryStep, Exchange::Gather, shape.tensors);
   set(kColumnSumPart, Cadence::Sampled, Exchange::Sum, probes_ * shape.width);
   set(kColumnSquarePart, Cadence::Sampled, Exchange::Sum, probes_ * shape.width);
+  if (shape.has_alignment) {
+    set(kAlignmentPart, Cadence::Sampled, Exchange::Sum, shape.sublayers * kAlignmentScalars);
+  }
+  set(kStepPart, Cadence::Sampled, Exchange::None, shape.sublayers * 2 * kMomentScalars);
   set(kNormsPart, Cadence::Sampled, Exchange::None, shape.norms * 2 * kMomentScalars);
   if (settings.has("attention") && !shape.is_attention.empty()) {
     set(kAttentionEntropyPart, Cadence::Detailed, Exchange::Sum, shape.sublayers * shape.heads);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 
+#include "backend/ops/alignment.h"
 #include "backend/ops/head_loss.h"
 #include "backend/ops/moments.h"
 #include "stability/statistics_settings.h"
@@ -58,6 +59,8 @@ enum PartName : int {
   kTensorsPart,    ///< (P) local gradient squares
   kColumnSumPart,  ///< (M, C)
   kColumnSquarePart,
+  kAlignmentPart,         ///< (K, kAlignmentScalars)
+  kStepPart,              ///< (K, 2, kMomentScalars) of the factors of b, the same on all ranks
   kNormsPart,             ///< (N, 2, kMomentScalars) of gain and bias, the same on all ranks
   kAttentionEntropyPart,  ///< (K, H) sums over rows
   kAttentionLogitPart,    ///< (K) maxima

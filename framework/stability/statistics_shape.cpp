@@ -28,6 +28,7 @@ StatisticsShape statistics_shape(const Engine& engine) {
   shape.mean_log_keys = mean_log_keys(transformer.shape().tokens, config.causal);
   for (std::int64_t k = 0; k < shape.sublayers; ++k)
     shape.is_attention.push_back(transformer.sublayer(k).kind() == "attention");
+  shape.has_alignment = transformer.adds_to_one_stream();
   for (const NormParameters& norm : engine.parameters().norms()) {
     shape.norms += 1;
     for (const Parameter* parameter : {norm.gain, norm.bias})

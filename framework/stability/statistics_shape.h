@@ -16,6 +16,7 @@ struct StatisticsShape {
   std::vector<bool> is_attention{};  ///< (K); empty = none is
   std::int64_t heads = 0;            ///< of an attention sublayer
   double mean_log_keys = 0;          ///< mean over queries of the log of the number of keys that they see
+  bool has_alignment = false;        ///< branches are added to one stream
   std::int64_t norms = 0;
   std::vector<std::int64_t> norm_entries{};  ///< (N, 2) of gain and bias; 0 = it has none
 

@@ -29,6 +29,7 @@ namespace detail {
 std::span<const Statistic> step_rows();
 std::span<const Statistic> header_rows();
 std::span<const Statistic> activation_rows();
+std::span<const Statistic> residual_rows();
 std::span<const Statistic> attention_rows();
 std::span<const Statistic> norm_rows();
 std::span<const Statistic> tensor_rows();

@@ -430,6 +430,7 @@ const std::map<std::string, Definition>& definitions() {
     std::map<std::string, Definition> all = definitions.take();
     all.merge(attention_definitions());
     all.merge(norm_definitions());
+    all.merge(residual_definitions());
     return all;
   }();
   return table;

@@ -24,7 +24,9 @@ ModelConfig tiny_config() {
   config.init.standard_deviation = 0.3;
   config.init.embedding_standard_deviation = 0.7;
   config.base.norm.in.kind = config.base.norm.out.kind = config.final_norm.kind = "layernorm";
-  config.base.residual.b.value = 0.7;
+  config.base.residual.b.value = kResidualStep;  // times a trained vector
+  config.base.residual.b.trainable = "vector";
+  config.base.residual.b.storage = "unit";
   return config;
 }
 

@@ -245,7 +245,9 @@ void ModelRun::keep_activation_gradients(RankTensors& own) {
     if (k == shape_.sublayers) continue;
     Matrix& branch = own.branch_gradient[at(k)];
     branch = own.stream_gradient[at(k + 1)];
-    for (double& value : branch.values) value *= config_.base.residual.b.value;
+    const std::vector<double> b = parameter(sublayer_name(k) + ".b");
+    for (std::size_t i = 0; i < branch.values.size(); ++i)
+      branch.values[i] *= kResidualStep * b[i % b.size()];
   }
   loss_from(0, targets);  // the states as forward left them
 }

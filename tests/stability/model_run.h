@@ -13,6 +13,14 @@
 
 namespace plumb::test {
 
+/// Fixed factor of b; the other one is the trained vector <sublayer>.b.
+inline constexpr double kResidualStep = 0.7;
+
+/// "blocks.1.ffn": sublayers are attention and FFN in turn.
+inline std::string sublayer_name(std::int64_t k) {
+  return "blocks." + std::to_string(k / 2) + (k % 2 == 0 ? ".attention" : ".ffn");
+}
+
 /// (rows, columns)
 struct Matrix {
   std::int64_t columns = 0;

@@ -11,8 +11,8 @@ namespace {
 
 using Values = std::vector<double>;
 
-std::string sublayer_name(std::size_t k) {
-  return "blocks." + std::to_string(k / 2) + (k % 2 == 0 ? ".attention" : ".ffn");
+std::int64_t sublayers(const StepTensors& step) {
+  return static_cast<std::int64_t>(step.ranks[0].branch.size());
 }
 
 /// u W^T + b of every row.
@@ -30,7 +30,7 @@ Matrix linear(const Matrix& u, const Values& weight, const Values& bias) {
 }
 
 /// N_in(x) of sublayer k.
-Matrix branch_input(const StepTensors& step, const Matrix& x, std::size_t k) {
+Matrix branch_input(const StepTensors& step, const Matrix& x, std::int64_t k) {
   const std::string norm = sublayer_name(k) + ".norm_in";
   Matrix u{x.columns, {}};
   for (std::int64_t r = 0; r < x.rows(); ++r) {
@@ -48,9 +48,9 @@ struct AttentionValues {
 };
 
 /// Causal attention by its definition; rows are (sequence, position).
-AttentionValues attention_of(const StepTensors& step, std::size_t k) {
+AttentionValues attention_of(const StepTensors& step, std::int64_t k) {
   const ModelConfig& config = step.config;
-  const Matrix x = all_rows(step, &RankTensors::stream, k);
+  const Matrix x = all_rows(step, &RankTensors::stream, static_cast<std::size_t>(k));
   const std::string name = sublayer_name(k) + ".qkv";
   const Matrix qkv =
       linear(branch_input(step, x, k), old_value(step, name + ".weight"), old_value(step, name + ".bias"));
@@ -92,7 +92,7 @@ double least_entropy(const AttentionValues& values) {
 /// The norms of the model in the order in which they are declared, and whether they have a gain and a bias.
 std::vector<std::string> norm_names(const StepTensors& step) {
   std::vector<std::string> names;
-  for (std::size_t k = 0; k + 1 < step.ranks[0].stream.size(); ++k) {
+  for (std::int64_t k = 0; k < sublayers(step); ++k) {
     names.push_back(sublayer_name(k) + ".norm_in");
     names.push_back(sublayer_name(k) + ".norm_out");
   }
@@ -107,7 +107,7 @@ std::map<std::string, Definition> attention_definitions() {
   const auto add = [&](const char* name, double (*value)(const AttentionValues&)) {
     table[std::string("stability.jsonl: attention.") + name].values = [value](const StepTensors& step) {
       Values values;
-      for (std::size_t k = 0; k + 1 < step.ranks[0].stream.size(); ++k)
+      for (std::int64_t k = 0; k < sublayers(step); ++k)
         values.push_back(k % 2 == 0 ? value(attention_of(step, k)) : kAbsent);
       return values;
     };
@@ -119,6 +119,40 @@ std::map<std::string, Definition> attention_definitions() {
       [](const AttentionValues& values) { return mean_entropy(values) / values.mean_log_keys; });
   add("normalised_entropy.min",
       [](const AttentionValues& values) { return least_entropy(values) / values.mean_log_keys; });
+  return table;
+}
+
+std::map<std::string, Definition> residual_definitions() {
+  std::map<std::string, Definition> table;
+  // b of sublayer k; and mean over rows of f(|x|, |z|, x.z).
+  const auto add = [&](const char* name, double (*f)(double b, double x, double z, double product)) {
+    Definition& definition = table[std::string("stability.jsonl: residual.") + name];
+    definition.values = [f](const StepTensors& step) {
+      Values values;
+      for (std::int64_t k = 0; k < sublayers(step); ++k) {
+        const Matrix x = all_rows(step, &RankTensors::stream, static_cast<std::size_t>(k)),
+                     z = all_rows(step, &RankTensors::branch, static_cast<std::size_t>(k));
+        const Values& vector = old_value(step, sublayer_name(k) + ".b");
+        const double b = kResidualStep * std::sqrt(square_of(vector) / static_cast<double>(vector.size()));
+        double sum = 0;
+        for (std::int64_t r = 0; r < x.rows(); ++r) {
+          double product = 0;
+          for (std::int64_t i = 0; i < x.columns; ++i) product += x.at(r, i) * z.at(r, i);
+          sum += f(b, std::sqrt(square_of(Values(x.row(r), x.row(r) + x.columns))),
+                   std::sqrt(square_of(Values(z.row(r), z.row(r) + x.columns))), product);
+        }
+        values.push_back(sum / static_cast<double>(x.rows()));
+      }
+      return values;
+    };
+    definition.scales = [values = definition.values](const StepTensors& step) {
+      return Values(values(step).size(), 1.0);
+    };
+  };
+  add("step", [](double b, double, double, double) { return b; });
+  add("ratio", [](double, double x, double z, double) { return z / x; });
+  add("rho", [](double b, double x, double z, double) { return b * z / x; });
+  add("kappa", [](double, double x, double z, double product) { return product / (x * z); });
   return table;
 }
 

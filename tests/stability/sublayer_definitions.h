@@ -10,5 +10,6 @@ namespace plumb::test {
 
 std::map<std::string, Definition> attention_definitions();
 std::map<std::string, Definition> norm_definitions();
+std::map<std::string, Definition> residual_definitions();
 
 }  // namespace plumb::test
