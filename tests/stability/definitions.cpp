@@ -346,16 +346,25 @@ void define_gradients(Table& table) {
   table.of_gradient("grad_agreement", agreement, one);
   table.of_gradient("noise_square", noise_square, mean_rank_square);
   table.of_gradient("noise_trace", noise_trace, trace_scale);
-  table.metric("noise_square_smoothed", [](const StepTensors& step) { return smoothed(step, 0, kSquare); });
+  const Table::OfTensor scale = [](const StepTensors& step, std::ptrdiff_t i) {
+    return smoothed(step, static_cast<std::size_t>(1 + i), kScale);
+  };
+  // What an error of m in the denominator does to the ratio.
+  const Table::OfTensor scale_of_scale = [](const StepTensors& step, std::ptrdiff_t i) {
+    const auto entry = static_cast<std::size_t>(1 + i);
+    const double square = smoothed(step, entry, kSquare);
+    return smoothed(step, entry, kTrace) * mean_rank_square(step, i) / (square * square);
+  };
+  table.metric(
+      "noise_square_smoothed", [](const StepTensors& step) { return smoothed(step, 0, kSquare); },
+      [](const StepTensors& step) { return mean_rank_square(step, -1); });
   table.metric("noise_trace_smoothed", [](const StepTensors& step) { return smoothed(step, 0, kTrace); });
-  table.metric("noise_scale", [](const StepTensors& step) { return smoothed(step, 0, kScale); });
+  table.of_gradient("noise_scale", scale, scale_of_scale);
   table.tensors("grad_dispersion", dispersion);
   table.tensors("grad_agreement", agreement, one);
   table.tensors("noise_square", noise_square, mean_rank_square);
   table.tensors("noise_trace", noise_trace, trace_scale);
-  table.tensors("noise_scale", [](const StepTensors& step, std::ptrdiff_t i) {
-    return smoothed(step, static_cast<std::size_t>(1 + i), kScale);
-  });
+  table.tensors("noise_scale", scale, scale_of_scale);
   table.tensors("grad_norm",
                 [](const StepTensors& step, std::ptrdiff_t i) { return std::sqrt(reduced_square(step, i)); });
   const auto spread = [&](const std::string& name, double (*f)(const Values&)) {

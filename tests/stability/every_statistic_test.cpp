@@ -1,5 +1,6 @@
 // Every statistic of a model that trains equals its definition over the raw tensors of all ranks, on one rank
 // and on four of unequal size; and other backends give what the reference gives.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -51,32 +52,48 @@ void expect_value(double actual, double expected, double scale, double error, co
   }
 }
 
-void compare(const StepRecord& record, const StepTensors& step, double error) {
+/// Calls f(field, natural scales) for every statistic.
+template <class Compare>
+void for_statistics(const StepRecord& record, const StepTensors& step, Compare&& f) {
   for (const RecordField& field : record.layout->fields()) {
     if (is_bookkeeping(field)) continue;
-    const auto definition = definitions().find(name_of(field));
-    ASSERT_NE(definition, definitions().end()) << name_of(field) << " has no definition in the tests";
-    const std::vector<double> expected = definition->second.values(step);
-    const auto scales = definition->second.scales ? definition->second.scales(step)
-                                                  : std::vector<double>(expected.size(), 0.0);
-    const auto actual = record.of(field);
-    ASSERT_EQ(actual.size(), expected.size()) << name_of(field);
-    for (std::size_t i = 0; i < actual.size(); ++i)
-      expect_value(actual[i], expected[i], scales[i], error, name_of(field) + " " + std::to_string(i));
+    const auto found = definitions().find(name_of(field));
+    ASSERT_NE(found, definitions().end()) << name_of(field) << " has no definition in the tests";
+    const Definition& definition = found->second;
+    f(field, definition,
+      definition.scales ? definition.scales(step) : std::vector<double>(record.of(field).size(), 0.0));
   }
 }
 
-TEST(EveryStatistic, EqualsItsDefinition) {
-  ModelRun run(tiny_config(), "reference", DType::Float64, ranks());
-  StepTensors step;
-  step.config = run.config();
-  for (step.step = 1; step.step <= 3; ++step.step) {
+/// A model that trains, and its raw tensors.
+struct Reference {
+  ModelRun run{tiny_config(), "reference", DType::Float64, ranks()};
+  StepTensors tensors{.config = run.config(), .ranks = {}, .shared = {}, .step = 0, .noise = {}};
+
+  const StepRecord& step() {
     const StepRecord& record = run.step(/*keep=*/true);
-    step.ranks = run.ranks();
-    step.shared = run.shared();
-    step.noise.push_back(noise_estimates(step));
-    // Gradients are compared with finite differences, which are good to about 1e-8.
-    compare(record, step, 1e-6);
+    tensors.ranks = run.ranks();
+    tensors.shared = run.shared();
+    tensors.step += 1;
+    tensors.noise.push_back(noise_estimates(tensors));
+    return record;
+  }
+};
+
+TEST(EveryStatistic, EqualsItsDefinition) {
+  Reference reference;
+  for (int step = 0; step < 3; ++step) {
+    const StepRecord& record = reference.step();
+    for_statistics(
+        record, reference.tensors,
+        [&](const RecordField& field, const Definition& definition, const std::vector<double>& scales) {
+          const std::vector<double> expected = definition.values(reference.tensors);
+          const auto actual = record.of(field);
+          ASSERT_EQ(actual.size(), expected.size()) << name_of(field);
+          // Gradients are compared with finite differences, which are good to about 1e-8.
+          for (std::size_t i = 0; i < actual.size(); ++i)
+            expect_value(actual[i], expected[i], scales[i], 1e-6, fmt::format("{} {}", name_of(field), i));
+        });
   }
 }
 
@@ -90,17 +107,18 @@ TEST(EveryStatistic, HasADefinitionOnlyIfItIsOne) {
 TEST(EveryStatistic, IsTheSameOnEveryBackend) {
   for (const std::string& backend : tested_backends()) {
     if (backend == "reference") continue;
-    ModelRun reference(tiny_config(), "reference", DType::Float64, ranks()),
-        other(tiny_config(), backend, DType::Float32, ranks());
+    Reference reference;
+    ModelRun other(tiny_config(), backend, DType::Float32, ranks());
     for (int step = 0; step < 2; ++step) {
-      const StepRecord& expected = reference.step(false);
-      const StepRecord& actual = other.step(false);
-      for (const RecordField& field : expected.layout->fields()) {
-        const auto values = expected.of(field);
-        for (std::size_t i = 0; i < values.size(); ++i)
-          expect_value(actual.of(field)[i], values[i], 1e-3, 1e-4,
-                       backend + ": " + name_of(field) + " " + std::to_string(i));
-      }
+      const StepRecord& expected = reference.step();
+      const StepRecord& actual = other.step(/*keep=*/false);
+      for_statistics(expected, reference.tensors,
+                     [&](const RecordField& field, const Definition&, const std::vector<double>& scales) {
+                       const auto values = expected.of(field);
+                       for (std::size_t i = 0; i < values.size(); ++i)
+                         expect_value(actual.of(field)[i], values[i], scales[i], 1e-4,
+                                      fmt::format("{}: {} {}", backend, name_of(field), i));
+                     });
     }
   }
 }
