@@ -73,6 +73,11 @@ struct PlacementsOptions {
 };
 int run_placements(const PlacementsOptions& options);
 
+struct MetricsOptions {
+  bool json = false;
+};
+int run_metrics(const MetricsOptions& options);
+
 int run_doctor();
 
 }  // namespace plumb

@@ -118,6 +118,12 @@ void add_placements(CLI::App& app, PlacementsOptions& options, Action& action) {
   command->callback([&options, &action] { action = [&options] { return run_placements(options); }; });
 }
 
+void add_metrics(CLI::App& app, MetricsOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand("metrics", "Every field of the run logs: definition, unit, source");
+  command->add_flag("--json", options.json, "Print JSON, one object per field");
+  command->callback([&options, &action] { action = [&options] { return run_metrics(options); }; });
+}
+
 /// One line about the first word that is no subcommand of `app`, which CLI11 would only call missing; empty
 /// when there is none.
 std::string unknown_subcommand(const CLI::App& app, int argc, char** argv) {
@@ -162,12 +168,14 @@ int run(int argc, char** argv) {
   DataOptions data;
   DumpOptions dump;
   PlacementsOptions placements;
+  MetricsOptions metrics;
   add_train(app, train, action);
   add_eval(app, eval, action);
   add_generate(app, generate, action);
   add_data(app, data, action);
   add_dump(app, dump, action);
   add_placements(app, placements, action);
+  add_metrics(app, metrics, action);
   app.add_subcommand("doctor", "What this machine and this launch offer, what is missing, how to get it")
       ->callback([&] { action = run_doctor; });
 

@@ -47,6 +47,7 @@ class NormLayer : public Module {
   NormBackward backward_arguments(const Tensor& x, const Tensor& dy, const Tensor& dx) const;
 
   NormKind kind_;
+  std::int64_t index_ = -1;  ///< in ParameterStore::norms()
   double epsilon_;
   std::string name_;
   NormExtent extent_;

@@ -66,6 +66,9 @@ class Sublayer : public Module {
   void plan_residual(Backend& backend, ArenaPlan& plan) const;
   ResidualForward residual_forward_arguments(const Context* context) const;
   ResidualBackward residual_backward_arguments(const Context* context) const;
+  /// Null where nothing is taken of the combine.
+  const ResidualProbe* residual_probe(const Context& context) const;
+  void probe_step(const Context& context) const;
   void apply_branch_dropout(const Context& context, const Tensor& z) const;
   bool transforms_input() const { return norm_in_.present() || !c_.is_one(); }
   std::array<const Knob*, 5> knobs() const { return {&a_, &b_, &c_, &e_, &p_}; }

@@ -35,7 +35,10 @@ INSTANTIATE_TEST_SUITE_P(
                         MomentsCase{"2x8192", 2, 8192, true, 1}, MomentsCase{"2x12288", 2, 12288, false},
                         // Squares of finite values that fp32 cannot hold.
                         MomentsCase{"33x80_huge", 33, 80, true, 0, 1e20},
-                        MomentsCase{"7x65_huge_mean", 7, 65, true, 1e21, 1e19})),
+                        MomentsCase{"7x65_huge_mean", 7, 65, true, 1e21, 1e19},
+                        // Fourth powers that it cannot hold.
+                        MomentsCase{"17x80_large", 17, 80, true, 1e10, 1e10},
+                        MomentsCase{"17x65_small", 17, 65, false, 1e-10, 1e-10})),
     case_name<MomentsCase>);
 
 class MomentsShift : public testing::TestWithParam<Target> {};

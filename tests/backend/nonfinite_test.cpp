@@ -57,8 +57,37 @@ TEST_P(NotFinite, MomentsOfInfinity) {
   arguments.workspace = bench_.workspace(bench_.backend().moments().moments_workspace(arguments));
   bench_.backend().moments().moments(bench_.stream(), arguments);
   const std::vector<double> scalars = bench_.read(arguments.moments.scalars);
-  for (const int i : {kMomentSumAbs, kMomentSumSquares, kMomentMaxAbs, kMomentMaxRowSquares})
+  for (const int i :
+       {kMomentSumAbs, kMomentSumSquares, kMomentSumFourth, kMomentMaxAbs, kMomentMaxRowSquares})
     EXPECT_EQ(scalars[static_cast<std::size_t>(i)], kInfinity) << i;
+  EXPECT_EQ(scalars[kMomentSum], -kInfinity);
+}
+
+TEST_P(NotFinite, LargestEntriesHaveFiniteMoments) {
+  const DType dtype = GetParam().dtype;
+  if (dtype == DType::Float64) return;  // whose squares are beyond every range
+  const double largest = dtype == DType::Float32    ? 0x1.fffffep127
+                         : dtype == DType::BFloat16 ? 0x1.fep127
+                                                    : 65504;
+  const std::int64_t rows = 3, cols = 39;
+  MomentsArguments arguments;
+  arguments.x = bench_.constants("x", dtype, Shape{rows, cols},
+                                 std::vector<double>(static_cast<std::size_t>(rows * cols), -largest));
+  arguments.moments.scalars = bench_.sums("scalars", kMomentScalars);
+  arguments.workspace = bench_.workspace(bench_.backend().moments().moments_workspace(arguments));
+  bench_.backend().moments().moments(bench_.stream(), arguments);
+  const std::vector<double> scalars = bench_.read(arguments.moments.scalars);
+  const double count = static_cast<double>(rows * cols), square = largest * largest;
+  const auto expect = [&](MomentScalar scalar, double unit, double value) {
+    EXPECT_NEAR(scalars[static_cast<std::size_t>(scalar)] / unit, value, 1e-9 * std::abs(value)) << scalar;
+  };
+  expect(kMomentSumAbs, largest, count);
+  expect(kMomentSum, largest, -count);
+  expect(kMomentSumSquares, square, count);
+  expect(kMomentSumFourth, square * square, count);
+  expect(kMomentMaxAbs, largest, 1);
+  expect(kMomentMaxRowSquares, square, static_cast<double>(cols));
+  EXPECT_NEAR(scalars[kMomentSumRowVariance] / square, 0, 1e-12);
 }
 
 TEST_P(NotFinite, TinyEntriesHaveMoments) {
@@ -77,6 +106,8 @@ TEST_P(NotFinite, TinyEntriesHaveMoments) {
   EXPECT_DOUBLE_EQ(scalars[kMomentSumAbs], count * size);
   EXPECT_DOUBLE_EQ(scalars[kMomentSumSquares], count * size * size);
   EXPECT_DOUBLE_EQ(scalars[kMomentSumRowVariance], static_cast<double>(rows) * size * size);
+  EXPECT_EQ(scalars[kMomentSum], 0);
+  EXPECT_DOUBLE_EQ(scalars[kMomentSumFourth] / size / size, count * size * size);
   EXPECT_DOUBLE_EQ(scalars[kMomentMaxAbs], size);
   EXPECT_DOUBLE_EQ(scalars[kMomentMaxRowSquares], static_cast<double>(cols) * size * size);
 }

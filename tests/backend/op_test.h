@@ -97,6 +97,9 @@ class Bench {
   /// float64, `start` in every entry before; each: compared entry by entry.
   Tensor sums(const std::string& name, std::int64_t elements, double start = 0, Limits limits = {},
               bool each = true);
+  /// Judges an entry of sums() by its error beside the size of another entry of it, if that is larger: for a
+  /// sum whose terms cancel.
+  void judge_beside(const Tensor& sums, std::int64_t entry, std::int64_t other);
   /// Sets element i to 0, where a contract leaves the value open.
   void clear(const Tensor& tensor, std::int64_t i);
 
@@ -108,8 +111,9 @@ class Bench {
     DType dtype;
     std::vector<double> values;
     Limits limits;
-    bool each = false;               ///< compare entry by entry
-    std::vector<double> start = {};  ///< accumulated: the values before
+    bool each = false;                          ///< compare entry by entry
+    std::vector<double> start = {};             ///< accumulated: the values before
+    std::int64_t cancelling = -1, beside = -1;  ///< judge_beside
   };
   /// Waits, checks guards and inputs, returns what is to be compared in the order of creation.
   std::vector<Result> finish();
@@ -126,6 +130,7 @@ class Bench {
     bool compared, each;
     Limits limits;
     bool accumulated = false;
+    std::int64_t cancelling = -1, beside = -1;
   };
   Tensor add(const std::string& name, DType dtype, Shape shape, const std::vector<double>& values,
              bool compared, Limits limits = {}, bool each = false);

@@ -1,3 +1,6 @@
+#include <cmath>
+#include <limits>
+
 #include "backend/op_test.h"
 
 namespace plumb::test {
@@ -10,7 +13,7 @@ struct ResidualCase {
   bool block_skip = false;  ///< with the e term
   bool tie_skip = false;
   bool in_place = false;  ///< out is z, dx is dout
-  bool moments = true, frozen = false;
+  bool moments = true, alignment = true, frozen = false;
 };
 void PrintTo(const ResidualCase& shape, std::ostream* out) { *out << shape.name; }
 
@@ -21,7 +24,14 @@ std::vector<ResidualCase> cases() {
   list.push_back({.name = "plain_7x65", .rows = 7, .cols = 65, .in_place = true});
   list.push_back({.name = "step_33x80", .rows = 33, .cols = 80, .b = scalar, .in_place = true});
   list.push_back({.name = "step_130x257", .rows = 130, .cols = 257, .b = scalar});
-  list.push_back({.name = "no_moments_64x128", .rows = 64, .cols = 128, .b = scalar, .moments = false});
+  list.push_back({.name = "no_moments_64x128",
+                  .rows = 64,
+                  .cols = 128,
+                  .b = scalar,
+                  .moments = false,
+                  .alignment = false});
+  list.push_back({.name = "only_alignment_9x64", .rows = 9, .cols = 64, .in_place = true, .moments = false});
+  list.push_back({.name = "no_alignment_300x33", .rows = 300, .cols = 33, .alignment = false});
   list.push_back({.name = "gain_17x33", .rows = 17, .cols = 33, .b = vector});
   list.push_back(
       {.name = "block_33x80", .rows = 33, .cols = 80, .a = all, .b = all, .e = all, .block_skip = true});
@@ -64,7 +74,8 @@ std::vector<ResidualCase> cases() {
   for (const Knob& knob : all_knobs()) {
     const std::string index = std::to_string(n++);
     const Knob other{n % 2 == 0, n % 3 == 0, n % 3, false};
-    const ResidualCase shape{.rows = 13, .cols = 40, .in_place = n % 2 == 0, .moments = n % 4 == 0};
+    const ResidualCase shape{
+        .rows = 13, .cols = 40, .in_place = n % 2 == 0, .moments = n % 4 == 0, .alignment = n % 3 != 0};
     const auto add = [&](const char* what, const Knob& a, const Knob& b, const Knob& e, const Knob& p,
                          bool tied) {
       ResidualCase one = shape;
@@ -104,6 +115,7 @@ void run_residual(Bench& bench, const ResidualCase& shape) {
     forward.stream_moments = make_moments(bench, "stream", shape.cols);
     forward.branch_moments = make_moments(bench, "branch", shape.rows % 2 == 0 ? 0 : shape.cols);
   }
+  if (shape.alignment) forward.alignment.scalars = bench.sums("alignment", kAlignmentScalars, 0.25);
   const ResidualOps& ops = bench.backend().residual();
   forward.workspace = bench.workspace(ops.residual_forward_workspace(forward));
   ops.residual_forward(bench.stream(), forward);
@@ -143,6 +155,75 @@ TEST_P(ResidualOp, MatchesReference) {
 INSTANTIATE_TEST_SUITE_P(Backends, ResidualOp,
                          testing::Combine(testing::ValuesIn(targets()), testing::ValuesIn(cases())),
                          case_name<ResidualCase>);
+
+/// The alignment of rows that are special, by their formulas.
+class ResidualAlignment : public testing::TestWithParam<Target> {
+ protected:
+  Bench bench_{shared_backend(GetParam().backend), GetParam().dtype, GetParam().dtype};
+
+  /// Of rows whose entries are all x[r] and all z[r].
+  std::vector<double> of_rows(const std::vector<double>& x, const std::vector<double>& z, std::int64_t cols) {
+    const auto rows = static_cast<std::int64_t>(x.size());
+    const auto spread = [&](const std::string& name, const std::vector<double>& values) {
+      std::vector<double> entries;
+      for (const double value : values) entries.insert(entries.end(), static_cast<std::size_t>(cols), value);
+      return bench_.constants(name, GetParam().dtype, Shape{rows, cols}, entries);
+    };
+    ResidualForward forward;
+    forward.x = spread("x", x), forward.z = spread("z", z);
+    forward.out = bench_.output("out", Shape{rows, cols});
+    forward.alignment.scalars = bench_.sums("alignment", kAlignmentScalars);
+    const ResidualOps& ops = bench_.backend().residual();
+    forward.workspace = bench_.workspace(ops.residual_forward_workspace(forward));
+    ops.residual_forward(bench_.stream(), forward);
+    return bench_.read(forward.alignment.scalars);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Backends, ResidualAlignment, testing::ValuesIn(all_targets()),
+                         testing::PrintToStringParamName());
+
+TEST_P(ResidualAlignment, RowsOfZeroHaveNoAngle) {
+  for (const std::int64_t cols : {1, 16, 67}) {
+    const auto width = static_cast<double>(cols);
+    const std::vector<double> sums = of_rows({0, 2, 0, 4, -1}, {3, 0, 0, 1, 0.5}, cols);
+    EXPECT_NEAR(sums[kAlignmentCosine], 1 - 1, 1e-6) << cols;
+    EXPECT_NEAR(sums[kAlignmentRatio], 0.25 + 0.5, 1e-6) << cols;
+    EXPECT_NEAR(sums[kAlignmentProduct], 4 * width - 0.5 * width, 1e-6 * width) << cols;
+    EXPECT_EQ(sums[kAlignmentZeroRows], 3) << cols;
+  }
+}
+
+TEST_P(ResidualAlignment, HugeAndTinyRowsHaveAnAngle) {
+  if (GetParam().dtype == DType::Float16) return;
+  for (const std::int64_t cols : {1, 40}) {
+    const std::vector<double> sums = of_rows({0x1p100, 0x1p-90, 0x1p-90}, {-0x1p90, 0x1p100, 0x1p-100}, cols);
+    EXPECT_NEAR(sums[kAlignmentCosine], 1, 1e-12);
+    EXPECT_DOUBLE_EQ(sums[kAlignmentRatio], 0x1p-10 + 0x1p190 + 0x1p-10);
+    EXPECT_DOUBLE_EQ(sums[kAlignmentProduct], -0x1p190 * static_cast<double>(cols));
+    EXPECT_EQ(sums[kAlignmentZeroRows], 0);
+  }
+}
+
+TEST_P(ResidualAlignment, WhatIsNotFiniteShows) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const std::int64_t cols : {1, 40}) {
+    for (const bool in_stream : {true, false}) {
+      const double nan = std::nan("");
+      const std::vector<double> sums = of_rows({1, in_stream ? nan : 2}, {1, in_stream ? 2 : nan}, cols);
+      for (const int i : {kAlignmentCosine, kAlignmentRatio, kAlignmentProduct})
+        EXPECT_TRUE(std::isnan(sums[static_cast<std::size_t>(i)])) << i;
+      EXPECT_EQ(sums[kAlignmentZeroRows], 0);
+    }
+    const std::vector<double> branch = of_rows({1, 2}, {1, -infinity}, cols);
+    EXPECT_TRUE(std::isnan(branch[kAlignmentCosine]));
+    EXPECT_EQ(branch[kAlignmentRatio], infinity);
+    EXPECT_EQ(branch[kAlignmentProduct], -infinity);
+    const std::vector<double> stream = of_rows({1, infinity}, {1, 2}, cols);
+    EXPECT_TRUE(std::isnan(stream[kAlignmentCosine]));
+    EXPECT_NEAR(stream[kAlignmentRatio], 1, 1e-6);
+    EXPECT_EQ(stream[kAlignmentProduct], infinity);
+  }
+}
 
 }  // namespace
 }  // namespace plumb::test

@@ -86,6 +86,7 @@ KernelCase residual_forward_case(const char* name, bool with_moments, bool with_
             if (with_moments) {
               residual.stream_moments = moments(memory, with_columns);
               residual.branch_moments = moments(memory, with_columns);
+              residual.alignment.scalars = memory.tensor(DType::Float64, {kAlignmentScalars});
             }
             residual.workspace = memory.workspace(backend.residual().residual_forward_workspace(residual));
             return [&backend, &stream, residual] { backend.residual().residual_forward(stream, residual); };

@@ -1,6 +1,7 @@
 // The residual combine of the block equation: s = a x + b z + e x_block, and p s where no N_post follows.
 #pragma once
 
+#include "backend/ops/alignment.h"
 #include "backend/ops/coefficient.h"
 #include "backend/ops/moments.h"
 #include "backend/stream.h"
@@ -18,6 +19,7 @@ struct ResidualForward {
   bool tie_skip = false;       ///< a := 1 - b element by element (nGPT); `a` must be the constant 1
   MomentsView stream_moments;  ///< of out, if defined
   MomentsView branch_moments;  ///< of z, if defined
+  AlignmentView alignment;     ///< of x and z, if defined
   Workspace workspace;
 };
 

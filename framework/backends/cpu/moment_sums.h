@@ -58,6 +58,8 @@ class MomentSums {
       return others == 0;
     }
     template <class T>
+    void add_wide_fourths(const T* row);
+    template <class T>
     void count_overflows(const T* row) {
       for (std::int64_t i = 0; i < cols_; ++i) {
         const auto x = static_cast<float>(row[i]);
@@ -72,8 +74,8 @@ class MomentSums {
     bool wide_shift_;
     std::int64_t cols_;
     ThreadColumns::Partial columns_;
-    LanesValue sum_abs_{}, sum_variance_{}, max_abs_{};  // over rows and features
-    std::int64_t additions_ = 0;                         // to each lane since the last flush
+    LanesValue sum_abs_{}, sum_variance_{}, sum_fourth_{}, max_abs_{};  // over rows and features
+    std::int64_t additions_ = 0;                                        // to each lane since the last flush
   };
 
   Partial begin(int thread) const;
@@ -92,22 +94,24 @@ class MomentSums {
 
 template <class T, bool kColumns>
 void MomentSums::Partial::add(const T* row) {
-  LanesValue sums{}, squares{}, sum_abs = sum_abs_, max_abs = max_abs_;
+  LanesValue sums{}, squares{}, sum_abs = sum_abs_, sum_fourth = sum_fourth_, max_abs = max_abs_;
   std::int64_t i = 0;
   for (; i + kLanes <= cols_; i += kLanes) {
-    const LanesValue x = LoadLanes{}(row + i);
+    const LanesValue x = LoadLanes{}(row + i), square = x * x;
     const LanesValue magnitude = x < 0 ? -x : x;
     sums += x;
-    squares += x * x;
+    squares += square;
+    sum_fourth += square * square;
     sum_abs += magnitude;
     max_abs = magnitude > max_abs ? magnitude : max_abs;
   }
   float sum = sum_of_lanes(sums), row_squares = sum_of_lanes(squares);
   for (; i < cols_; ++i) {
     const auto x = static_cast<float>(row[i]);
-    const float magnitude = x < 0 ? -x : x;
+    const float magnitude = x < 0 ? -x : x, square = x * x;
     sum += x;
-    row_squares += x * x;
+    row_squares += square;
+    sum_fourth[0] += square * square;
     sum_abs[0] += magnitude;
     max_abs[0] = magnitude > max_abs[0] ? magnitude : max_abs[0];
   }
@@ -116,15 +120,34 @@ void MomentSums::Partial::add(const T* row) {
   if (!(in_range || (row_squares == 0 && is_zero(row))) || (kColumns && wide_shift_)) return add_wide(row);
   sum_abs_ = sum_abs;
   max_abs_ = max_abs;
+  // Between flushes at most 1024 such rows are added, each at most row_squares^2.
+  if (row_squares > 1e-12F && row_squares < 1e15F) {
+    sum_fourth_ = sum_fourth;
+  } else if (row_squares != 0) {
+    add_wide_fourths(row);
+  }
   if (row_squares > kLargestFloat16 * kLargestFloat16) count_overflows(row);
   add_deviations<T, kColumns>(row, sum / static_cast<float>(cols_));
   scalars_[kMomentRows] += 1;
+  scalars_[kMomentSum] += static_cast<double>(sum);
   scalars_[kMomentSumSquares] += static_cast<double>(row_squares);
   scalars_[kMomentMaxRowSquares] =
       maximum_or_nan(scalars_[kMomentMaxRowSquares], static_cast<double>(row_squares));
   constexpr std::int64_t kMaximumAdditions = 1024;  // short sums first: their rounding errors stay small
   additions_ += cols_ / kLanes + 1;
   if (additions_ >= kMaximumAdditions) flush();
+}
+
+/// Fourth powers in float64: fp32 has not the range for them that it has for squares.
+template <class T>
+void MomentSums::Partial::add_wide_fourths(const T* row) {
+  double fourths = 0;
+#pragma omp simd reduction(+ : fourths)
+  for (std::int64_t i = 0; i < cols_; ++i) {
+    const auto x = static_cast<double>(static_cast<float>(row[i]));
+    fourths += x * x * x * x;
+  }
+  scalars_[kMomentSumFourth] += fourths;
 }
 
 /// The row again in float64: rows of huge or tiny values, or with values that are not finite.
@@ -139,12 +162,14 @@ void MomentSums::Partial::add_wide(const T* row) {
     largest = maximum_or_nan(largest, magnitude);
   }
   count_overflows(row);
+  add_wide_fourths(row);
   const double mean = sum / static_cast<double>(cols_);
   for (std::int64_t i = 0; i < cols_; ++i) {
     const double deviation = static_cast<double>(static_cast<float>(row[i])) - mean;
     variance += deviation * deviation;
   }
   scalars_[kMomentRows] += 1;
+  scalars_[kMomentSum] += sum;
   scalars_[kMomentSumAbs] += sum_abs;
   scalars_[kMomentSumSquares] += squares;
   scalars_[kMomentSumRowVariance] += variance / static_cast<double>(cols_);

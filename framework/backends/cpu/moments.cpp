@@ -7,8 +7,8 @@
 
 namespace plumb::cpu {
 namespace {
-// Each thread's scalars have a cache line of their own.
-constexpr std::int64_t kScalarStride = 8;
+// Each thread's scalars have cache lines of their own.
+constexpr std::int64_t kScalarStride = 16;
 static_assert(kMomentScalars <= kScalarStride);
 }  // namespace
 
@@ -36,10 +36,12 @@ void MomentSums::Partial::flush() {
   scalars_[kMomentSumAbs] += static_cast<double>(sum_of_lanes(sum_abs_));
   scalars_[kMomentSumRowVariance] +=
       static_cast<double>(sum_of_lanes(sum_variance_)) / static_cast<double>(cols_);
+  scalars_[kMomentSumFourth] += static_cast<double>(sum_of_lanes(sum_fourth_));
   for (std::int64_t lane = 0; lane < kLanes; ++lane)
     scalars_[kMomentMaxAbs] = maximum_or_nan(scalars_[kMomentMaxAbs], static_cast<double>(max_abs_[lane]));
   sum_abs_ = LanesValue{};
   sum_variance_ = LanesValue{};
+  sum_fourth_ = LanesValue{};
   additions_ = 0;
 }
 
@@ -55,10 +57,8 @@ void MomentSums::store() const {
   for (int thread = 0; thread < threads_; ++thread) {
     const double* partial = scalars_ + thread * kScalarStride;
     rows += partial[kMomentRows];
-    for (const int sum :
-         {kMomentRows, kMomentSumAbs, kMomentSumSquares, kMomentSumRowVariance, kMomentOverflows})
-      out[sum] += partial[sum];
-    for (const int maximum : {kMomentMaxAbs, kMomentMaxRowSquares})
+    for (int sum = 0; sum < kMomentMaxAbs; ++sum) out[sum] += partial[sum];
+    for (int maximum = kMomentMaxAbs; maximum < kMomentScalars; ++maximum)
       out[maximum] = maximum_or_nan(out[maximum], partial[maximum]);
   }
   if (shift_ == nullptr) return;

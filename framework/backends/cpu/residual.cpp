@@ -1,3 +1,4 @@
+#include "backends/cpu/alignment_sums.h"
 #include "backends/cpu/arguments.h"
 #include "backends/cpu/coefficient_view.h"
 #include "backends/cpu/cpu_ops.h"
@@ -121,12 +122,14 @@ void with_kernel(bool features, bool tied, bool block, Body&& body) {
 struct ForwardScratch {
   FeatureFactors features;
   MomentSums branch_moments, stream_moments;
+  AlignmentSums alignment;
 
   ForwardScratch(const ResidualForward& arguments, WorkspaceCarver& carver)
       : features(FeatureFactors::needed(arguments.a, arguments.b, arguments.e, arguments.p),
                  arguments.x.cols(), carver),
         branch_moments("residual_forward", arguments.branch_moments, arguments.x.cols(), carver),
-        stream_moments("residual_forward", arguments.stream_moments, arguments.x.cols(), carver) {}
+        stream_moments("residual_forward", arguments.stream_moments, arguments.x.cols(), carver),
+        alignment("residual_forward", arguments.alignment, arguments.x.cols(), carver) {}
 };
 
 template <class T>
@@ -148,8 +151,10 @@ void forward(const ResidualForward& arguments) {
             rows, row_grain(cols, kCheapElements), [&](int thread, std::int64_t begin, std::int64_t end) {
               auto branch_moments = scratch.branch_moments.begin(thread);
               auto stream_moments = scratch.stream_moments.begin(thread);
+              auto alignment = scratch.alignment.begin(thread);
               for (std::int64_t r = begin; r < end; ++r) {
                 branch_moments.add_row(z[r]);  // first: out may overwrite z
+                alignment.add_row<T>(x[r], z[r]);
                 const float p = knobs.p.row(r);
                 const RowFactors factors{p * knobs.a.row(r), p * knobs.b.row(r), p * knobs.e.row(r)};
                 combine_row<T, features(), tied(), block()>(
@@ -162,6 +167,7 @@ void forward(const ResidualForward& arguments) {
       });
   scratch.branch_moments.store();
   scratch.stream_moments.store();
+  scratch.alignment.store();
 }
 
 /// Which knobs have gradients, and where their sums over rows stand. The sums leave out the factors per

@@ -8,12 +8,12 @@
 namespace plumb::cuda {
 
 MomentsScratch take_moments_scratch(WorkspaceCarver& carver, const MomentsView& view, std::int64_t rows,
-                                    std::int64_t cols) {
+                                    std::int64_t cols, std::int64_t blocks) {
   MomentsScratch scratch;
   if (!view.defined() || rows == 0) return scratch;
   constexpr std::int64_t kRowsAtOnce = 32, kBlocks = 2 * 132;  // two on every multiprocessor of an H100
   scratch.row_blocks = cut_rows(rows, kRowsAtOnce, kBlocks);
-  scratch.scalars = carver.take<double>(kMomentScalars * scratch.row_blocks.count);
+  scratch.scalars = carver.take<double>(kMomentScalars * (blocks > 0 ? blocks : scratch.row_blocks.count));
   if (!view.column_sum.defined()) return scratch;
   scratch.column_sums = carver.take<double>(scratch.row_blocks.count * cols);
   scratch.column_squares = carver.take<double>(scratch.row_blocks.count * cols);

@@ -15,7 +15,7 @@ struct Source {
   std::int64_t stride, rows, rows_each;
   int cols;
   const double* shift;                             // (cols), null: no column moments
-  double *scalars, *column_sums, *column_squares;  // as in MomentsScratch
+  double *scalars, *column_sums, *column_squares;  // as in MomentsScratch; no scalars: columns only
 };
 
 /// One lane's share of the column moments of its warp's rows, for one chunk of columns.
@@ -58,34 +58,6 @@ __device__ void leave_columns(const Source<T>& source, const ColumnMoments<Layou
   }
 }
 
-/// Scalars of one thread, over all its rows.
-struct ThreadScalars {
-  EntryMoments entries;
-  double squares = 0, variances = 0, largest_squares = 0;
-
-  __device__ __forceinline__ void add_row(const RowMoments::Result& row) {
-    squares += row.squares;
-    variances += row.variance;
-    largest_squares = maximum_or_nan(largest_squares, row.squares);
-  }
-};
-
-template <class T>
-__device__ void leave_scalars(const Source<T>& source, const ThreadScalars& scalars, std::int64_t rows) {
-  PLUMB_SHARED(double, scratch, [kWarps]);
-  const auto leave = [&](int scalar, double value, auto operation) {
-    const double total = block_reduce<kThreads>(value, operation, &scratch[0]);
-    if (threadIdx.x == 0) source.scalars[scalar * gridDim.x + blockIdx.x] = total;
-  };
-  leave(kMomentRows, threadIdx.x == 0 ? static_cast<double>(rows) : 0.0, Add{});
-  leave(kMomentSumAbs, scalars.entries.sum_abs, Add{});
-  leave(kMomentSumSquares, scalars.squares, Add{});
-  leave(kMomentSumRowVariance, scalars.variances, Add{});
-  leave(kMomentOverflows, static_cast<double>(scalars.entries.overflows), Add{});
-  leave(kMomentMaxAbs, static_cast<double>(scalars.entries.max_abs), MaximumOrNan{});
-  leave(kMomentMaxRowSquares, scalars.largest_squares, MaximumOrNan{});
-}
-
 /// A block has the rows of one row block, kWarps * kWarpRows at a time. Reads x once; moments of rows and of
 /// columns come from the same values.
 template <class T, bool kVector>
@@ -96,7 +68,9 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(Source<T> source) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const std::int64_t begin = blockIdx.x * source.rows_each;
   const std::int64_t end = begin + source.rows_each < source.rows ? begin + source.rows_each : source.rows;
-  ThreadScalars scalars;
+  PLUMB_SHARED(double, scratch, [kWarps]);
+  EntryMoments entries;
+  TeamMoments team = {};  // of the warp, in its first lane
   for (std::int64_t tile = begin; tile < end; tile += kWarps * kWarpRows) {
     const std::int64_t first_row = tile + warp * kWarpRows;
     RowMoments rows[kWarpRows];
@@ -114,43 +88,42 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(Source<T> source) {
         for (int k = 0; k < kWarpRows; ++k) {
           if (first_row + k >= end) continue;
           const float value = to_float(packs[k].values[j]);
-          rows[k].add(value);
-          scalars.entries.add(value);
+          if (source.scalars != nullptr) entries.add(value, rows[k]);
           if (source.shift != nullptr) columns.add(j, value);
         }
       }
       if (source.shift != nullptr) leave_columns(source, columns, layout, chunk, tile == begin);
     }
+    if (source.scalars == nullptr) continue;
 #pragma unroll
     for (int k = 0; k < kWarpRows; ++k) {
-      const RowMoments::Result row = rows[k].over_warp();
-      if (layout.lane == 0 && first_row + k < end) scalars.add_row(row);
+      const double sum = warp_reduce(rows[k].sum, Add{}), squares = warp_reduce(rows[k].squares, Add{});
+      if (layout.lane == 0 && first_row + k < end) team.add_row(sum, squares, source.cols);
     }
   }
-  leave_scalars(source, scalars, end - begin);
+  if (source.scalars != nullptr)
+    leave_moments<kThreads>(source.scalars, end - begin, entries, team, &scratch[0]);
 }
 
-/// Block s adds scalar s of the row blocks, (kMomentScalars, row blocks), to the view's.
-__global__ void __launch_bounds__(kThreads)
-    moment_scalars_kernel(const double* partials, std::int64_t row_blocks, double* scalars) {
+/// Block (s, v) adds scalar s of view v over the blocks that left partial sums.
+__global__ void __launch_bounds__(kThreads) scalar_sums_kernel(const ScalarSums all) {
   PLUMB_SHARED(double, scratch, [kWarps]);
+  const ScalarSum sum = all.sums[blockIdx.y];
   const auto scalar = static_cast<int>(blockIdx.x);
-  const double* mine = partials + scalar * row_blocks;
-  const bool maximum = scalar == kMomentMaxAbs || scalar == kMomentMaxRowSquares;
+  if (scalar >= sum.scalars) return;  // the whole block
+  const double* mine = sum.partials + scalar * all.blocks;
+  const bool maximum = scalar >= sum.first_maximum;
   double value = 0;
-  for (std::int64_t block = threadIdx.x; block < row_blocks; block += kThreads)
+  for (std::int64_t block = threadIdx.x; block < all.blocks; block += kThreads)
     value = maximum ? maximum_or_nan(value, mine[block]) : value + mine[block];
   const double total = maximum ? block_reduce<kThreads>(value, MaximumOrNan{}, &scratch[0])
                                : block_reduce<kThreads>(value, Add{}, &scratch[0]);
   if (threadIdx.x == 0)
-    scalars[scalar] = maximum ? maximum_or_nan(scalars[scalar], total) : scalars[scalar] + total;
+    sum.out[scalar] = maximum ? maximum_or_nan(sum.out[scalar], total) : sum.out[scalar] + total;
 }
 
-}  // namespace
-
-void launch_moments(cudaStream_t stream, const Tensor& x, const MomentsView& view,
-                    const MomentsScratch& scratch) {
-  if (!view.defined() || x.elements() == 0) return;
+void launch_pass(cudaStream_t stream, const Tensor& x, const MomentsView& view, const MomentsScratch& scratch,
+                 bool scalars) {
   const bool columns = view.column_sum.defined();
   with_element(x.dtype, [&](auto element) {
     using T = decltype(element);
@@ -160,14 +133,12 @@ void launch_moments(cudaStream_t stream, const Tensor& x, const MomentsView& vie
                            scratch.row_blocks.rows_each,
                            static_cast<int>(x.cols()),
                            columns ? static_cast<const double*>(view.shift.data) : nullptr,
-                           scratch.scalars,
+                           scalars ? scratch.scalars : nullptr,
                            scratch.column_sums,
                            scratch.column_squares};
     launch({"moments", dim3(static_cast<unsigned>(scratch.row_blocks.count)), dim3(kThreads), 0, stream},
            vector_access(x.cols(), {x}) ? moments_kernel<T, true> : moments_kernel<T, false>, source);
   });
-  launch({"moment scalars", dim3(kMomentScalars), dim3(kThreads), 0, stream}, moment_scalars_kernel,
-         scratch.scalars, scratch.row_blocks.count, static_cast<double*>(view.scalars.data));
   if (!columns) return;
   ColumnSums<double, double> sums;
   sums.add(scratch.column_sums, scratch.row_blocks.count, x.cols(),
@@ -175,6 +146,32 @@ void launch_moments(cudaStream_t stream, const Tensor& x, const MomentsView& vie
   sums.add(scratch.column_squares, scratch.row_blocks.count, x.cols(),
            static_cast<double*>(view.column_square.data));
   launch_column_sums("column moments", stream, sums);
+}
+
+}  // namespace
+
+void launch_moments(cudaStream_t stream, const Tensor& x, const MomentsView& view,
+                    const MomentsScratch& scratch) {
+  if (!view.defined() || x.elements() == 0) return;
+  launch_pass(stream, x, view, scratch, true);
+  ScalarSums sums(scratch.row_blocks.count);
+  sums.add(scratch.scalars, view);
+  launch_scalar_sums(stream, sums);
+}
+
+void launch_column_moments(cudaStream_t stream, const Tensor& x, const MomentsView& view,
+                           const MomentsScratch& scratch) {
+  if (view.defined() && view.column_sum.defined() && x.elements() > 0)
+    launch_pass(stream, x, view, scratch, false);
+}
+
+void launch_scalar_sums(cudaStream_t stream, const ScalarSums& all) {
+  int scalars = 0;
+  for (int i = 0; i < all.count; ++i) scalars = all.sums[i].scalars > scalars ? all.sums[i].scalars : scalars;
+  if (scalars == 0) return;
+  launch({"moment scalars", dim3(static_cast<unsigned>(scalars), static_cast<unsigned>(all.count)),
+          dim3(kThreads), 0, stream},
+         scalar_sums_kernel, all);
 }
 
 }  // namespace plumb::cuda

@@ -2,7 +2,6 @@
 
 #include "backends/cuda/arguments.h"
 #include "backends/cuda/cuda_ops.h"
-#include "backends/cuda/moments.h"
 #include "backends/cuda/stream.h"
 #include "core/error.h"
 
@@ -92,6 +91,19 @@ NormPartials take_partials(WorkspaceCarver& carver, const NormBackward& argument
   return partials;
 }
 
+struct ForwardScratch {
+  NormMoments fused;
+  MomentsScratch moments;
+
+  ForwardScratch(WorkspaceCarver& carver, const NormForward& arguments) {
+    const Tensor& x = arguments.x;
+    const bool fuses = arguments.moments.defined() && arguments.groups == 1;
+    if (fuses) fused.row_blocks = observed_row_blocks(x.rows(), x.cols(), size_of(x.dtype));
+    moments = take_moments_scratch(carver, arguments.moments, x.rows(), x.cols(), fused.row_blocks.count);
+    if (fuses) fused.scalars = moments.scalars;
+  }
+};
+
 }  // namespace
 
 void CudaNorm::norm_forward(Stream& stream, const NormForward& arguments) const {
@@ -102,9 +114,14 @@ void CudaNorm::norm_forward(Stream& stream, const NormForward& arguments) const 
   require_moments(op, arguments.moments, x.cols());
   if (x.elements() == 0) return;
   WorkspaceCarver carver(arguments.workspace);
-  const MomentsScratch scratch = take_moments_scratch(carver, arguments.moments, x.rows(), x.cols());
-  launch_norm_forward(handle_of(stream), arguments);
-  launch_moments(handle_of(stream), arguments.y, arguments.moments, scratch);
+  const ForwardScratch scratch(carver, arguments);
+  const cudaStream_t handle = handle_of(stream);
+  launch_norm_forward(handle, arguments, scratch.fused);
+  if (scratch.fused.scalars != nullptr) {
+    launch_column_moments(handle, arguments.y, arguments.moments, scratch.moments);
+  } else {
+    launch_moments(handle, arguments.y, arguments.moments, scratch.moments);  // a row has several teams
+  }
 }
 
 void CudaNorm::norm_backward(Stream& stream, const NormBackward& arguments) const {
@@ -116,7 +133,7 @@ void CudaNorm::norm_backward(Stream& stream, const NormBackward& arguments) cons
 
 std::size_t CudaNorm::norm_forward_workspace(const NormForward& arguments) const {
   WorkspaceCarver carver;
-  take_moments_scratch(carver, arguments.moments, arguments.x.rows(), arguments.x.cols());
+  ForwardScratch(carver, arguments);
   return carver.bytes();
 }
 

@@ -4,12 +4,19 @@
 #include <cuda_runtime_api.h>
 
 #include "backend/ops/norm.h"
+#include "backends/cuda/moments.h"
 #include "backends/cuda/row_blocks.h"
 
 namespace plumb::cuda {
 
-/// y, mean and rstd only; the moments have launches of their own.
-void launch_norm_forward(cudaStream_t stream, const NormForward& arguments);
+/// Partial sums of the scalar moments of y, (kMomentScalars, row blocks); null: the kernel takes none.
+struct NormMoments {
+  RowBlocks row_blocks;
+  double* scalars = nullptr;
+};
+
+/// y, mean and rstd, and the scalar moments of y for which there are partial sums: of a norm of one group.
+void launch_norm_forward(cudaStream_t stream, const NormForward& arguments, const NormMoments& moments);
 
 /// Partial sums of the gradients that are asked for; the others are null.
 struct NormPartials {
@@ -27,9 +34,7 @@ void launch_norm_backward(cudaStream_t stream, const NormBackward& arguments, co
 /// The row blocks of a backward pass. With sums: two blocks of threads on every multiprocessor of an H100.
 inline RowBlocks norm_row_blocks(const NormBackward& arguments, bool sums) {
   const std::int64_t rows = arguments.dy.rows(), width = arguments.x.cols() / arguments.groups;
-  const auto bytes = width * static_cast<std::int64_t>(size_of(arguments.dy.dtype));
-  // Rows that a block of threads works on at once (device/norm_function.cuh: with_team).
-  const std::int64_t at_once = bytes <= 8 * 64 ? 32 : bytes <= 32 * 64 ? 8 : 1;
+  const std::int64_t at_once = team_rows_at_once(width, size_of(arguments.dy.dtype));
   return cut_rows(rows, at_once, sums ? 2 * 132 / arguments.groups : rows);
 }
 

@@ -2,7 +2,6 @@
 
 #include "backends/cuda/arguments.h"
 #include "backends/cuda/cuda_ops.h"
-#include "backends/cuda/moments.h"
 #include "backends/cuda/stream.h"
 #include "core/error.h"
 
@@ -37,15 +36,22 @@ void require_gradients(const char* op, const ResidualBackward& arguments) {
               "{}: de and dp need x_block", op);
 }
 
-struct ForwardScratch {
-  MomentsScratch branch, stream;
+bool is_observed(const ResidualForward& arguments) {
+  return arguments.branch_moments.defined() || arguments.stream_moments.defined() ||
+         arguments.alignment.defined();
+}
 
-  ForwardScratch(WorkspaceCarver& carver, const ResidualForward& arguments) {
-    const std::int64_t rows = arguments.x.rows(), cols = arguments.x.cols();
-    branch = take_moments_scratch(carver, arguments.branch_moments, rows, cols);
-    stream = take_moments_scratch(carver, arguments.stream_moments, rows, cols);
-  }
-};
+ResidualPartials take_forward_partials(WorkspaceCarver& carver, const ResidualForward& arguments) {
+  const Tensor& x = arguments.x;
+  const std::int64_t rows = x.rows(), cols = x.cols();
+  ResidualPartials partials;
+  partials.row_blocks = observed_row_blocks(rows, cols, size_of(x.dtype));
+  const std::int64_t blocks = partials.row_blocks.count;
+  partials.branch = take_moments_scratch(carver, arguments.branch_moments, rows, cols, blocks);
+  partials.stream = take_moments_scratch(carver, arguments.stream_moments, rows, cols, blocks);
+  if (arguments.alignment.defined()) partials.alignment = carver.take<double>(kAlignmentScalars * blocks);
+  return partials;
+}
 
 KnobPartials take_partials(WorkspaceCarver& carver, const ResidualBackward& arguments) {
   const WalkShape shape = residual_shape(arguments.dout);
@@ -76,13 +82,15 @@ void CudaResidual::residual_forward(Stream& stream, const ResidualForward& argum
   require_knobs(op, arguments, rows, cols);
   require_moments(op, arguments.branch_moments, cols);
   require_moments(op, arguments.stream_moments, cols);
+  optional_vector(op, "alignment.scalars", arguments.alignment.scalars, DType::Float64, kAlignmentScalars);
   if (x.elements() == 0) return;
-  WorkspaceCarver carver(arguments.workspace);
-  const ForwardScratch scratch(carver, arguments);
   const cudaStream_t handle = handle_of(stream);
-  launch_moments(handle, arguments.z, arguments.branch_moments, scratch.branch);  // first: out may be z
-  launch_residual_forward(handle, arguments);
-  launch_moments(handle, arguments.out, arguments.stream_moments, scratch.stream);
+  if (!is_observed(arguments)) return launch_residual_forward(handle, arguments);
+  WorkspaceCarver carver(arguments.workspace);
+  const ResidualPartials partials = take_forward_partials(carver, arguments);
+  launch_column_moments(handle, arguments.z, arguments.branch_moments, partials.branch);  // out may be z
+  launch_residual_observed(handle, arguments, partials);
+  launch_column_moments(handle, arguments.out, arguments.stream_moments, partials.stream);
 }
 
 void CudaResidual::residual_backward(Stream& stream, const ResidualBackward& arguments) const {
@@ -106,7 +114,7 @@ void CudaResidual::residual_backward(Stream& stream, const ResidualBackward& arg
 
 std::size_t CudaResidual::residual_forward_workspace(const ResidualForward& arguments) const {
   WorkspaceCarver carver;
-  ForwardScratch(carver, arguments);
+  take_forward_partials(carver, arguments);
   return carver.bytes();
 }
 

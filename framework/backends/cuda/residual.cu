@@ -1,57 +1,10 @@
-#include "backends/cuda/device/coefficient.cuh"
 #include "backends/cuda/device/column_sums.cuh"
 #include "backends/cuda/device/dispatch.cuh"
 #include "backends/cuda/residual.h"
+#include "backends/cuda/residual_rows.cuh"
 
 namespace plumb::cuda {
 namespace {
-
-/// The knobs of s = a x + b z + e x_block, out = p s. A tied skip is s = x + b (z - x).
-struct Knobs {
-  CoefficientView a, b, e, p;
-  bool tied;
-
-  template <class Arguments>
-  explicit Knobs(const Arguments& arguments)
-      : a(arguments.a, arguments.rows_per_sequence),
-        b(arguments.b, arguments.rows_per_sequence),
-        e(arguments.e, arguments.rows_per_sequence),
-        p(arguments.p, arguments.rows_per_sequence),
-        tied(arguments.tie_skip) {}
-};
-
-template <class T>
-struct RowsOf {
-  T* data = nullptr;  // null: not there
-  std::int64_t stride = 0;
-
-  explicit RowsOf(const Tensor& tensor) : data(static_cast<T*>(tensor.data)), stride(tensor.row_stride) {}
-  __device__ __forceinline__ T* operator[](std::int64_t row) const { return data + row * stride; }
-};
-
-/// One factor per feature for each term of the sum, which a thread keeps while it goes down the rows.
-template <int kPack>
-struct FeatureFactors {
-  float skip[kPack], branch[kPack], block[kPack];
-
-  template <class Walk>
-  __device__ __forceinline__ FeatureFactors(const Walk& walk, const float* a, const float* b, const float* e,
-                                            const float* p) {
-    float output[kPack];
-    walk.layout.read_parameters(p, walk.chunk, 1.0f, output);
-    walk.layout.read_parameters(a, walk.chunk, 1.0f, skip);
-    walk.layout.read_parameters(b, walk.chunk, 1.0f, branch);
-    walk.layout.read_parameters(e, walk.chunk, 1.0f, block);
-#pragma unroll
-    for (int j = 0; j < kPack; ++j) skip[j] *= output[j], branch[j] *= output[j], block[j] *= output[j];
-  }
-};
-
-template <class T>
-struct ForwardRows {
-  RowsOf<const T> x, z, x_block;
-  RowsOf<T> out;
-};
 
 /// Reads x, z and x_block, writes out. A pack of z is read before it is written, so out may be z.
 template <class T, bool kVector>
@@ -59,24 +12,19 @@ __global__ void __launch_bounds__(kWalkThreads, kVector ? 3 : 2)
     residual_forward_kernel(WalkShape shape, Knobs knobs, ForwardRows<T> rows) {
   constexpr int kPack = kPackOf<T>;
   const ColumnWalk<T, kVector> walk(shape);
-  const FeatureFactors<kPack> features(walk, knobs.a.features(), knobs.b.features(), knobs.e.features(),
-                                       knobs.p.features());
+  const FeatureFactors<kPack> features(walk.layout, walk.chunk, knobs.a.features(), knobs.b.features(),
+                                       knobs.e.features(), knobs.p.features());
   walk.for_rows([&](std::int64_t row) {
-    float x[kPack], z[kPack], block[kPack] = {};
+    float x[kPack], z[kPack], block[kPack] = {}, sum[kPack];
     walk.layout.read(rows.x[row], walk.chunk, x);
     walk.layout.read(rows.z[row], walk.chunk, z);
     if (rows.x_block.data != nullptr) walk.layout.read(rows.x_block[row], walk.chunk, block);
-    const float p = knobs.p.row_value(row);
-    const float skip_factor = p * knobs.a.row_value(row), branch_factor = p * knobs.b.row_value(row);
-    const float block_factor = p * knobs.e.row_value(row);
-#pragma unroll
-    for (int j = 0; j < kPack; ++j) {
-      float sum = skip_factor * features.skip[j] * x[j] +
-                  branch_factor * features.branch[j] * (knobs.tied ? z[j] - x[j] : z[j]);
-      if (rows.x_block.data != nullptr) sum += block_factor * features.block[j] * block[j];
-      z[j] = sum;
-    }
-    walk.layout.write(rows.out[row], walk.chunk, z);
+    const RowFactors factors(knobs, row);
+    begin_sum(factors.skip, features.skip, x, sum);
+    if (knobs.tied) subtract(x, z);
+    add_to_sum(factors.branch, features.branch, z, sum);
+    if (rows.x_block.data != nullptr) add_to_sum(factors.block, features.block, block, sum);
+    walk.layout.write(rows.out[row], walk.chunk, sum);
   });
 }
 
@@ -185,7 +133,11 @@ __device__ __forceinline__ void spread(const Walk& walk, const Knobs& knobs, con
 
 template <class Walk>
 __device__ __forceinline__ FeatureFactors<Walk::kPack> data_features(const Walk& walk, const Knobs& knobs) {
-  return {walk, knobs.a.data_features(), knobs.b.data_features(), knobs.e.data_features(),
+  return {walk.layout,
+          walk.chunk,
+          knobs.a.data_features(),
+          knobs.b.data_features(),
+          knobs.e.data_features(),
           knobs.p.data_features()};
 }
 
@@ -223,24 +175,14 @@ void add_partials(const WalkShape& shape, const CoefficientGradient& gradient, c
            static_cast<float*>(gradient.feature.data));
 }
 
-/// Knobs per feature are read in quads beside packs of the rows.
-template <class Arguments>
-bool aligned(const Arguments& arguments, std::initializer_list<Tensor> rows) {
-  const auto feature_of = [](const Coefficient& knob) {
-    return knob.feature.elements() > 1 ? knob.feature : Tensor();
-  };
-  const std::int64_t cols = rows.begin()->cols();
-  return vector_access(cols, rows) && vector_access(cols, {feature_of(arguments.a), feature_of(arguments.b),
-                                                           feature_of(arguments.e), feature_of(arguments.p)});
-}
-
 }  // namespace
 
 void launch_residual_forward(cudaStream_t stream, const ResidualForward& arguments) {
   const WalkShape shape = residual_shape(arguments.x);
   const Launch how{"residual_forward", dim3(static_cast<unsigned>(shape.blocks())), dim3(kWalkThreads), 0,
                    stream};
-  const bool vector = aligned(arguments, {arguments.x, arguments.z, arguments.x_block, arguments.out});
+  const bool vector =
+      residual_vector_access(arguments, {arguments.x, arguments.z, arguments.x_block, arguments.out});
   with_element(arguments.x.dtype, [&](auto element) {
     using T = decltype(element);
     const ForwardRows<T> rows{RowsOf<const T>(arguments.x), RowsOf<const T>(arguments.z),
@@ -255,8 +197,9 @@ void launch_residual_backward(cudaStream_t stream, const ResidualBackward& argum
   const WalkShape shape = residual_shape(arguments.dout);
   const Launch how{"residual_backward", dim3(static_cast<unsigned>(shape.blocks())), dim3(kWalkThreads), 0,
                    stream};
-  const bool vector = aligned(arguments, {arguments.dout, arguments.x, arguments.z, arguments.x_block,
-                                          arguments.dx, arguments.dz, arguments.dx_block});
+  const bool vector =
+      residual_vector_access(arguments, {arguments.dout, arguments.x, arguments.z, arguments.x_block,
+                                         arguments.dx, arguments.dz, arguments.dx_block});
   const bool any = partials.a || partials.b || partials.e || partials.p;
   with_element(arguments.dout.dtype, [&](auto element) {
     using T = decltype(element);

@@ -25,6 +25,18 @@ inline RowBlocks cut_rows(std::int64_t rows, std::int64_t at_once, std::int64_t 
   return blocks;
 }
 
+/// Rows that the teams of a block work on at once (device/norm_function.cuh: with_team), for rows or groups
+/// of that many bytes.
+inline std::int64_t team_rows_at_once(std::int64_t width, std::size_t element_bytes) {
+  const std::int64_t bytes = width * static_cast<std::int64_t>(element_bytes);
+  return bytes <= 8 * 64 ? 32 : bytes <= 32 * 64 ? 8 : 1;
+}
+/// The row blocks of a kernel whose teams emit moments of the rows that they write: two blocks of threads on
+/// every multiprocessor of an H100.
+inline RowBlocks observed_row_blocks(std::int64_t rows, std::int64_t width, std::size_t element_bytes) {
+  return cut_rows(rows, team_rows_at_once(width, element_bytes), 2 * 132);
+}
+
 /// Threads of a block that goes down the rows of a chunk of columns (device/column_sums.cuh).
 inline constexpr int kWalkThreads = 256;
 

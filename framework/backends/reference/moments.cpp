@@ -33,7 +33,7 @@ void add_scalar_moments(const char* op, const Tensor& x, const MomentsView& view
   const std::int64_t rows = x.rows(), cols = x.cols();
   const Rows<T> xs(op, "x", x, rows, cols);
   const Vector<double> scalars(op, "moments.scalars", view.scalars, kMomentScalars);
-  double all_abs = 0, all_squares = 0, all_variances = 0;
+  double all = 0, all_abs = 0, all_squares = 0, all_fourths = 0, all_variances = 0;
   for (std::int64_t r = 0; r < rows; ++r) {
     double sum = 0, sum_abs = 0, squares = 0;
     for (std::int64_t i = 0; i < cols; ++i) {
@@ -41,12 +41,14 @@ void add_scalar_moments(const char* op, const Tensor& x, const MomentsView& view
       sum += value;
       sum_abs += std::abs(value);
       squares += value * value;
+      all_fourths += value * value * value * value;
       if (!(std::abs(value) <= double{kLargestFloat16})) scalars[kMomentOverflows] += 1;
       scalars[kMomentMaxAbs] = maximum_or_nan(scalars[kMomentMaxAbs], std::abs(value));
     }
     const double mean = sum / static_cast<double>(cols);
     double variance = 0;
     for (std::int64_t i = 0; i < cols; ++i) variance += (xs[r][i] - mean) * (xs[r][i] - mean);
+    all += sum;
     all_abs += sum_abs;
     all_squares += squares;
     all_variances += variance / static_cast<double>(cols);
@@ -56,6 +58,8 @@ void add_scalar_moments(const char* op, const Tensor& x, const MomentsView& view
   scalars[kMomentSumAbs] += all_abs;
   scalars[kMomentSumSquares] += all_squares;
   scalars[kMomentSumRowVariance] += all_variances;
+  scalars[kMomentSum] += all;
+  scalars[kMomentSumFourth] += all_fourths;
 }
 
 }  // namespace

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
 #include "core/error.h"
@@ -34,6 +36,30 @@ void check_sequences(const char* op, std::int64_t rows_per_sequence) {
 }
 
 template <class T>
+void accumulate_alignment(const char* op, const Rows<T>& x, const Rows<T>& z,
+                          const ResidualForward& arguments) {
+  if (!arguments.alignment.defined()) return;
+  const Vector<double> scalars(op, "alignment.scalars", arguments.alignment.scalars, kAlignmentScalars);
+  for (std::int64_t r = 0; r < arguments.x.rows(); ++r) {
+    double x_square = 0, z_square = 0, product = 0;
+    for (std::int64_t i = 0; i < arguments.x.cols(); ++i) {
+      const double x_value = x[r][i], z_value = z[r][i];
+      x_square += x_value * x_value;
+      z_square += z_value * z_value;
+      product += x_value * z_value;
+    }
+    scalars[kAlignmentProduct] += product;
+    if (x_square == 0 || z_square == 0) {
+      scalars[kAlignmentZeroRows] += 1;
+      continue;
+    }
+    const double x_norm = std::sqrt(x_square), z_norm = std::sqrt(z_square);
+    scalars[kAlignmentCosine] += product / (x_norm * z_norm);
+    scalars[kAlignmentRatio] += z_norm / x_norm;
+  }
+}
+
+template <class T>
 void forward(const ResidualForward& arguments) {
   const char* op = "residual_forward";
   check_sequences(op, arguments.rows_per_sequence);
@@ -45,6 +71,7 @@ void forward(const ResidualForward& arguments) {
   const Knobs<T> knobs(op, arguments, rows, cols);
 
   accumulate_moments(op, arguments.z, arguments.branch_moments);  // first: out may overwrite z
+  accumulate_alignment(op, x, z, arguments);
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t i = 0; i < cols; ++i) {
       double s = knobs.skip(r, i) * x[r][i] + knobs.b.value(r, i) * z[r][i];

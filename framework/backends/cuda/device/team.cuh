@@ -10,9 +10,9 @@ inline constexpr int kTeamBlock = 256;  ///< threads of a block
 
 /// Every thread of a team of kTeam threads (a power of two up to 32, or kTeamBlock) ends with the sums over
 /// the team, all of them in the same order. All threads of the block call it. `scratch` is shared memory for
-/// kCount * kTeamBlock / 32 floats and may be used again at once.
-template <int kTeam, int kCount>
-__device__ __forceinline__ void team_sum(float (&values)[kCount], float* scratch) {
+/// kCount * kTeamBlock / 32 values and may be used again at once.
+template <int kTeam, int kCount, class T>
+__device__ __forceinline__ void team_sum(T (&values)[kCount], T* scratch) {
   static_assert(kTeam <= kWarp || kTeam == kTeamBlock);
   constexpr int kWarps = kTeamBlock / kWarp;
 #pragma unroll
