@@ -2,6 +2,7 @@
 # Installs everything that Plumb needs from Debian packages and fetches the sample text.
 #   launch/setup.sh             build and run dependencies, sample text
 #   launch/setup.sh --golden    also PyTorch, needed only to re-make the golden test files
+#   launch/setup.sh --browser   also Chromium, which tests the pages of `plumb report`
 # Safe to run again: what is there already is left alone. Works as root and with sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,6 +11,7 @@ packages=(
   g++ cmake ninja-build ccache git ca-certificates     # build
   openmpi-bin libopenmpi-dev                           # ranks
   libdnnl-dev                                          # matrix products on the CPU
+  libjs-vega                                           # plots of `plumb report`
   libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev
   libgtest-dev libgmock-dev libbenchmark-dev           # tests
   clang-format                                         # style check in CI
@@ -17,14 +19,17 @@ packages=(
 )
 optional=(bible-kjv)                                   # the sample text
 golden=0
+browser=0
 for argument in "$@"; do
   case "$argument" in
     --golden) golden=1 ;;
-    -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "setup: unknown argument '$argument' (known: --golden, --help)" >&2; exit 2 ;;
+    --browser) browser=1 ;;
+    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "setup: unknown argument '$argument' (known: --golden, --browser, --help)" >&2; exit 2 ;;
   esac
 done
 if [ "$golden" = 1 ]; then packages+=(python3 python3-torch python3-numpy); fi
+if [ "$browser" = 1 ]; then packages+=(chromium fonts-liberation); fi
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"

@@ -1,0 +1,66 @@
+// The growth class of a depth profile: how the variance of the stream grows from sublayer to sublayer.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace plumb {
+
+/// Unknown: fewer than kShortestProfile usable values. NotFinite: the profile holds a NaN or an infinity.
+enum class GrowthClass { Unknown, NotFinite, Bounded, Linear, Power, Quadratic, Exponential };
+std::string_view growth_class_name(GrowthClass growth_class);
+
+/// What is fitted to Var_k - Var_0 at depth x = k/K, k = 1..K, with c > 0 (Constant: any sign).
+enum class GrowthModel {
+  Constant,     ///< c
+  Saturating,   ///< c (1 - exp(-x/tau)), tau <= 1/3: 95 % of the limit is reached within the depth
+  Linear,       ///< c x
+  Power,        ///< c x^p
+  Quadratic,    ///< c x^2
+  Exponential,  ///< c (exp(r x) - 1), r >= 1: slower ones cannot be told from a power
+};
+inline constexpr int kGrowthModels = 6;
+std::string_view growth_model_name(GrowthModel model);
+
+struct GrowthFit {
+  GrowthModel model = GrowthModel::Constant;
+  double scale = 0;      ///< c, the growth over the whole depth
+  double parameter = 0;  ///< tau, p or r; 0 where the model has none
+  double misfit = 0;     ///< root mean square of log Var_k - log fit_k
+  double aicc = 0;       ///< smaller is better; only differences mean something
+};
+
+struct Growth {
+  GrowthClass growth_class = GrowthClass::Unknown;
+  /// p of the power fit with its 95 % confidence interval, whichever model was chosen; NaN when Var never
+  /// rises.
+  double exponent = 0, exponent_low = 0, exponent_high = 0;
+  double total = 0;         ///< Var_K / Var_0
+  int values = 0;           ///< K values that were fitted
+  double accumulation = 0;  ///< how errors pass from sublayer to sublayer, growth_fit.h; 0 = not at all
+  /// In the order of GrowthModel; all 0 when nothing was fitted.
+  std::array<GrowthFit, kGrowthModels> fits{};
+  const GrowthFit& best() const;
+};
+
+inline constexpr int kShortestProfile = 8;
+
+/// variance: Var_0..Var_K, the entry-wise variance of the stream at every sublayer boundary.
+///
+/// Every model is fitted by least squares on log Var_k, since the error of a variance goes with its size. As
+/// the stream is a sum, errors may add up from sublayer to sublayer; how much is chosen by likelihood
+/// (growth_fit.h), alike for all models, and the confidence interval of p takes it into account. The class is
+/// that of the model with the smallest AICc = -2 log L + 2q + 2q(q+1)/(K-q-1), q = parameters + 2 (Hurvich
+/// and Tsai, Biometrika 76, 1989).
+///
+/// Pure and without state: every profile is judged by itself.
+Growth classify_growth(std::span<const double> variance);
+
+/// "linear, p = 0.98 (0.95 to 1.02), x48.1 over the depth": one phrase for a person.
+std::string growth_text(const Growth& growth);
+/// What the choice is based on: "AICc over 96 values, errors independent: linear best, power +2.1, ...".
+std::string growth_basis(const Growth& growth);
+
+}  // namespace plumb
