@@ -73,6 +73,12 @@ struct PlacementsOptions {
 };
 int run_placements(const PlacementsOptions& options);
 
+struct ReportCommandOptions {
+  std::vector<std::string> runs;  ///< folders
+  std::string output;             ///< "" = report.html in the folder of the one run, or here for several
+};
+int run_report(const ReportCommandOptions& options);
+
 int run_doctor();
 
 }  // namespace plumb

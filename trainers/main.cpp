@@ -118,6 +118,15 @@ void add_placements(CLI::App& app, PlacementsOptions& options, Action& action) {
   command->callback([&options, &action] { action = [&options] { return run_placements(options); }; });
 }
 
+void add_report(CLI::App& app, ReportCommandOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "report", "One HTML page about a run, or about several side by side; opens without a network");
+  command->add_option("run", options.runs, "Folders of runs; finished, going on or killed")->required();
+  command->add_option("--output", options.output,
+                      "File to write; without it report.html, in the folder of a single run");
+  command->callback([&options, &action] { action = [&options] { return run_report(options); }; });
+}
+
 /// One line about the first word that is no subcommand of `app`, which CLI11 would only call missing; empty
 /// when there is none.
 std::string unknown_subcommand(const CLI::App& app, int argc, char** argv) {
@@ -162,12 +171,14 @@ int run(int argc, char** argv) {
   DataOptions data;
   DumpOptions dump;
   PlacementsOptions placements;
+  ReportCommandOptions report;
   add_train(app, train, action);
   add_eval(app, eval, action);
   add_generate(app, generate, action);
   add_data(app, data, action);
   add_dump(app, dump, action);
   add_placements(app, placements, action);
+  add_report(app, report, action);
   app.add_subcommand("doctor", "What this machine and this launch offer, what is missing, how to get it")
       ->callback([&] { action = run_doctor; });
 

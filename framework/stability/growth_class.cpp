@@ -14,6 +14,8 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kExact = 1e-10;  // a misfit below this is rounding, and models that reach it fit alike
+constexpr double kNoDifference =
+    2;  // of AICc: below it the simpler model is taken (Burnham and Anderson, 2002)
 /// Ratios of the variance of accumulated errors to that of errors of their own.
 constexpr double kAccumulations[] = {0, 1, 10, 100, 1e3, 1e4, 1e6};
 
@@ -98,8 +100,10 @@ double student_quantile(double degrees) {
 
 void set_exponent(const DepthProfile& profile, const GrowthCurve& curve, Growth& growth) {
   const GrowthFit& power = growth.fits[static_cast<int>(GrowthModel::Power)];
-  // A scale that ran to nothing: the variance never rises above Var_0, and p could be anything.
-  if (power.scale < 1e-12 * profile.variance.back()) return;
+  // A scale that ran to nothing (the variance never rises above Var_0) or a parameter at its limit: p could
+  // be anything.
+  if (power.scale < 1e-12 * profile.variance.back() || parameter_is_at_limit(curve, GrowthModel::Power))
+    return;
   growth.exponent = power.parameter;
   const double degrees = profile.size() - 3;
   const double noise = std::sqrt(curve.squares / degrees);
@@ -135,8 +139,16 @@ std::string_view growth_class_name(GrowthClass growth_class) {
 std::string_view growth_model_name(GrowthModel model) { return kModels[static_cast<int>(model)].name; }
 
 const GrowthFit& Growth::best() const {
-  return *std::min_element(fits.begin(), fits.end(),
-                           [](const GrowthFit& a, const GrowthFit& b) { return a.aicc < b.aicc; });
+  const auto smaller = [](const GrowthFit& a, const GrowthFit& b) { return a.aicc < b.aicc; };
+  const GrowthFit& closest = *std::min_element(fits.begin(), fits.end(), smaller);
+  const GrowthFit* chosen = &closest;
+  for (const GrowthFit& fit : fits) {
+    const bool as_good = fit.aicc < closest.aicc + kNoDifference;
+    const bool simpler = has_parameter(chosen->model) && !has_parameter(fit.model);
+    const bool better = has_parameter(chosen->model) == has_parameter(fit.model) && fit.aicc < chosen->aicc;
+    if (as_good && (simpler || better)) chosen = &fit;
+  }
+  return *chosen;
 }
 
 Growth classify_growth(std::span<const double> variance) {
@@ -164,7 +176,9 @@ std::string growth_text(const Growth& growth) {
   const std::string_view name = growth_class_name(growth.growth_class);
   if (growth.growth_class == GrowthClass::Unknown) return "unknown: too few sublayers";
   if (growth.growth_class == GrowthClass::NotFinite) return "not finite";
-  const std::string times = fmt::format("x{:.3g} over the depth", growth.total);
+  const std::string times = growth.total < 2
+                                ? fmt::format("{:+.2g} % over the depth", 100 * (growth.total - 1))
+                                : fmt::format("{:.3g}-fold over the depth", growth.total);
   if (growth.growth_class == GrowthClass::Bounded || std::isnan(growth.exponent)) {
     return fmt::format("{}, {}", name, times);
   }
@@ -180,16 +194,17 @@ std::string growth_basis(const Growth& growth) {
     return fmt::format("{} usable values, {} are needed", growth.values, kShortestProfile);
   }
   if (growth.growth_class == GrowthClass::NotFinite) return "the profile holds values that are not finite";
+  const GrowthFit& chosen = growth.best();
+  std::string text =
+      fmt::format("AICc over {} values, errors {}: {} chosen (typical misfit {:.1f} %)", growth.values,
+                  growth.accumulation > 0 ? "adding up over the depth" : "independent",
+                  growth_model_name(chosen.model), 100 * std::expm1(chosen.misfit));
   std::array<GrowthFit, kGrowthModels> ranked = growth.fits;
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const auto& a, const auto& b) { return a.aicc < b.aicc; });
-  std::string text = fmt::format("AICc over {} values, errors {}:", growth.values,
-                                 growth.accumulation > 0 ? "adding up over the depth" : "independent");
-  for (std::size_t i = 0; i < ranked.size(); ++i) {
-    text +=
-        fmt::format("{} {} {}", i == 0 ? "" : ",", growth_model_name(ranked[i].model),
-                    i == 0 ? fmt::format("best (typical misfit {:.1f} %)", 100 * std::expm1(ranked[i].misfit))
-                           : fmt::format("+{:.1f}", ranked[i].aicc - ranked[0].aicc));
+  for (const GrowthFit& fit : ranked) {
+    if (fit.model == chosen.model) continue;
+    text += fmt::format(", {} {:+.1f}", growth_model_name(fit.model), fit.aicc - chosen.aicc);
   }
   return text;
 }

@@ -34,14 +34,15 @@ struct GrowthFit {
 
 struct Growth {
   GrowthClass growth_class = GrowthClass::Unknown;
-  /// p of the power fit with its 95 % confidence interval, whichever model was chosen; NaN when Var never
-  /// rises.
+  /// p of the power fit with its 95 % confidence interval, whichever model was chosen; NaN where Var does
+  /// not rise like any power (never, or only at the very end).
   double exponent = 0, exponent_low = 0, exponent_high = 0;
   double total = 0;         ///< Var_K / Var_0
   int values = 0;           ///< K values that were fitted
   double accumulation = 0;  ///< how errors pass from sublayer to sublayer, growth_fit.h; 0 = not at all
   /// In the order of GrowthModel; all 0 when nothing was fitted.
   std::array<GrowthFit, kGrowthModels> fits{};
+  /// The fit that gives the class.
   const GrowthFit& best() const;
 };
 
@@ -52,15 +53,16 @@ inline constexpr int kShortestProfile = 8;
 /// Every model is fitted by least squares on log Var_k, since the error of a variance goes with its size. As
 /// the stream is a sum, errors may add up from sublayer to sublayer; how much is chosen by likelihood
 /// (growth_fit.h), alike for all models, and the confidence interval of p takes it into account. The class is
-/// that of the model with the smallest AICc = -2 log L + 2q + 2q(q+1)/(K-q-1), q = parameters + 2 (Hurvich
-/// and Tsai, Biometrika 76, 1989).
+/// that of the model with the smallest AICc, or of a simpler one less than 2 above it; AICc = -2 log L + 2q +
+/// 2q(q+1)/(K-q-1), q = parameters + 2 (Hurvich and Tsai, Biometrika 76, 1989).
 ///
 /// Pure and without state: every profile is judged by itself.
 Growth classify_growth(std::span<const double> variance);
 
-/// "linear, p = 0.98 (0.95 to 1.02), x48.1 over the depth": one phrase for a person.
+/// "linear, p = 0.98 (0.95 to 1.02), 48.1-fold over the depth": one phrase for a person.
 std::string growth_text(const Growth& growth);
-/// What the choice is based on: "AICc over 96 values, errors independent: linear best, power +2.1, ...".
+/// What the choice is based on: "AICc over 96 values, errors independent: linear chosen (typical misfit 3.1
+/// %), power +2.1, ...".
 std::string growth_basis(const Growth& growth);
 
 }  // namespace plumb

@@ -143,6 +143,13 @@ void DepthProfile::whiten(std::vector<double>& values) const {
   }
 }
 
+bool parameter_is_at_limit(const GrowthCurve& curve, GrowthModel model) {
+  const ParameterRange range = parameter_range(model);
+  constexpr double kNear = 1e-6;
+  return curve.log_parameter < std::log(range.lowest) + kNear ||
+         curve.log_parameter > std::log(range.highest) - kNear;
+}
+
 bool has_parameter(GrowthModel model) {
   return model == GrowthModel::Saturating || model == GrowthModel::Power || model == GrowthModel::Exponential;
 }

@@ -42,6 +42,8 @@ struct GrowthCurve {
   double squares = 0;  ///< of the whitened residuals
 };
 
+/// Whether the search for the parameter ended at the smallest or largest value that is tried.
+bool parameter_is_at_limit(const GrowthCurve& curve, GrowthModel model);
 /// Models with a parameter of their own besides c.
 bool has_parameter(GrowthModel model);
 /// Least squares from several starts; Constant is not fitted here: its c may be below 0.
