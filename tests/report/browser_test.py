@@ -75,6 +75,21 @@ class Pages(unittest.TestCase):
         away = [url for url in self.browser.requests if not url.startswith(("file:", "data:", "blob:"))]
         self.assertEqual(away, [])
 
+    def assert_all_visible(self):
+        """A mark may be there and yet be clipped away: hiding what is drawn from data has to change every picture."""
+        places = self.browser.value("""[...document.querySelectorAll('.plot')].map((plot) => {
+          const box = plot.getBoundingClientRect();
+          return [box.left + scrollX, box.top + scrollY, box.width, box.height];
+        })""")
+        shown = [self.browser.picture(*place) for place in places]
+        self.browser.value("""document.head.append(element('style', {id: 'hide'},
+          '.plot .mark-line, .plot .mark-area, .plot .mark-symbol, .plot .mark-image { visibility: hidden }'))""")
+        hidden = [self.browser.picture(*place) for place in places]
+        self.browser.value("document.getElementById('hide').remove()")
+        titles = self.browser.value("[...document.querySelectorAll('figure h3')].map((title) => title.textContent)")
+        same = [title for title, a, b in zip(titles, shown, hidden) if a == b]
+        self.assertEqual(same, [], "nothing of the data is to be seen in these plots")
+
     def text(self):
         return self.browser.value("document.body.innerText")
 
@@ -84,6 +99,7 @@ class Pages(unittest.TestCase):
         self.assertLess(os.path.getsize(page), ACCEPTED_BYTES)
         self.open(page)
         self.assert_all_drawn(at_least=40)
+        self.assert_all_visible()
         print("the page of 10000 steps and 96 sublayers: %.1f MB, drawn after %s ms" % (
             os.path.getsize(page) / 1e6, self.browser.value("document.documentElement.dataset.drawnAfterMilliseconds")))
         text = self.text()

@@ -12,7 +12,16 @@ function logTicks([low, high]) {
     if (power % every === 0) ticks.push(...between.map((digit) => Number(`${digit}e${power}`)));
   }
   const inside = ticks.filter((tick) => low <= tick && tick <= high);
-  return inside.length > 1 ? inside : [Number(low.toPrecision(3)), Number(high.toPrecision(3))];
+  return inside.length > 1 ? inside : evenTicks(low, high);
+}
+
+/// Three to six round numbers at equal distances.
+function evenTicks(low, high) {
+  const power = 10 ** Math.floor(Math.log10((high - low) / 3));
+  const step = [5, 2, 1].map((digit) => digit * power).find((size) => size <= (high - low) / 3) || power;
+  const ticks = [];
+  for (let i = Math.ceil(low / step); i * step <= high; ++i) ticks.push(Number((i * step).toPrecision(12)));
+  return ticks;
 }
 
 /// A specification with axes; marks draw into the scales x and y.
@@ -76,10 +85,6 @@ function curveMarks() {
         fillOpacity: {value: 0.22}}}},
       line('raw', 0.8, 0.4),
       line('value', 1.8, 1),
-      // A single record has no line.
-      {type: 'symbol', from: {data: 'series'}, encode: {update: {
-        x: {scale: 'x', field: 'x'}, y: {scale: 'y', field: 'value'}, size: {value: 22}, fill: byRun('colour'),
-        opacity: {signal: 'datum.alone && isValid(datum.value) ? 1 : 0'}}}},
     ],
   };
 }
@@ -89,6 +94,13 @@ const pointMarks = {
   type: 'symbol', from: {data: 'points'}, encode: {update: {
     x: {scale: 'x', field: 'x'}, y: {scale: 'y', field: 'value'}, shape: {field: 'shape'}, size: {value: 42},
     fill: byRun('colour'), stroke: {value: 'var(--paper)'}, strokeWidth: {value: 0.8}}}};
+
+/// A series of one record has no line: it is shown as a point.
+function lonelyPoints(rows) {
+  const counts = new Map();
+  for (const row of rows) counts.set(row.run, (counts.get(row.run) || 0) + 1);
+  return rows.filter((row) => counts.get(row.run) === 1 && row.value !== null).map((row) => ({...row, shape: 'circle'}));
+}
 
 /// Rows of a statistic that a run has over steps. Several steps in one point: raw is the band, else a thin line.
 function curveRows(run, curves, id, positive) {
@@ -100,7 +112,7 @@ function curveRows(run, curves, id, positive) {
     value: keep(curve.smooth ? curve.smooth[i] : mean), mean,
     raw: curve.smooth && !curve.min ? keep(mean) : null,
     low: curve.min ? keep(curve.min[i]) : null, high: curve.max ? keep(curve.max[i]) : null,
-    colour: runColour(run), dash: runDash(run), alone: curve.mean.length === 1,
+    colour: runColour(run), dash: runDash(run),
   }));
 }
 
@@ -124,7 +136,8 @@ function curveFigure(id, {points = () => [], rules = [], curvesOf = (run) => run
       width, height: wide ? 260 : 210, rules: shown,
       x: {type: view.logSteps ? 'log' : 'linear', domain: stepDomain(all), title: 'step'},
       y: {type: statistic.log ? 'log' : 'linear', domain: y, title: statistic.unit},
-      data: [{name: 'rows', values: all}, {name: 'points', values: extra}], marks: [curveMarks(), pointMarks],
+      data: [{name: 'rows', values: all}, {name: 'points', values: [...lonelyPoints(all), ...extra]}],
+      marks: [curveMarks(), pointMarks],
     });
   };
   const legend = () => {
@@ -153,7 +166,7 @@ function growthFigure() {
   const statistic = statistics.get('growth.exponent');
   const rows = () => runs.flatMap((run, i) => run.growth.step.map((step, j) => ({
     run: i, x: step, value: run.growth.exponent[j], low: run.growth.low[j], high: run.growth.high[j], raw: null,
-    colour: runColour(i), dash: runDash(i), alone: run.growth.step.length === 1,
+    colour: runColour(i), dash: runDash(i),
   })));
   const spec = (width) => {
     const all = rows(), range = extent(all.map((row) => row.value));
@@ -163,7 +176,7 @@ function growthFigure() {
     return axesSpec({
       width, rules: [{value: 1, label: 'linear'}, {value: 2, label: 'quadratic'}],
       x: {type: view.logSteps ? 'log' : 'linear', domain: stepDomain(all), title: 'step'},
-      y: {domain: [0, top], title: 'p'}, data: [{name: 'rows', values: all}], marks: [curveMarks()],
+      y: {domain: [0, top], title: 'p'}, data: [{name: 'rows', values: all}, {name: 'points', values: lonelyPoints(all)}], marks: [curveMarks(), pointMarks],
     });
   };
   const numbers = () => ({

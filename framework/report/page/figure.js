@@ -117,12 +117,12 @@ async function drawFigure(entry) {
     entry.place.replaceChildren(element('p', {class: 'missing'}, 'Nothing here at this choice of run and step.'));
     return;
   }
-  entry.place.replaceChildren();
-  const view = new vega.View(vega.parse(spec, vegaConfig, {ast: true}),
-                             {expr: vega.expressionInterpreter, renderer: 'svg', container: entry.place,
-                              hover: false});
-  entry.view = view;
-  await view.runAsync();
+  // Drawn aside and put in whole, so that the page does not flicker.
+  const aside = document.createElement('div');
+  entry.view = new vega.View(vega.parse(spec, vegaConfig, {ast: true}),
+                             {expr: vega.expressionInterpreter, renderer: 'svg', container: aside, hover: false});
+  await entry.view.runAsync();
+  entry.place.replaceChildren(aside);
   if (entry.numbers.open) showNumbers(entry.numbers, entry.plot);
 }
 
@@ -133,9 +133,13 @@ let turns = 0;
 async function drawFigures(passes = () => true) {
   const turn = ++turns, chosen = figures.filter(passes);
   for (const entry of chosen) entry.turn = turn;
+  let painted = performance.now();
   for (const entry of chosen) {
     if (entry.turn !== turn) continue;
     await drawFigure(entry);
+    // Not after each one: laying out and painting a page of this length takes longer than drawing a figure.
+    if (performance.now() - painted < 150) continue;
     await new Promise((next) => setTimeout(next, 0));
+    painted = performance.now();
   }
 }

@@ -1,19 +1,23 @@
 // Heat maps: depth against step, one pixel per value, as an image under Vega's axes.
 
-const viridis = vega.scheme('viridis'), diverging = vega.scheme('redblue');
 const mapChoice = {extreme: 'max', statistic: null, shared: true};
 const pixelColumns = 320;
 
 /// Kinds of tensors are rows of a statistic that has one value per tensor.
 const mapStatistic = (id) => statistics.get(id === 'kind.update_ratio' ? 'tensors.update_ratio' : id);
 
+const decodedMaps = new WeakMap();
+
 /// A run's map of a statistic by column (records) and row (depth): {columns, records, values, first, last}.
 function mapOf(run, id) {
   const map = run.maps.values[id];
   if (!map) return null;
-  const text = map[mapChoice.extreme] || map.mean;
-  return {columns: map.columns, records: run.maps.first.length, values: decodeFloats(text),
-          first: run.maps.first, last: run.maps.last};
+  const extreme = map[mapChoice.extreme] ? mapChoice.extreme : 'mean';
+  if (!decodedMaps.has(map)) decodedMaps.set(map, {});
+  const decoded = decodedMaps.get(map);
+  if (!decoded[extreme]) decoded[extreme] = decodeFloats(map[extreme]);
+  return {columns: map.columns, records: run.maps.first.length, values: decoded[extreme], first: run.maps.first,
+          last: run.maps.last};
 }
 
 /// Colour range shared by runs, so that equal colours are equal values.
@@ -34,37 +38,43 @@ function colourRange(maps, logarithmic) {
   return low === high ? [low / 2, high * 2] : [low, high];
 }
 
+/// 256 colours of a scheme as [red, green, blue].
+function colourTable(scheme) {
+  return Array.from({length: 256}, (_, i) => {
+    const colour = scheme(i / 255);  // "#440154" or "rgb(68, 1, 84)"
+    return colour.startsWith('#') ? [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)) :
+                                    colour.match(/\d+/g).map(Number);
+  });
+}
+const viridisColours = colourTable(vega.scheme('viridis')), divergingColours = colourTable(vega.scheme('redblue'));
+
 /// PNG as a data URL. Columns are steps at equal distances: each shows the record that covers it.
-function mapImage(map, [low, high], logarithmic, scheme) {
+function mapImage(map, [low, high], logarithmic, colours) {
   const canvas = document.createElement('canvas');
   canvas.width = map.records < 2 ? 1 : pixelColumns;
   canvas.height = map.columns;
-  const context = canvas.getContext('2d');
-  const image = context.createImageData(canvas.width, canvas.height);
-  const colours = Array.from({length: 256}, (_, i) => /(\d+), *(\d+), *(\d+)/.exec(rgb(scheme(i / 255))).slice(1, 4));
+  const context = canvas.getContext('2d'), image = context.createImageData(canvas.width, canvas.height);
+  const from = logarithmic ? Math.log(low) : low, range = (logarithmic ? Math.log(high) : high) - from;
+  // Index of the colour of every value; -1 is transparent.
+  const places = Int16Array.from(map.values, (value) => {
+    const place = ((logarithmic ? Math.log(value) : value) - from) / range;
+    return Number.isFinite(place) ? Math.round(255 * Math.min(Math.max(place, 0), 1)) : -1;
+  });
   const begin = map.first[0], end = map.last[map.records - 1];
   let record = 0;
   for (let x = 0; x < canvas.width; ++x) {
     const step = begin + (x + 0.5) / canvas.width * (end - begin);
     while (record + 1 < map.records && map.first[record + 1] <= step) ++record;
     for (let k = 0; k < map.columns; ++k) {
-      const value = map.values[record * map.columns + k];
-      const place = logarithmic ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
+      const place = places[record * map.columns + k];
+      if (place < 0) continue;
       const at = 4 * ((map.columns - 1 - k) * canvas.width + x);
-      if (!Number.isFinite(place)) continue;  // transparent
-      const colour = colours[Math.round(255 * Math.min(Math.max(place, 0), 1))];
-      for (let c = 0; c < 3; ++c) image.data[at + c] = colour[c];
+      [image.data[at], image.data[at + 1], image.data[at + 2]] = colours[place];
       image.data[at + 3] = 255;
     }
   }
   context.putImageData(image, 0, 0);
   return canvas.toDataURL();
-}
-
-/// "#440154" or "rgb(68, 1, 84)" -> the latter.
-function rgb(colour) {
-  if (!colour.startsWith('#')) return colour;
-  return `rgb(${[1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)).join(', ')})`;
 }
 
 /// idOf() -> the statistic that is shown at the moment.
@@ -88,7 +98,7 @@ function mapFigure(run, idOf, {title, wide = false} = {}) {
     return {
       width, height: names ? Math.max(16 * names.length + 46, 160) : 240, padding: 2,
       autosize: {type: 'fit', contains: 'padding'},
-      data: [{name: 'image', values: [{url: mapImage(map, range, statistic.log, scheme === 'redblue' ? diverging : viridis)}]}],
+      data: [{name: 'image', values: [{url: mapImage(map, range, statistic.log, scheme === 'redblue' ? divergingColours : viridisColours)}]}],
       scales: [{name: 'x', type: 'linear', domain: [begin, end], range: 'width', zero: false, nice: false}, y,
                {name: 'colour', type: statistic.log ? 'log' : 'linear', domain: range, range: {scheme}, zero: false}],
       axes: [{scale: 'x', orient: 'bottom', title: 'step', grid: false, tickCount: 6, format: 'd'},

@@ -133,7 +133,7 @@ function rankFigure(runOf, id) {
                                        high: positive(values.band.max[j]), colour: 'var(--ink-soft)', dash: []})),
       ...ranks.drawn.flatMap((rank, c) => ranks.step.map((step, j) => ({
         run: c, x: step, value: positive(values.curves[c][j]), raw: null, low: null, high: null, colour: runColour(c),
-        dash: runDash(c), alone: ranks.step.length === 1}))),
+        dash: runDash(c)}))),
     ];
   };
   const points = () => id !== 'ranks.grad_norm' ? [] : ranksOf().outliers.points.filter(([, , norm]) => norm !== null && norm > 0).map(
@@ -145,7 +145,7 @@ function rankFigure(runOf, id) {
     return axesSpec({
       width, x: {type: view.logSteps ? 'log' : 'linear', domain: stepDomain(all), title: 'step'},
       y: {type: statistic.log ? 'log' : 'linear', domain: y, title: statistic.unit},
-      data: [{name: 'rows', values: all}, {name: 'points', values: extra}], marks: [curveMarks(), pointMarks]});
+      data: [{name: 'rows', values: all}, {name: 'points', values: [...lonelyPoints(all), ...extra]}], marks: [curveMarks(), pointMarks]});
   };
   const numbers = () => {
     const ranks = ranksOf(), values = ranks.values[id];

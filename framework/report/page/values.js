@@ -7,9 +7,11 @@ const statisticsOf = (section) => report.statistics.filter((statistic) => statis
 
 /// Base64 of little-endian float32.
 function decodeFloats(text) {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  return Float32Array.from({length: bytes.length / 4}, (_, i) => view.getFloat32(4 * i, true));
+  const letters = atob(text), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; ++i) bytes[i] = letters.charCodeAt(i);
+  const view = new DataView(bytes.buffer), values = new Float32Array(letters.length / 4);
+  for (let i = 0; i < values.length; ++i) values[i] = view.getFloat32(4 * i, true);
+  return values;
 }
 
 /// Four significant digits; a dash for what is missing.
