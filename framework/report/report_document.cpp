@@ -142,24 +142,52 @@ std::vector<std::string> depth_statistics(const RunData& run) {
   return ids;
 }
 
-Json profiles_json(const RunData& run, const ReportOptions& options) {
-  const std::vector<std::size_t> records = chosen_records(run.stability.steps, options.profile_steps);
-  Json steps = Json::array(), values = Json::object();
-  for (const std::size_t record : records) steps.push_back(run.stability.steps[record]);
-  for (const std::string& id : depth_statistics(run)) {
-    const RecordMatrix& matrix = run.stability.arrays.find(id)->second;
-    Json rows = Json::array();
-    for (const std::size_t record : records) {
-      const float* row = matrix.row(record);
-      rows.push_back(rounded_list(std::vector<double>(row, row + matrix.columns)));
-    }
-    values[id] = std::move(rows);
+/// The records that have a number of a statistic: some are taken at fewer steps than others.
+struct StatisticRecords {
+  std::vector<std::int64_t> steps;
+  RecordMatrix matrix;
+};
+
+StatisticRecords records_of(const RunData& run, const std::string& id) {
+  const RecordMatrix& all = run.stability.arrays.find(id)->second;
+  StatisticRecords records{.steps = {}, .matrix = {.columns = all.columns, .values = {}}};
+  for (std::size_t i = 0; i < all.rows(); ++i) {
+    const float* row = all.row(i);
+    if (std::none_of(row, row + all.columns, [](float value) { return std::isfinite(value); })) continue;
+    records.steps.push_back(run.stability.steps[i]);
+    records.matrix.values.insert(records.matrix.values.end(), row, row + all.columns);
   }
-  return {{"steps", steps}, {"values", values}};
+  return records;
+}
+
+Json profiles_json(const RunData& run, const ReportOptions& options) {
+  Json profiles = Json::object();
+  for (const std::string& id : depth_statistics(run)) {
+    const StatisticRecords records = records_of(run, id);
+    Json steps = Json::array(), rows = Json::array();
+    for (const std::size_t record : chosen_records(records.steps, options.profile_steps)) {
+      const float* row = records.matrix.row(record);
+      steps.push_back(records.steps[record]);
+      rows.push_back(rounded_list(std::vector<double>(row, row + records.matrix.columns)));
+    }
+    if (!steps.empty()) profiles[id] = {{"steps", steps}, {"rows", rows}};
+  }
+  return profiles;
+}
+
+/// The steps that the page offers.
+Json profile_steps(const RunData& run, const ReportOptions& options) {
+  Json steps = Json::array();
+  for (const std::size_t record : chosen_records(run.stability.steps, options.profile_steps)) {
+    steps.push_back(run.stability.steps[record]);
+  }
+  return steps;
 }
 
 /// Buckets of a matrix: smallest, largest and mean of the finite entries of every column.
-Json map_json(const RecordMatrix& matrix, const std::vector<Bucket>& buckets) {
+Json map_json(const StatisticRecords& records, std::size_t most_buckets) {
+  const RecordMatrix& matrix = records.matrix;
+  const std::vector<Bucket> buckets = make_buckets(records.steps, most_buckets);
   std::vector<float> smallest, largest, mean;
   std::vector<double> column;
   for (const Bucket& bucket : buckets) {
@@ -172,7 +200,9 @@ Json map_json(const RecordMatrix& matrix, const std::vector<Bucket>& buckets) {
       mean.push_back(static_cast<float>(found.mean));
     }
   }
-  Json map = {{"columns", matrix.columns}, {"mean", base64_floats(mean)}};
+  Json map = bucket_steps(buckets, records.steps);
+  map["columns"] = matrix.columns;
+  map["mean"] = base64_floats(mean);
   if (buckets.size() < matrix.rows()) {
     map["min"] = base64_floats(smallest);
     map["max"] = base64_floats(largest);
@@ -181,13 +211,13 @@ Json map_json(const RecordMatrix& matrix, const std::vector<Bucket>& buckets) {
 }
 
 Json maps_json(const RunData& run, std::size_t columns) {
-  const std::vector<Bucket> buckets = make_buckets(run.stability.steps, columns);
-  Json values = Json::object();
   std::vector<std::string> ids = depth_statistics(run);
   if (run.stability.arrays.contains("kind.update_ratio")) ids.emplace_back("kind.update_ratio");
-  for (const std::string& id : ids) values[id] = map_json(run.stability.arrays.find(id)->second, buckets);
-  Json maps = bucket_steps(buckets, run.stability.steps);
-  maps["values"] = std::move(values);
+  Json maps = Json::object();
+  for (const std::string& id : ids) {
+    const StatisticRecords records = records_of(run, id);
+    if (!records.steps.empty()) maps[id] = map_json(records, columns);
+  }
   return maps;
 }
 
@@ -328,6 +358,7 @@ Json run_json(RunData& run, const std::vector<std::string>& kinds, std::size_t m
           {"spikes",
            {{"loss", spikes_json(run, "loss", summary.loss_spikes)},
             {"grad_norm", spikes_json(run, "grad_norm", summary.gradient_spikes)}}},
+          {"profile_steps", profile_steps(run, options)},
           {"profiles", profiles_json(run, options)},
           {"maps", maps_json(run, map_columns)},
           {"growth", growth_json(run)},

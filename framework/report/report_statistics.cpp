@@ -1,7 +1,5 @@
 #include "report/report_statistics.h"
 
-#include "stability/metrics_reference.h"
-
 namespace plumb {
 namespace {
 
@@ -91,13 +89,12 @@ constexpr ReportStatistic kStatistics[] = {
      "grow with "
      "depth are what exponential growth needs.",
      "derived in the placements' theory; arXiv 2502.02732", kEvery},
-    {"profiles.branch.rho", kStability, "profiles.branch.rho", Sublayer, "depth", "Branch to stream: rho",
-     "1", true,
+    {"residual.rho", kStability, "residual.rho", Sublayer, "depth", "Branch to stream: rho", "1", true,
      "Norm of the scaled branch over that of the stream it is added to: near 0 the sublayer hardly changes "
      "the "
      "stream (curse of depth).",
      "arXiv 2502.05795", kEvery},
-    {"profiles.branch.kappa", kStability, "profiles.branch.kappa", Sublayer, "depth",
+    {"residual.kappa", kStability, "residual.kappa", Sublayer, "depth",
      "Alignment of branch and stream: kappa", "1", false,
      "Cosine between a branch and the stream it is added to: 0 gives linear growth of the variance, lasting "
      "positive "
@@ -141,24 +138,34 @@ constexpr ReportStatistic kStatistics[] = {
     {"ranks.wait_seconds", kRanks, "wait_seconds", Rank, "", "Wait time", "s", false, "", "", kRanksEvery},
 
     // Noise.
-    {"noise.simple_noise_scale", kMetrics, "noise.simple_noise_scale", Scalar, "noise", "Simple noise scale",
-     "sequences", true,
+    {"noise_scale", kMetrics, "noise_scale", Scalar, "noise", "Simple noise scale", "sequences", true,
      "Trace of the per-sequence gradient covariance over the squared gradient, numerator and denominator "
      "smoothed "
      "apart: batches well below it are dominated by noise.",
-     "McCandlish et al., arXiv 1812.06162", "several ranks"},
+     "McCandlish et al., arXiv 1812.06162", "a run on several ranks"},
+    {"grad_agreement", kMetrics, "grad_agreement", Scalar, "noise", "Agreement of the ranks", "1", false,
+     "Mean cosine between the gradients of two ranks: 1 is the same gradient, 0 is noise, and a lasting drop "
+     "asks for a "
+     "look at data and hardware.",
+     "from the norms of arXiv 1812.06162", "a run on several ranks"},
 
     // Attention.
-    {"sublayers.attention_max_logit", kStability, "sublayers.attention_max_logit", Sublayer, "attention",
+    {"attention.max_logit", kStability, "attention.max_logit", Sublayer, "attention",
      "Largest attention logit", "nats", true,
      "Largest q.k / sqrt(d_h) of every attention sublayer: its growth, usually in the first layers, comes "
      "before "
      "divergence.",
-     "arXiv 2302.05442, 2309.14322", kEvery},
-    {"sublayers.attention_entropy", kStability, "sublayers.attention_entropy", Sublayer, "attention",
+     "arXiv 2302.05442, 2309.14322", "statistics.attention"},
+    {"attention.entropy.mean", kStability, "attention.entropy.mean", Sublayer, "attention",
      "Attention entropy", "nats", false,
      "Mean entropy of the attention rows: a collapse towards 0 means that every position looks at one other.",
-     "arXiv 2303.06296", kEvery},
+     "arXiv 2303.06296", "statistics.attention"},
+    {"attention.normalised_entropy.min", kStability, "attention.normalised_entropy.min", Sublayer,
+     "attention", "Attention entropy of the narrowest head", "1", false,
+     "Smallest entropy of any head over that of uniform attention: one head that collapses shows here before "
+     "it "
+     "shows in the mean.",
+     "arXiv 2303.06296", "statistics.attention"},
 
     // Updates.
     {"tensors.update_ratio", kStability, "tensors.update_ratio", Tensor, "updates", "Update / weight by kind",
@@ -181,22 +188,6 @@ constexpr ReportStatistic kStatistics[] = {
      "arXiv 2002.04745, 2502.02732", kEvery},
 };
 
-/// "profiles.{stream,branch}.rms" is the declared name of "profiles.stream.rms" and "profiles.branch.rms".
-bool declares(std::string_view name, std::string_view path) {
-  const auto open = name.find('{'), close = name.find('}');
-  if (open == name.npos || close == name.npos) return name == path;
-  const std::string_view head = name.substr(0, open), tail = name.substr(close + 1);
-  std::string_view choices = name.substr(open + 1, close - open - 1);
-  while (true) {
-    const auto comma = choices.find(',');
-    std::string whole(head);
-    whole.append(choices.substr(0, comma)).append(tail);
-    if (whole == path) return true;
-    if (comma == choices.npos) return false;
-    choices.remove_prefix(comma + 1);
-  }
-}
-
 }  // namespace
 
 std::span<const ReportStatistic> report_statistics() { return kStatistics; }
@@ -206,13 +197,6 @@ const ReportStatistic* find_statistic(std::string_view id) {
     if (statistic.id == id) return &statistic;
   }
   return nullptr;
-}
-
-std::string_view field_definition(const ReportStatistic& statistic) {
-  for (const MetricField& field : metric_fields()) {
-    if (field.file == statistic.file && declares(field.name, statistic.path)) return field.definition;
-  }
-  return "";
 }
 
 }  // namespace plumb

@@ -14,11 +14,12 @@ using enum VerdictLevel;
 // Borderline from the first, pathological from the second.
 constexpr double kGradientRatio[] = {100, 1e4};         // and their inverses
 constexpr double kExponentialGrowth[] = {10, 1000};     // of the variance, over the depth
-constexpr double kSteepExponent = 1.2;                  // lower end of the interval of p: borderline
+constexpr double kSteepExponent[] = {1.5, 3};           // lower end of the interval of p: borderline
 constexpr double kLossSpikes = 0.1, kNormSpikes = 0.4;  // percent; OLMo 2 calls 0.40 many and 0.03 few
 constexpr double kLargestHalf = 65504;                  // largest finite fp16
 constexpr double kBoundRounding = 0.01;  // of the bound: what rounding of fp32 and bf16 may exceed it by
-constexpr double kDiverged = 1;          // nats above the best
+constexpr double kHeadRoom = 16;
+constexpr double kDiverged = 1;  // nats above the best
 
 class Reasons {
  public:
@@ -77,6 +78,10 @@ void judge_spikes(const RunSummary& summary, Reasons& reasons) {
   }
 }
 
+VerdictLevel power_level(double exponent) {
+  return exponent > kSteepExponent[1] ? Pathological : exponent > kSteepExponent[0] ? Borderline : Regular;
+}
+
 VerdictLevel exponential_level(double total) {
   return total >= kExponentialGrowth[1]   ? Pathological
          : total >= kExponentialGrowth[0] ? Borderline
@@ -101,8 +106,7 @@ void judge_growth(const RunSummary& summary, Reasons& reasons) {
       reasons.add(Regular, "variance over depth: {}", text);
       return;
     default:
-      reasons.add(growth.exponent_low > kSteepExponent ? Borderline : Regular, "variance over depth: {}",
-                  text);
+      reasons.add(power_level(growth.exponent_low), "variance over depth: {}", text);
   }
 }
 
@@ -128,9 +132,9 @@ void judge_range(const RunData& run, const RunSummary& summary, Reasons& reasons
   if (largest.value > kLargestHalf) {
     reasons.add(half ? Pathological : Borderline, "activations up to {:.3g} (step {}), beyond fp16",
                 largest.value, largest.step);
-  } else if (largest.value > kLargestHalf / 10) {
+  } else if (largest.value > kLargestHalf / kHeadRoom) {
     reasons.add(Borderline,
-                "activations up to {:.3g} (step {}), less than a factor of 10 below the end of fp16",
+                "activations up to {:.3g} (step {}), less than a factor of 16 below the end of fp16",
                 largest.value, largest.step);
   } else {
     reasons.add(Regular, "activations up to {:.3g}, {:.0f} times below the end of fp16", largest.value,

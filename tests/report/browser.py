@@ -1,10 +1,16 @@
-"""A headless Chromium driven over its DevTools pipe, with nothing but Python's standard library."""
+#!/usr/bin/env python3
+"""A headless Chromium driven over its DevTools pipe, with nothing but Python's standard library.
+
+    browser.py PAGE.html PICTURE.png [--section depth] [--height 900] [--dark]    picture of a report, 1280 px wide
+"""
+import argparse
 import base64
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 
 
 def find_browser():
@@ -135,17 +141,42 @@ class Browser:
         return base64.b64decode(self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True,
                                            clip=clip)["data"])
 
-    def screenshot(self, path, whole_page=True, clip=None):
-        values = {"format": "png", "captureBeyondViewport": whole_page}
-        if clip:
-            values["clip"] = dict(zip(("x", "y", "width", "height"), clip), scale=1)
-        elif whole_page:
-            size = self._call("Page.getLayoutMetrics")["cssContentSize"]
-            values["clip"] = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        with open(path, "wb") as file:
-            file.write(base64.b64decode(self._call("Page.captureScreenshot", **values)["data"]))
+    def window(self):
+        """PNG bytes of what the window shows."""
+        return base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
+
+    def wait_until_drawn(self):
+        """How the drawing of a report ended: drawn or failed."""
+        while True:
+            state = self.value("document.documentElement.dataset.state || ''")
+            if state:
+                return state
+            time.sleep(0.1)
 
     def print_pdf(self, path):
         data = self._call("Page.printToPDF", preferCSSPageSize=True, printBackground=False)["data"]
         with open(path, "wb") as file:
             file.write(base64.b64decode(data))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("page")
+    parser.add_argument("picture")
+    parser.add_argument("--section", default="")
+    parser.add_argument("--height", type=int, default=900)
+    parser.add_argument("--dark", action="store_true")
+    options = parser.parse_args()
+    with Browser(1280, options.height) as browser:
+        browser.set_dark(options.dark)
+        browser.open("file://" + os.path.abspath(options.page))
+        print(browser.wait_until_drawn(), *browser.faults)
+        if options.section:
+            browser.value(f"document.getElementById('{options.section}').scrollIntoView()")
+            time.sleep(0.5)
+        with open(options.picture, "wb") as file:
+            file.write(browser.window())
+
+
+if __name__ == "__main__":
+    main()

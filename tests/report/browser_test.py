@@ -49,25 +49,26 @@ class Pages(unittest.TestCase):
 
     def open(self, page):
         self.browser.open("file://" + page)
-        for _ in range(600):
-            if self.browser.value("document.documentElement.dataset.state || ''"):
-                break
-            time.sleep(0.1)
+        state = self.browser.wait_until_drawn()
         self.assertEqual(self.browser.faults, [])
-        self.assertEqual(self.browser.value("document.documentElement.dataset.state"), "drawn")
+        self.assertEqual(state, "drawn")
 
     def redraw(self, action):
         """Runs an action of the page and waits for the drawing that follows."""
         self.browser.value(f"(async () => {{ {action}; await new Promise((done) => setTimeout(done, 50)); }})()")
         for _ in range(200):
-            drawn = self.browser.value(DRAWN)
             time.sleep(0.1)
-            if drawn == self.browser.value("document.querySelectorAll('figure').length"):
+            if self.browser.value(DRAWN) == self.figures_with_data():
                 break
         self.assert_all_drawn()
 
+    def figures_with_data(self):
+        """Those that do not say that the chosen run has nothing to show."""
+        return self.browser.value("document.querySelectorAll('figure').length - "
+                                  "document.querySelectorAll('figure .plot p.missing').length")
+
     def assert_all_drawn(self, at_least=1):
-        figures = self.browser.value("document.querySelectorAll('figure').length")
+        figures = self.figures_with_data()
         self.assertGreaterEqual(figures, at_least)
         undrawn = figures - self.browser.value(DRAWN)
         self.assertEqual(undrawn, 0, f"{undrawn} of {figures} plots are empty")
@@ -125,6 +126,8 @@ class Pages(unittest.TestCase):
         self.redraw("document.getElementById('step').value = 2; document.getElementById('step').dispatchEvent(new Event('input'))")
         self.assertIn("step 20", self.browser.value("document.getElementById('step-text').textContent"))
         self.redraw("document.getElementById('what').value = '1'; document.getElementById('what').dispatchEvent(new Event('change'))")
+        self.assertEqual(self.browser.value("document.querySelectorAll('figure .plot p.missing').length"), 1,
+                         "the bounds, which only the peri run has")
         self.redraw("document.getElementById('what').value = 'runs'; document.getElementById('what').dispatchEvent(new Event('change'))")
         for label in ("log values", "relative depth", "log steps"):
             self.redraw("[...document.querySelectorAll('.controls label')].find((label) => label.textContent.trim() === "
@@ -140,7 +143,7 @@ class Pages(unittest.TestCase):
         text = self.text()
         for section in ("Gradient noise scale", "Bounds against measurements", "Attention"):
             self.assertIn(section, text)
-        self.assertIn("Not in the log: Largest attention logit; Attention entropy. Written by:", text)
+        self.assertIn("Not in the log: Largest attention logit; Attention entropy; Attention entropy of the narrowest head. Written by:", text)
 
     def test_a_run_of_one_step(self):
         self.open(self.report(self.make_run("one", "--steps", "1", "--sublayers", "8", "--every", "1")))

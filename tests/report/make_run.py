@@ -72,7 +72,8 @@ class MadeUpRun:
         if step % max(self.options.steps // 8, 1) == 0:
             numbers["val_loss"] = self.loss(step) + 0.05
         if not self.options.plain and self.options.ranks > 1:
-            numbers["noise"] = {"simple_noise_scale": 20 + 400 * self.progress(step) * self.noise(0.2)}
+            numbers["noise_scale"] = 20 + 400 * self.progress(step) * self.noise(0.2)
+            numbers["grad_agreement"] = 0.2 + self.random.gauss(0, 0.05)
         if step == self.options.nan_at:
             numbers.update(loss=None, grad_norm=None, skipped=True,
                            nonfinite=[{"path": "loss", "kind": "nan"}, {"path": "grad_norm", "kind": "nan"}])
@@ -115,15 +116,16 @@ class MadeUpRun:
                                 for name in ("mean_abs", "entry_variance", "max_abs")}
         record = {"step": step, "profiles": {"stream": stream, "branch": branch}, "tensors": self.tensor_rows(step)}
         if not self.options.plain:
-            branch["kappa"] = [self.random.gauss(0.05, 0.03) for _ in range(depth)]
-            branch["rho"] = self.profile(depth, lambda k: 1 / math.sqrt(self.variance(step, k)))
-            attention = [k % 2 == 0 for k in range(depth)]
-            record["sublayers"] = {
-                "attention_max_logit": [6 * (1 + 2 * self.progress(step)) * self.noise(0.2) if here else None
-                                        for here in attention],
-                "attention_entropy": [2.5 - self.progress(step) + self.random.gauss(0, 0.1) if here else None
-                                      for here in attention],
-            }
+            record["residual"] = {"kappa": [self.random.gauss(0.05, 0.03) for _ in range(depth)],
+                                  "rho": self.profile(depth, lambda k: 1 / math.sqrt(self.variance(step, k)))}
+            # Not at every record, and not of every sublayer.
+            if step % (4 * self.options.every) == 0:
+                at_attention = lambda value: [value() if k % 2 == 0 else None for k in range(depth)]
+                record["attention"] = {
+                    "max_logit": at_attention(lambda: 6 * (1 + 2 * self.progress(step)) * self.noise(0.2)),
+                    "entropy": {"mean": at_attention(lambda: 2.5 - self.progress(step) + self.random.gauss(0, 0.1))},
+                    "normalised_entropy": {"min": at_attention(lambda: 0.3 * self.noise(0.2))},
+                }
             if self.options.placement == "peri":
                 record["bounds"] = {"row_norm": [9 + 8.5 * k for k in range(depth + 1)]}
         return record

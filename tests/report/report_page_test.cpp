@@ -173,10 +173,21 @@ TEST(ReportPage, ShortRunsAreKeptExactly) {
   const json run = json::parse(document_of({test::calm_run(50, 12)}))["runs"][0];
   EXPECT_EQ(run["curves"]["values"]["loss"]["mean"].size(), 50U);
   EXPECT_FALSE(run["curves"]["values"]["loss"].contains("min"));
-  EXPECT_EQ(run["profiles"]["steps"], json({1, 25, 50}));
-  EXPECT_EQ(run["profiles"]["values"]["profiles.stream.entry_variance"].size(), 3U);
-  EXPECT_EQ(run["maps"]["values"]["profiles.stream.entry_variance"]["columns"], 13);
+  EXPECT_EQ(run["profile_steps"], json({1, 25, 50}));
+  EXPECT_EQ(run["profiles"]["profiles.stream.entry_variance"]["rows"].size(), 3U);
+  EXPECT_EQ(run["maps"]["profiles.stream.entry_variance"]["columns"], 13);
   EXPECT_EQ(run["growth"]["step"], json({1, 25, 50}));
+}
+
+TEST(ReportPage, AStatisticOfFewerRecordsHasStepsOfItsOwn) {
+  RunData run = test::calm_run(50, 2);
+  const float nan = std::nanf("");
+  run.stability.arrays["attention.max_logit"] = test::matrix(2, {nan, nan, 3, nan, nan, nan});
+  const json data = json::parse(document_of({run}))["runs"][0];
+  EXPECT_EQ(data["profiles"]["attention.max_logit"], json({{"steps", {25}}, {"rows", {{3, nullptr}}}}));
+  EXPECT_EQ(data["maps"]["attention.max_logit"]["first"], json({25}));
+  run.stability.arrays["attention.max_logit"] = test::matrix(2, {nan, nan, nan, nan, nan, nan});
+  EXPECT_FALSE(json::parse(document_of({run}))["runs"][0]["profiles"].contains("attention.max_logit"));
 }
 
 TEST(ReportPage, RunsOfOneNameAreToldApart) {

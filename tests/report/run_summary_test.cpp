@@ -108,7 +108,7 @@ TEST(RunSummary, ActivationsNearTheEndOfHalfPrecision) {
   RunData run = calm_run();
   column(run, "max_abs")[100] = 7000;
   EXPECT_THAT(judged(run),
-              HasSubstr("borderline: activations up to 7e+03 (step 101), less than a factor of 10"));
+              HasSubstr("borderline: activations up to 7e+03 (step 101), less than a factor of 16"));
   column(run, "max_abs")[100] = 70000;
   EXPECT_THAT(judged(run), HasSubstr("borderline: activations up to 7e+04 (step 101), beyond fp16"));
   run.manifest["compute_dtype"] = "fp16";

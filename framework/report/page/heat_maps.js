@@ -10,14 +10,13 @@ const decodedMaps = new WeakMap();
 
 /// A run's map of a statistic by column (records) and row (depth): {columns, records, values, first, last}.
 function mapOf(run, id) {
-  const map = run.maps.values[id];
+  const map = run.maps[id];
   if (!map) return null;
   const extreme = map[mapChoice.extreme] ? mapChoice.extreme : 'mean';
   if (!decodedMaps.has(map)) decodedMaps.set(map, {});
   const decoded = decodedMaps.get(map);
   if (!decoded[extreme]) decoded[extreme] = decodeFloats(map[extreme]);
-  return {columns: map.columns, records: run.maps.first.length, values: decoded[extreme], first: run.maps.first,
-          last: run.maps.last};
+  return {columns: map.columns, records: map.first.length, values: decoded[extreme], first: map.first, last: map.last};
 }
 
 /// Colour range shared by runs, so that equal colours are equal values.

@@ -16,8 +16,8 @@ const grid = (...figures) => element('div', {class: 'grid'}, ...figures);
 
 /// Whether some run has it.
 function isLogged(statistic) {
-  return runs.some((run) => (run.curves.values && run.curves.values[statistic.id]) || run.profiles.values[statistic.id] ||
-                            run.maps.values[statistic.id]);
+  return runs.some((run) => (run.curves.values && run.curves.values[statistic.id]) || run.profiles[statistic.id] ||
+                            run.maps[statistic.id]);
 }
 
 /// One line about statistics that no run has, and which key would write them.
@@ -34,7 +34,7 @@ function missingLine(list) {
 function partlyLine(list) {
   const lines = list.filter(isLogged).flatMap((statistic) => {
     const without = runs.filter((run) => !(run.curves.values && run.curves.values[statistic.id]) &&
-                                         !run.profiles.values[statistic.id]).map((run) => run.name);
+                                         !run.profiles[statistic.id]).map((run) => run.name);
     return without.length ? [`${statistic.title}: not in ${without.join(', ')}`] : [];
   });
   return lines.length ? element('p', {class: 'missing'}, lines.join('; ') + '.') : null;
@@ -79,9 +79,9 @@ function depthSection() {
 
 /// One run: a map per statistic. Several: a map per run, of the statistic that is chosen.
 function mapSection() {
-  const ids = report.statistics.filter((statistic) => runs.some((run) => run.maps.values[statistic.id]) && statistic.title)
+  const ids = report.statistics.filter((statistic) => runs.some((run) => run.maps[statistic.id]) && statistic.title)
                   .map((statistic) => statistic.id);
-  if (runs.length > 1 && runs.some((run) => run.maps.values['kind.update_ratio'])) ids.push('kind.update_ratio');
+  if (runs.length > 1 && runs.some((run) => run.maps['kind.update_ratio'])) ids.push('kind.update_ratio');
   if (ids.length === 0) {
     section('maps', 'Depth against step', null,
             element('p', {class: 'missing'}, 'No depth profile is in the log. Written by: ', element('code', {}, 'log.stability_every'), '.'));
@@ -96,7 +96,7 @@ function mapSection() {
   shared.checked = mapChoice.shared;
   const which = element('select', {id: 'statistic', change: () => { mapChoice.statistic = which.value; mapFigures(); }},
                         ...ids.map((id) => element('option', {value: id}, mapStatistic(id).title)));
-  const sampled = runs.some((run) => Object.values(run.maps.values).some((map) => map.max));
+  const sampled = runs.some((run) => Object.values(run.maps).some((map) => map.max));
   const bar = element('form', {class: 'choices', 'aria-label': 'What the heat maps show', submit: (event) => event.preventDefault()},
                       runs.length > 1 ? element('label', {for: 'statistic'}, 'Statistic: ', which) : null,
                       runs.length > 1 ? element('label', {}, shared, 'equal colours for equal values of all runs') : null,
@@ -106,7 +106,7 @@ function mapSection() {
     return node;
   };
   const list = runs.length === 1 ? ids.map((id) => mark(mapFigure(0, () => id))) :
-      runs.flatMap((run, i) => Object.keys(run.maps.values).length === 0 ? [] :
+      runs.flatMap((run, i) => Object.keys(run.maps).length === 0 ? [] :
           [mark(mapFigure(i, () => mapChoice.statistic, {title: run.name}))]);
   section('maps', 'Depth against step',
           'Depth upwards, steps to the right, the value as colour: what starts at one sublayer and spreads shows as a slanted front.',
@@ -157,7 +157,7 @@ function boundSection() {
 
 function updateSection() {
   const list = statisticsOf('updates');
-  const kinds = runs.length === 1 && runs[0].maps.values['kind.update_ratio'] ?
+  const kinds = runs.length === 1 && runs[0].maps['kind.update_ratio'] ?
       grid(mapFigure(0, () => 'kind.update_ratio', {wide: true})) : null;
   section('updates', 'Update / weight', runs.length > 1 ? 'By kind of tensor: choose it among the statistics of "Depth against step".' : null,
           missingLine(list.filter((statistic) => statistic.shape === 'block')), depthFigures(list), kinds);
@@ -165,10 +165,10 @@ function updateSection() {
 
 function aboutSection() {
   const sampled = runs.map((run) => {
-    const maps = run.maps.records || 0, columns = (run.maps.first || []).length;
+    const maps = Object.values(run.maps), most = (of) => Math.max(0, ...maps.map(of));
     return element('li', {}, `${run.name}: ${count(run.curves.records, 'step')} drawn as ${count(run.curves.first.length, 'point')}; ` +
-        `${count(maps, 'record')} of depth profiles as ${count(columns, 'column')} of the heat maps; exact profiles of ` +
-        `${count(run.profiles.steps.length, 'record')}. From ${run.directory}.`);
+        `${count(most((map) => map.records), 'record')} of depth profiles as ${count(most((map) => map.first.length), 'column')} of the ` +
+        `heat maps; exact profiles of ${count(run.profile_steps.length, 'record')}. From ${run.directory}.`);
   });
   section('about', 'About this page', null,
     element('p', {}, `Made by ${report.generator} on ${report.created}, from the run's own logs; nothing is loaded from a network.`),
@@ -179,10 +179,10 @@ function aboutSection() {
     element('ul', {}, ...sampled),
     element('h3', {}, 'Verdict'),
     element('p', {}, 'Pathological: loss or gradient norm not finite; the loss ends above where it began, or 1 nat above its best; ' +
-                     'exponential growth of the variance over the depth, 1000-fold or more; gradient bottom / top beyond 10⁴ or below 10⁻⁴; a proved bound ' +
+                     'exponential growth of the variance over the depth, 1000-fold or more, or the interval of p wholly above 3; gradient bottom / top beyond 10⁴ or below 10⁻⁴; a proved bound ' +
                      'exceeded by more than 1 %; beyond fp16 in a run that computes in fp16. Borderline: exponential growth, 10-fold or more; the ' +
-                     'interval of p wholly above 1.2; gradient bottom / top beyond 100 or below 0.01; spike score of the loss from 0.1 %, of the ' +
-                     'gradient norm from 0.4 %; skipped steps; activations above a tenth of 65504; ranks that are outliers. Regular: none of ' +
+                     'interval of p wholly above 1.5; gradient bottom / top beyond 100 or below 0.01; spike score of the loss from 0.1 %, of the ' +
+                     'gradient norm from 0.4 %; skipped steps; activations above a sixteenth of 65504; ranks that are outliers. Regular: none of ' +
                      'these. The thresholds are this program\'s own; a verdict is a reason to look, not a proof.'));
 }
 

@@ -2,7 +2,7 @@
 
 /// What the controls at the top of the page choose.
 const choice = {mode: runs.length > 1 ? 'runs' : 'steps', run: 0, step: 0, relative: false, logValues: true};
-const profileSteps = [...new Set(runs.flatMap((run) => run.profiles.steps))].sort((a, b) => a - b);
+const profileSteps = [...new Set(runs.flatMap((run) => run.profile_steps))].sort((a, b) => a - b);
 choice.step = profileSteps.length - 1;
 const chosenStep = () => profileSteps[choice.step];
 
@@ -10,19 +10,19 @@ const chosenStep = () => profileSteps[choice.step];
 function profileLines(id) {
   if (choice.mode === 'runs') {
     return runs.flatMap((run, i) => {
-      const rows = run.profiles.values[id];
-      if (!rows) return [];
-      const place = nearestIndex(run.profiles.steps, chosenStep());
-      return [{run: i, step: run.profiles.steps[place], values: rows[place], colour: runColour(i), dash: runDash(i),
+      const profile = run.profiles[id];
+      if (!profile) return [];
+      const place = nearestIndex(profile.steps, chosenStep());
+      return [{run: i, step: profile.steps[place], values: profile.rows[place], colour: runColour(i), dash: runDash(i),
                width: 1.8, name: run.name}];
     });
   }
-  const run = runs[choice.run], rows = run.profiles.values[id];
-  if (!rows) return [];
-  const chosen = nearestIndex(run.profiles.steps, chosenStep());
-  const lines = rows.map((values, i) => ({
-    run: choice.run, step: run.profiles.steps[i], values, colour: rampColour(i, rows.length), dash: [],
-    width: i === chosen ? 3 : 1.2, name: `step ${run.profiles.steps[i]}`,
+  const profile = runs[choice.run].profiles[id];
+  if (!profile) return [];
+  const chosen = nearestIndex(profile.steps, chosenStep());
+  const lines = profile.rows.map((values, i) => ({
+    run: choice.run, step: profile.steps[i], values, colour: rampColour(i, profile.steps.length), dash: [],
+    width: i === chosen ? 3 : 1.2, name: `step ${profile.steps[i]}`,
   }));
   // The chosen one above the others.
   return [...lines.slice(0, chosen), ...lines.slice(chosen + 1), lines[chosen]];
