@@ -13,11 +13,8 @@ namespace plumb {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kExact = 1e-10;  // a misfit below this is rounding, and models that reach it fit alike
 constexpr double kNoDifference =
     2;  // of AICc: below it the simpler model is taken (Burnham and Anderson, 2002)
-/// Ratios of the variance of accumulated errors to that of errors of their own.
-constexpr double kAccumulations[] = {0, 1, 10, 100, 1e3, 1e4, 1e6};
 
 struct Model {
   std::string_view name;
@@ -33,60 +30,28 @@ constexpr std::array<Model, kGrowthModels> kModels = {{{"constant", GrowthClass:
 
 using Curves = std::array<GrowthCurve, kGrowthModels>;
 
-/// -2 log of the likelihood, its variance put to where it is largest.
-double minus_two_log_likelihood(const DepthProfile& profile, double squares) {
-  const double count = profile.size();
-  return count * std::log(std::max(squares / count, kExact * kExact)) + profile.log_determinant();
-}
-
-Curves fit_all(const DepthProfile& profile, const Curves* starts) {
-  Curves curves;
-  curves[0] = fit_constant(profile);
-  for (int i = 1; i < kGrowthModels; ++i) {
-    const auto model = static_cast<GrowthModel>(i);
-    curves[i] = starts ? fit_growth_from(profile, model, (*starts)[i]) : fit_growth(profile, model);
+/// Lag-1 autocorrelation of a fit's residuals, at least 0; what stands out counts little.
+double autocorrelation(const GrowthCurve& curve) {
+  double products = 0, squares = 0, before = 0;
+  for (std::size_t k = 0; k < curve.residuals.size(); ++k) {
+    const double residual = std::sqrt(curve.weights[k]) * curve.residuals[k];
+    squares += residual * residual;
+    products += residual * before;
+    before = residual;
   }
-  return curves;
+  // Residuals that are rounding are alike for no reason that matters.
+  return squares < 1e-18 ? 0 : std::clamp(products / squares, 0.0, 0.95);
 }
 
-std::size_t closest(const Curves& curves) {
-  const auto smaller = [](const GrowthCurve& a, const GrowthCurve& b) { return a.squares < b.squares; };
-  return static_cast<std::size_t>(std::min_element(curves.begin(), curves.end(), smaller) - curves.begin());
-}
-
-/// Leaves the profile with the accumulation under which some model is likeliest.
-Curves fit_with_likeliest_accumulation(DepthProfile& profile, double& accumulation) {
-  Curves curves = fit_all(profile, nullptr);
-  const std::size_t first = closest(curves);
-  const std::vector<double> level = fitted_curve(profile, static_cast<GrowthModel>(first), curves[first]);
-  Curves best = curves;
-  double smallest = std::numeric_limits<double>::infinity();
-  for (const double candidate : kAccumulations) {
-    profile.set_accumulation(candidate, level);
-    curves = fit_all(profile, &curves);
-    const double value = minus_two_log_likelihood(profile, curves[closest(curves)].squares);
-    if (value < smallest) {
-      smallest = value;
-      accumulation = candidate;
-      best = curves;
-    }
-  }
-  profile.set_accumulation(accumulation, level);
-  return best;
-}
-
-GrowthFit describe_fit(const DepthProfile& profile, GrowthModel model, const GrowthCurve& curve) {
-  double squares = 0;
-  const std::vector<double> fit = fitted_curve(profile, model, curve);
-  for (std::size_t k = 0; k < fit.size(); ++k) squares += std::pow(profile.log_variance[k] - fit[k], 2);
-  const double count = profile.size(), q = has_parameter(model) ? 4 : 3;
-  const double scale = std::exp(curve.log_scale);
-  return {
-      .model = model,
-      .scale = model == GrowthModel::Constant ? scale - profile.start : scale,
-      .parameter = has_parameter(model) ? std::exp(curve.log_parameter) : 0,
-      .misfit = std::sqrt(squares / count),
-      .aicc = minus_two_log_likelihood(profile, curve.squares) + 2 * q + 2 * q * (q + 1) / (count - q - 1)};
+GrowthFit describe_fit(const DepthProfile& profile, GrowthModel model, const GrowthCurve& curve,
+                       double independent) {
+  const double q = has_parameter(model) ? 3 : 2, scale = std::exp(curve.log_scale);
+  return {.model = model,
+          .scale = model == GrowthModel::Constant ? scale - profile.start : scale,
+          .parameter = has_parameter(model) ? std::exp(curve.log_parameter) : 0,
+          .misfit = curve.error,
+          .aicc = curve.minus_two_log_likelihood * independent / profile.size() + 2 * q +
+                  2 * q * (q + 1) / (independent - q - 1)};
 }
 
 /// The 97.5 % quantile of Student's t, as the expansion in 1/degrees (Abramowitz and Stegun 26.7.5): within
@@ -99,19 +64,16 @@ double student_quantile(double degrees) {
 }
 
 void set_exponent(const DepthProfile& profile, const GrowthCurve& curve, Growth& growth) {
-  const GrowthFit& power = growth.fits[static_cast<int>(GrowthModel::Power)];
   // A scale that ran to nothing (the variance never rises above Var_0) or a parameter at its limit: p could
   // be anything.
-  if (power.scale < 1e-12 * profile.variance.back() || parameter_is_at_limit(curve, GrowthModel::Power))
-    return;
-  growth.exponent = power.parameter;
-  const double degrees = profile.size() - 3;
-  const double noise = std::sqrt(curve.squares / degrees);
+  const double scale = std::exp(curve.log_scale), top = std::exp(profile.log_variance.back());
+  if (scale < 1e-12 * top || parameter_is_at_limit(curve, GrowthModel::Power)) return;
+  growth.exponent = std::exp(curve.log_parameter);
   const double deviation =
-      noise * parameter_deviation(profile, GrowthModel::Power, curve) * power.parameter;  // from log p to p
-  const double half = std::isfinite(deviation) ? student_quantile(degrees) * deviation : 0;
-  growth.exponent_low = std::max(power.parameter - half, 0.0);
-  growth.exponent_high = power.parameter + half;
+      parameter_deviation(profile, GrowthModel::Power, curve) * growth.exponent;  // from log p to p
+  const double half = std::isfinite(deviation) ? student_quantile(profile.size() - 3) * deviation : 0;
+  growth.exponent_low = std::max(growth.exponent - half, 0.0);
+  growth.exponent_high = growth.exponent + half;
 }
 
 }  // namespace
@@ -159,13 +121,19 @@ Growth classify_growth(std::span<const double> variance) {
     return growth;
   }
   if (variance.empty() || variance[0] < 0) return growth;
-  DepthProfile profile(variance);
+  const DepthProfile profile(variance);
   growth.values = profile.size();
   if (profile.size() < kShortestProfile) return growth;
   growth.total = variance.back() / variance[0];
-  const Curves curves = fit_with_likeliest_accumulation(profile, growth.accumulation);
+  Curves curves;
+  for (int i = 0; i < kGrowthModels; ++i) curves[i] = fit_growth(profile, static_cast<GrowthModel>(i));
+  const auto likelier = [](const GrowthCurve& a, const GrowthCurve& b) {
+    return a.minus_two_log_likelihood < b.minus_two_log_likelihood;
+  };
+  const double alike = autocorrelation(*std::min_element(curves.begin(), curves.end(), likelier));
+  growth.independent_values = std::max(profile.size() * (1 - alike) / (1 + alike), 6.0);
   for (int i = 0; i < kGrowthModels; ++i) {
-    growth.fits[i] = describe_fit(profile, static_cast<GrowthModel>(i), curves[i]);
+    growth.fits[i] = describe_fit(profile, static_cast<GrowthModel>(i), curves[i], growth.independent_values);
   }
   growth.growth_class = kModels[static_cast<int>(growth.best().model)].growth_class;
   set_exponent(profile, curves[static_cast<int>(GrowthModel::Power)], growth);
@@ -195,10 +163,9 @@ std::string growth_basis(const Growth& growth) {
   }
   if (growth.growth_class == GrowthClass::NotFinite) return "the profile holds values that are not finite";
   const GrowthFit& chosen = growth.best();
-  std::string text =
-      fmt::format("AICc over {} values, errors {}: {} chosen (typical misfit {:.1f} %)", growth.values,
-                  growth.accumulation > 0 ? "adding up over the depth" : "independent",
-                  growth_model_name(chosen.model), 100 * std::expm1(chosen.misfit));
+  std::string text = fmt::format(
+      "AICc over {} values, {:.0f} of them independent: {} chosen (typical misfit {:.1f} %)", growth.values,
+      growth.independent_values, growth_model_name(chosen.model), 100 * std::expm1(chosen.misfit));
   std::array<GrowthFit, kGrowthModels> ranked = growth.fits;
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const auto& a, const auto& b) { return a.aicc < b.aicc; });

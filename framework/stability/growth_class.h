@@ -28,7 +28,7 @@ struct GrowthFit {
   GrowthModel model = GrowthModel::Constant;
   double scale = 0;      ///< c, the growth over the whole depth
   double parameter = 0;  ///< tau, p or r; 0 where the model has none
-  double misfit = 0;     ///< root mean square of log Var_k - log fit_k
+  double misfit = 0;     ///< scale of log Var_k - log fit_k, what stands out counted little
   double aicc = 0;       ///< smaller is better; only differences mean something
 };
 
@@ -37,9 +37,9 @@ struct Growth {
   /// p of the power fit with its 95 % confidence interval, whichever model was chosen; NaN where Var does
   /// not rise like any power (never, or only at the very end).
   double exponent = 0, exponent_low = 0, exponent_high = 0;
-  double total = 0;         ///< Var_K / Var_0
-  int values = 0;           ///< K values that were fitted
-  double accumulation = 0;  ///< how errors pass from sublayer to sublayer, growth_fit.h; 0 = not at all
+  double total = 0;               ///< Var_K / Var_0
+  int values = 0;                 ///< K values that were fitted
+  double independent_values = 0;  ///< of them, as far as neighbours do not err alike
   /// In the order of GrowthModel; all 0 when nothing was fitted.
   std::array<GrowthFit, kGrowthModels> fits{};
   /// The fit that gives the class.
@@ -50,19 +50,21 @@ inline constexpr int kShortestProfile = 8;
 
 /// variance: Var_0..Var_K, the entry-wise variance of the stream at every sublayer boundary.
 ///
-/// Every model is fitted by least squares on log Var_k, since the error of a variance goes with its size. As
-/// the stream is a sum, errors may add up from sublayer to sublayer; how much is chosen by likelihood
-/// (growth_fit.h), alike for all models, and the confidence interval of p takes it into account. The class is
-/// that of the model with the smallest AICc, or of a simpler one less than 2 above it; AICc = -2 log L + 2q +
-/// 2q(q+1)/(K-q-1), q = parameters + 2 (Hurvich and Tsai, Biometrika 76, 1989).
+/// Every model is fitted to log Var_k, since the error of a variance goes with its size, by maximum
+/// likelihood under errors with heavy tails (growth_fit.h). The class is that of the model with the smallest
+/// AICc, or of a simpler one less than 2 above it (Burnham and Anderson, 2002); AICc = -2 n/K log L + 2q +
+/// 2q(q+1)/(n-q-1), q = parameters + 1 (Hurvich and Tsai, Biometrika 76, 1989). Neighbouring sublayers err
+/// alike (the stream is a sum), so n is not K but K (1-a)/(1+a), a = lag-1 autocorrelation of the residuals
+/// of the closest model. The confidence interval of p allows for errors that add up from sublayer to
+/// sublayer.
 ///
 /// Pure and without state: every profile is judged by itself.
 Growth classify_growth(std::span<const double> variance);
 
 /// "linear, p = 0.98 (0.95 to 1.02), 48.1-fold over the depth": one phrase for a person.
 std::string growth_text(const Growth& growth);
-/// What the choice is based on: "AICc over 96 values, errors independent: linear chosen (typical misfit 3.1
-/// %), power +2.1, ...".
+/// What the choice is based on: "AICc over 96 values, 40 of them independent: linear chosen (typical
+/// misfit 3.1 %), power +2.1, ...".
 std::string growth_basis(const Growth& growth);
 
 }  // namespace plumb

@@ -141,6 +141,29 @@ TEST(GrowthClass, ProfilesThatCannotBeJudged) {
   EXPECT_EQ(classify_growth(std::vector<double>(49, 0.0)).growth_class, GrowthClass::Unknown);
 }
 
+TEST(GrowthClass, OneSublayerThatStandsOutDoesNotDecide) {
+  // A Post-LN stream whose last norm has learned another gain; a line with one wild sublayer.
+  std::vector<double> bounded = profile(
+      48, 1, [](double) { return 0.01; }, 0.005);
+  bounded.back() = 2;
+  EXPECT_EQ(classify_growth(bounded).growth_class, GrowthClass::Bounded)
+      << growth_basis(classify_growth(bounded));
+  std::vector<double> line = profile(
+      48, 1, [](double k) { return k; }, 0.02);
+  line[30] = 5000;
+  const Growth growth = classify_growth(line);
+  EXPECT_EQ(growth.growth_class, GrowthClass::Linear) << growth_basis(growth);
+  EXPECT_NEAR(growth.exponent, 1, 0.05);
+}
+
+TEST(GrowthClass, AConcaveProfileIsNotExponentialForItsLateRise) {
+  // Steep, then flat, then rising again, as trained streams do.
+  const auto growth = [](double k) { return 1.3 * (1 - std::exp(-k / 6)) + 1.6e-5 * k * k * k; };
+  const Growth found = classify_growth(profile(48, 1, growth));
+  EXPECT_NE(found.growth_class, GrowthClass::Exponential) << growth_basis(found);
+  EXPECT_NE(found.growth_class, GrowthClass::Quadratic) << growth_basis(found);
+}
+
 TEST(GrowthClass, AProfileThatDoesNotMoveIsBoundedAndHasNoExponent) {
   const Growth growth = classify_growth(std::vector<double>(49, 3.5));
   EXPECT_EQ(growth.growth_class, GrowthClass::Bounded);
