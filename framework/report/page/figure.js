@@ -106,13 +106,13 @@ function explain({plot, place, caption}) {
   place.setAttribute('aria-label', `${plot.title}. ${sentence}`);
 }
 
-async function drawFigure(entry) {
+async function drawFigure(entry, width) {
   if (entry.view) entry.view.finalize();
   entry.view = null;
   explain(entry);
   const legend = entry.plot.legend ? entry.plot.legend() : null;
   entry.legend.replaceChildren(...(legend ? [legend] : []));
-  const spec = entry.plot.spec(Math.max(entry.place.clientWidth, 280));
+  const spec = entry.plot.spec(Math.max(width, 280));
   if (!spec) {
     entry.place.replaceChildren(element('p', {class: 'missing'}, 'Nothing here at this choice of run and step.'));
     return;
@@ -132,11 +132,13 @@ let turns = 0;
 /// one has not come to.
 async function drawFigures(passes = () => true) {
   const turn = ++turns, chosen = figures.filter(passes);
+  // All at once: to ask for a width after something was drawn makes the browser lay the whole page out again.
+  const widths = new Map(chosen.map((entry) => [entry, entry.place.clientWidth]));
   for (const entry of chosen) entry.turn = turn;
   let painted = performance.now();
   for (const entry of chosen) {
     if (entry.turn !== turn) continue;
-    await drawFigure(entry);
+    await drawFigure(entry, widths.get(entry));
     // Not after each one: laying out and painting a page of this length takes longer than drawing a figure.
     if (performance.now() - painted < 150) continue;
     await new Promise((next) => setTimeout(next, 0));
