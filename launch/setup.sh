@@ -3,6 +3,7 @@
 #   launch/setup.sh             build and run dependencies, sample text
 #   launch/setup.sh --golden    also PyTorch, needed only to re-make the golden test files
 #   launch/setup.sh --coverage  also gcovr, for launch/coverage.sh
+#   launch/setup.sh --browser   also Chromium, which tests the pages of `plumb report`
 # Safe to run again: what is there already is left alone. Works as root and with sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +12,7 @@ packages=(
   g++ cmake ninja-build ccache git ca-certificates     # build
   openmpi-bin libopenmpi-dev                           # ranks
   libdnnl-dev                                          # matrix products on the CPU
+  libjs-vega                                           # plots of `plumb report`
   libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev
   libgtest-dev libgmock-dev libbenchmark-dev           # tests
   clang-format                                         # style check in CI
@@ -21,8 +23,9 @@ for argument in "$@"; do
   case "$argument" in
     --golden) packages+=(python3-torch python3-numpy) ;;
     --coverage) packages+=(gcovr) ;;
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "setup: unknown argument '$argument' (known: --golden, --coverage, --help)" >&2; exit 2 ;;
+    --browser) packages+=(chromium fonts-liberation) ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "setup: unknown argument '$argument' (known: --golden, --coverage, --browser, --help)" >&2; exit 2 ;;
   esac
 done
 

@@ -78,6 +78,12 @@ struct MetricsOptions {
 };
 int run_metrics(const MetricsOptions& options);
 
+struct ReportCommandOptions {
+  std::vector<std::string> runs;  ///< folders
+  std::string output;             ///< "" = report.html in the folder of the one run, or here for several
+};
+int run_report(const ReportCommandOptions& options);
+
 int run_doctor();
 
 }  // namespace plumb

@@ -124,6 +124,15 @@ void add_metrics(CLI::App& app, MetricsOptions& options, Action& action) {
   command->callback([&options, &action] { action = [&options] { return run_metrics(options); }; });
 }
 
+void add_report(CLI::App& app, ReportCommandOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "report", "One HTML page about a run, or about several side by side; opens without a network");
+  command->add_option("run", options.runs, "Folders of runs; finished, going on or killed")->required();
+  command->add_option("--output", options.output,
+                      "File to write; without it report.html, in the folder of a single run");
+  command->callback([&options, &action] { action = [&options] { return run_report(options); }; });
+}
+
 /// One line about the first word that is no subcommand of `app`, which CLI11 would only call missing; empty
 /// when there is none.
 std::string unknown_subcommand(const CLI::App& app, int argc, char** argv) {
@@ -169,6 +178,7 @@ int run(int argc, char** argv) {
   DumpOptions dump;
   PlacementsOptions placements;
   MetricsOptions metrics;
+  ReportCommandOptions report;
   add_train(app, train, action);
   add_eval(app, eval, action);
   add_generate(app, generate, action);
@@ -176,6 +186,7 @@ int run(int argc, char** argv) {
   add_dump(app, dump, action);
   add_placements(app, placements, action);
   add_metrics(app, metrics, action);
+  add_report(app, report, action);
   app.add_subcommand("doctor", "What this machine and this launch offer, what is missing, how to get it")
       ->callback([&] { action = run_doctor; });
 
