@@ -73,6 +73,15 @@ struct PlacementsOptions {
 };
 int run_placements(const PlacementsOptions& options);
 
+struct CheckOptions {
+  std::vector<std::string> configs;
+  std::vector<std::string> overrides;
+  std::int64_t seeds = 3;
+  bool json = false;
+};
+/// 0 regular or borderline, 1 pathological, 2 could not be run.
+int run_check(const CheckOptions& options);
+
 int run_doctor();
 
 }  // namespace plumb

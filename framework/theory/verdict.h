@@ -22,8 +22,8 @@ struct CheckFacts {
   double gradient_growth = kUnknown;     ///< |dL/dx_0| / |dL/dx_K|
   double gradient_decay = kUnknown;      ///< |dL/dx_K| / |dL/dx_0|
   double range_share = kUnknown;         ///< largest |x| / the largest number of the compute dtype
-  double rounding = kUnknown;           ///< half a unit in the last place of x / what b z adds to it, RMS
-  double epsilon_share = kUnknown;      ///< 10 eps / the variance that N_out meets, the smallest of them
+  double rounding = kUnknown;            ///< unit roundoff of the dtype times x / what b z adds to it, RMS
+  double epsilon_share = kUnknown;       ///< 10 eps / the variance that N_out meets, the smallest of them
 };
 
 /// A rule fires where its number reaches a threshold.
