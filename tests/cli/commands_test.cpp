@@ -23,7 +23,7 @@ TEST(CommandLine, HelpAndVersion) {
   const Outcome help = run_plumb(folder, 1, {"--help"});
   EXPECT_EQ(help.status, 0);
   for (const char* command :
-       {"train", "eval", "generate", "data", "dump", "placements", "metrics", "report", "doctor"})
+       {"train", "eval", "generate", "data", "dump", "placements", "metrics", "report", "check", "doctor"})
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " "));
   const Outcome train = run_plumb(folder, 1, {"train", "--help"});
   EXPECT_EQ(train.status, 0);
