@@ -31,8 +31,9 @@ std::string escape_html(std::string_view text) {
 }
 
 /// In the order in which they run: each uses what those before it define.
-constexpr std::string_view kScripts[] = {"modules.js",  "values.js",    "figure.js", "curves.js",
-                                         "profiles.js", "heat_maps.js", "tables.js", "page.js"};
+constexpr std::string_view kScripts[] = {"modules.js",   "values.js", "elements.js",
+                                         "figure.js",    "curves.js", "profiles.js",
+                                         "heat_maps.js", "tables.js", "page.js"};
 
 std::string scripts() {
   std::string text;

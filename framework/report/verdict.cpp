@@ -184,4 +184,33 @@ void judge(const RunData& run, RunSummary& summary) {
   summary.verdict = summary.reasons.empty() ? Regular : summary.reasons.front().level;
 }
 
+std::string verdict_rules(VerdictLevel level) {
+  switch (level) {
+    case Regular:
+      return "none of these.";
+    case Borderline:
+      return fmt::format(
+          "skipped steps; a spike score of the loss from {} %, of the gradient norm from {} %; exponential "
+          "growth of "
+          "the variance over the depth, {}-fold or more, or an interval of p wholly above {}; gradients "
+          "bottom / top "
+          "beyond {} or below 1/{}; activations above 1/{} of what fp16 holds; a rank that leaves the "
+          "others.",
+          kLossSpikes, kNormSpikes, kExponentialGrowth[0], kSteepExponent[0], kGradientRatio[0],
+          kGradientRatio[0], kHeadRoom);
+    case Pathological:
+      return fmt::format(
+          "loss or gradient norm not finite; a loss that ends above where it began, or {} nat above its "
+          "best; "
+          "exponential growth, {}-fold or more, or an interval of p wholly above {}; gradients bottom / top "
+          "beyond {} or "
+          "below 1/{}; activations beyond fp16 in a run that computes in fp16; a proved bound exceeded by "
+          "more than "
+          "{} %.",
+          kDiverged, kExponentialGrowth[1], kSteepExponent[1], kGradientRatio[1], kGradientRatio[1],
+          100 * kBoundRounding);
+  }
+  return "";
+}
+
 }  // namespace plumb

@@ -8,4 +8,7 @@ namespace plumb {
 /// Sets verdict and reasons of a summary that is otherwise complete.
 void judge(const RunData& run, RunSummary& summary);
 
+/// What makes a run borderline or pathological, in words, with the thresholds.
+std::string verdict_rules(VerdictLevel level);
+
 }  // namespace plumb

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """A headless Chromium driven over its DevTools pipe, with nothing but Python's standard library.
 
-    browser.py PAGE.html PICTURE.png [--section depth] [--height 900] [--dark]    picture of a report, 1280 px wide
+    browser.py PAGE.html PICTURE.png [--section depth] [--height 900] [--dark]
+
+takes a picture of a report, 1280 px wide.
 """
 import argparse
 import base64
@@ -88,7 +90,8 @@ class Browser:
             details = values["exceptionDetails"]
             self.faults.append(details.get("exception", {}).get("description", details["text"]))
         elif method == "Runtime.consoleAPICalled" and values["type"] in ("error", "warning", "assert"):
-            self.faults.append(" ".join(str(entry.get("value", entry.get("description"))) for entry in values["args"]))
+            words = [str(entry.get("value", entry.get("description"))) for entry in values["args"]]
+            self.faults.append(" ".join(words))
         elif method == "Log.entryAdded" and values["entry"]["level"] in ("error", "warning"):
             self.faults.append(values["entry"]["text"])
         elif method == "Network.requestWillBeSent":
@@ -111,7 +114,8 @@ class Browser:
             self._note(message)
 
     def resize(self, width, height):
-        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
+                   mobile=False)
 
     def set_dark(self, dark):
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]

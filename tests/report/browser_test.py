@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""`plumb report` in a headless Chromium: every plot drawn, nothing on the console, nothing from a network, controls and
-keyboard at work. Usage: browser_test.py PLUMB. Exit code 77: skipped."""
+"""`plumb report` in a headless Chromium: every plot drawn, nothing on the console, nothing from a network,
+controls and keyboard at work. Usage: browser_test.py PLUMB. Exit code 77: skipped."""
 import os
 import subprocess
 import sys
@@ -14,13 +14,15 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = sys.argv[1] if len(sys.argv) > 1 else "build/release/trainers/plumb"
 ACCEPTED_BYTES = 15_000_000
 
-# Figures whose plot holds something that is drawn from data: a path with a shape, a symbol, or an image with pixels.
+# Figures whose plot holds something that is drawn from data: a path with a shape, or an image with pixels.
 DRAWN = """[...document.querySelectorAll('figure')].filter((figure) => {
-  const marks = [...figure.querySelectorAll('.plot svg .mark-line path, .plot svg .mark-symbol path, .plot svg .mark-image image')];
-  return marks.some((mark) => mark.tagName === 'image' ? mark.getAttribute('href').startsWith('data:image/png') ||
-                                                           (mark.getAttribute('xlink:href') || '').startsWith('data:image/png') :
-                                                         (mark.getAttribute('d') || '').length > 10);
+  const paths = [...figure.querySelectorAll('.plot svg .mark-line path, .plot svg .mark-symbol path')];
+  const images = [...figure.querySelectorAll('.plot svg .mark-image image')];
+  const address = (image) => image.getAttribute('href') || image.getAttribute('xlink:href') || '';
+  return paths.some((path) => (path.getAttribute('d') || '').length > 10) ||
+      images.some((image) => address(image).startsWith('data:image/png'));
 }).length"""
+PLAIN = ("--steps", "100", "--sublayers", "12", "--plain", "--every", "10")
 
 
 class Pages(unittest.TestCase):
@@ -55,12 +57,16 @@ class Pages(unittest.TestCase):
 
     def redraw(self, action):
         """Runs an action of the page and waits for the drawing that follows."""
-        self.browser.value(f"(async () => {{ {action}; await new Promise((done) => setTimeout(done, 50)); }})()")
+        self.browser.value(f"(() => {{ {action}; }})()")
         for _ in range(200):
             time.sleep(0.1)
             if self.browser.value(DRAWN) == self.figures_with_data():
                 break
         self.assert_all_drawn()
+
+    def set_control(self, name, value, event="change"):
+        self.redraw(f"const control = document.getElementById('{name}'); control.value = '{value}'; "
+                    f"control.dispatchEvent(new Event('{event}'))")
 
     def figures_with_data(self):
         """Those that do not say that the chosen run has nothing to show."""
@@ -77,17 +83,18 @@ class Pages(unittest.TestCase):
         self.assertEqual(away, [])
 
     def assert_all_visible(self):
-        """A mark may be there and yet be clipped away: hiding what is drawn from data has to change every picture."""
+        """A mark may be there and yet be clipped away: hiding marks has to change the picture of every plot."""
         places = self.browser.value("""[...document.querySelectorAll('.plot')].map((plot) => {
           const box = plot.getBoundingClientRect();
           return [box.left + scrollX, box.top + scrollY, box.width, box.height];
         })""")
         shown = [self.browser.picture(*place) for place in places]
-        self.browser.value("""document.head.append(element('style', {id: 'hide'},
-          '.plot .mark-line, .plot .mark-area, .plot .mark-symbol, .plot .mark-image { visibility: hidden }'))""")
+        marks = ", ".join(f".plot .mark-{kind}" for kind in ("line", "area", "symbol", "image"))
+        self.browser.value("document.head.append(element('style', {id: 'hide'}, "
+                           f"'{marks} {{ visibility: hidden }}'))")
         hidden = [self.browser.picture(*place) for place in places]
         self.browser.value("document.getElementById('hide').remove()")
-        titles = self.browser.value("[...document.querySelectorAll('figure h3')].map((title) => title.textContent)")
+        titles = self.browser.value("[...document.querySelectorAll('figure h3')].map((node) => node.textContent)")
         same = [title for title, a, b in zip(titles, shown, hidden) if a == b]
         self.assertEqual(same, [], "nothing of the data is to be seen in these plots")
 
@@ -101,8 +108,8 @@ class Pages(unittest.TestCase):
         self.open(page)
         self.assert_all_drawn(at_least=40)
         self.assert_all_visible()
-        print("the page of 10000 steps and 96 sublayers: %.1f MB, drawn after %s ms" % (
-            os.path.getsize(page) / 1e6, self.browser.value("document.documentElement.dataset.drawnAfterMilliseconds")))
+        drawn_after = self.browser.value("document.documentElement.dataset.drawnAfterMilliseconds")
+        print(f"10000 steps, 96 sublayers: {os.path.getsize(page) / 1e6:.1f} MB, drawn after {drawn_after} ms")
         text = self.text()
         self.assertIn("10000 steps drawn as 500 points", text)
         self.assertIn("the gradient norm of rank 2 leaves those of the others", text)
@@ -111,39 +118,39 @@ class Pages(unittest.TestCase):
         self.assertEqual(spikes, "3100,6200")
 
     def test_several_runs_of_other_depth_and_length(self):
-        page = self.report(self.make_run("peri", "--steps", "300", "--sublayers", "24", "--every", "10"),
-                           self.make_run("pre", "--steps", "200", "--sublayers", "12", "--every", "20", "--placement", "pre",
-                                         "--nan-at", "150"),
-                           self.make_run("killed", "--steps", "400", "--stopped-at", "120", "--torn", "--sublayers", "16",
-                                         "--ranks", "1", "--plain", "--placement", "post", "--every", "10"))
-        self.open(page)
+        peri = self.make_run("peri", "--steps", "300", "--sublayers", "24", "--every", "10")
+        pre = self.make_run("pre", "--steps", "200", "--sublayers", "12", "--every", "20", "--placement", "pre",
+                            "--nan-at", "150")
+        killed = self.make_run("killed", "--steps", "400", "--stopped-at", "120", "--torn", "--sublayers", "16",
+                               "--ranks", "1", "--plain", "--placement", "post", "--every", "10")
+        self.open(self.report(peri, pre, killed))
         self.assert_all_drawn(at_least=25)
         text = self.text()
-        for part in ("the last line is torn", "120 of 400", "loss or gradient norm was not finite, first at step 150",
-                     "Settings that differ", "model.placement", "one rank, so there is nothing to compare",
-                     "kappa: not in killed", "saved step 100 <&>"):
+        for part in ("the last line is torn", "120 of 400", "Settings that differ", "model.placement",
+                     "loss or gradient norm was not finite, first at step 150", "kappa: not in killed",
+                     "one rank, so there is nothing to compare", "saved step 100 <&>"):
             self.assertIn(part, text)
-        self.redraw("document.getElementById('step').value = 2; document.getElementById('step').dispatchEvent(new Event('input'))")
+        self.set_control("step", 2, "input")
         self.assertIn("step 20", self.browser.value("document.getElementById('step-text').textContent"))
-        self.redraw("document.getElementById('what').value = '1'; document.getElementById('what').dispatchEvent(new Event('change'))")
+        self.set_control("what", 1)
         self.assertEqual(self.browser.value("document.querySelectorAll('figure .plot p.missing').length"), 1,
                          "the bounds, which only the peri run has")
-        self.redraw("document.getElementById('what').value = 'runs'; document.getElementById('what').dispatchEvent(new Event('change'))")
+        self.set_control("what", "runs")
         for label in ("log values", "relative depth", "log steps"):
-            self.redraw("[...document.querySelectorAll('.controls label')].find((label) => label.textContent.trim() === "
-                        f"'{label}').click()")
-        options = self.browser.value("[...document.querySelectorAll('#statistic option')].map((option) => option.value)")
+            self.redraw("[...document.querySelectorAll('.controls label')].find("
+                        f"(label) => label.textContent.trim() === '{label}').click()")
+        options = self.browser.value("[...document.getElementById('statistic').options].map((entry) => entry.value)")
         self.assertIn("profiles.branch.rms", options)
-        self.redraw("document.getElementById('statistic').value = 'profiles.branch.rms'; "
-                    "document.getElementById('statistic').dispatchEvent(new Event('change'))")
+        self.set_control("statistic", "profiles.branch.rms")
 
     def test_logs_without_the_newer_statistics(self):
-        self.open(self.report(self.make_run("plain", "--steps", "100", "--sublayers", "12", "--plain", "--every", "10")))
+        self.open(self.report(self.make_run("plain", *PLAIN)))
         self.assert_all_drawn(at_least=20)
         text = self.text()
         for section in ("Gradient noise scale", "Bounds against measurements", "Attention"):
             self.assertIn(section, text)
-        self.assertIn("Not in the log: Largest attention logit; Attention entropy; Attention entropy of the narrowest head. Written by:", text)
+        self.assertIn("Not in the log: Largest attention logit; Attention entropy; Attention entropy of the narrowest "
+                      "head. Written by: statistics.attention.", text)
 
     def test_a_run_of_one_step(self):
         self.open(self.report(self.make_run("one", "--steps", "1", "--sublayers", "8", "--every", "1")))
@@ -158,7 +165,7 @@ class Pages(unittest.TestCase):
         self.assertIn("no step logged yet", self.text())
 
     def test_keyboard_and_numbers(self):
-        self.open(self.report(self.make_run("plain", "--steps", "100", "--sublayers", "12", "--plain", "--every", "10")))
+        self.open(self.report(self.make_run("plain", *PLAIN)))
         self.browser.press("Tab", 9)
         self.assertEqual(self.browser.value("document.activeElement.className"), "skip")
         reached = set()
@@ -169,7 +176,7 @@ class Pages(unittest.TestCase):
         # What a plot shows is there as a table too, so nothing hangs on hovering.
         self.assertEqual(self.browser.value("document.querySelectorAll('figure').length"),
                          self.browser.value("document.querySelectorAll('figure details.numbers').length"))
-        self.browser.value("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+        self.browser.value("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
         time.sleep(0.5)
         without = self.browser.value("[...document.querySelectorAll('figure')].filter((figure) => "
                                      "figure.querySelectorAll('details tbody tr').length === 0).length")
@@ -180,7 +187,7 @@ class Pages(unittest.TestCase):
         self.assertEqual(self.browser.faults, [])
 
     def test_fits_its_window_and_the_paper(self):
-        self.open(self.report(self.make_run("plain", "--steps", "100", "--sublayers", "12", "--plain", "--every", "10")))
+        self.open(self.report(self.make_run("plain", *PLAIN)))
         for width in (1280, 700):
             self.browser.resize(width, 900)
             time.sleep(1.5)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes a made-up run folder for tests of `plumb report`: the files and fields of a real one, and of the statistics that
-a run need not have, with planted spikes and a planted bad rank.
+"""Writes a made-up run folder for tests of `plumb report`: the files and fields of a real one, also of the
+statistics that a run need not have, with planted spikes and a planted bad rank.
 
     make_run.py FOLDER [--steps 10000] [--sublayers 96] [--ranks 4] [--every 50] [--placement peri] [--plain]
                        [--stopped-at STEP] [--torn] [--nan-at STEP] [--seed 1]
@@ -15,7 +15,8 @@ import random
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--steps", type=int, default=10000)
     parser.add_argument("--sublayers", type=int, default=96)
@@ -41,8 +42,8 @@ class MadeUpRun:
         self.blocks = options.sublayers // 2
         self.last = options.stopped_at or options.steps
         self.spikes = {max(int(place * options.steps), 2) for place in SPIKES}
-        kinds = ["ffn.contract.weight", "ffn.expand.weight", "ffn.norm_in.gain", "attention.projection.weight",
-                 "attention.qkv.weight", "attention.norm_in.gain"]
+        kinds = ["ffn.contract.weight", "ffn.expand.weight", "ffn.norm_in.gain",
+                 "attention.projection.weight", "attention.qkv.weight", "attention.norm_in.gain"]
         self.tensors = ["final_norm.gain"]
         for block in reversed(range(self.blocks)):
             self.tensors += [f"blocks.{block}.{kind}" for kind in kinds]
@@ -59,15 +60,18 @@ class MadeUpRun:
         return smooth * self.noise(0.01) + (1.5 if step in self.spikes else 0)
 
     def gradient_norm(self, step):
-        return (0.6 + 3 * math.exp(-40 * self.progress(step))) * self.noise(0.12) * (25 if step in self.spikes else 1)
+        calm = (0.6 + 3 * math.exp(-40 * self.progress(step))) * self.noise(0.12)
+        return 25 * calm if step in self.spikes else calm
 
     def metrics(self, step):
         numbers = {
             "step": step, "tokens": 512 * step, "data_cursor": 4 * step, "loss": self.loss(step),
-            "lr": 1e-3 * min(step / 200, 1), "grad_norm": self.gradient_norm(step), "clip_coef": 1.0, "skipped": False,
+            "lr": 1e-3 * min(step / 200, 1), "grad_norm": self.gradient_norm(step), "clip_coef": 1.0,
+            "skipped": False,
             "tokens_per_s": 2000 * self.noise(0.05), "step_seconds": 0.25 * self.noise(0.05),
             "log_z": 5 + self.progress(step), "log_z_squared": 30.0, "max_logit": 2 + 8 * self.progress(step),
-            "max_abs": 20 * (1 + 3 * self.progress(step)) * self.noise(0.05), "overflows": 0.0, "loss_scale": 1.0,
+            "max_abs": 20 * (1 + 3 * self.progress(step)) * self.noise(0.05), "overflows": 0.0,
+            "loss_scale": 1.0,
         }
         if step % max(self.options.steps // 8, 1) == 0:
             numbers["val_loss"] = self.loss(step) + 0.05
@@ -104,9 +108,12 @@ class MadeUpRun:
             "overflows": [0.0] * (depth + 1),
         }
         branch = {
-            "mean_abs": self.profile(depth, lambda k: 0.8), "entry_variance": self.profile(depth, lambda k: 1.0),
-            "data_variance": self.profile(depth, lambda k: 0.9), "max_abs": self.profile(depth, lambda k: 4.0, 0.2),
-            "rms": self.profile(depth, lambda k: 1.0), "max_row_norm": self.profile(depth, lambda k: 9.0),
+            "mean_abs": self.profile(depth, lambda k: 0.8),
+            "entry_variance": self.profile(depth, lambda k: 1.0),
+            "data_variance": self.profile(depth, lambda k: 0.9),
+            "max_abs": self.profile(depth, lambda k: 4.0, 0.2),
+            "rms": self.profile(depth, lambda k: 1.0),
+            "max_row_norm": self.profile(depth, lambda k: 9.0),
             "gradient_norm": self.profile(depth, lambda k: 0.01 * math.exp(-2 * k / depth)),
             "overflows": [0.0] * depth,
         }
@@ -114,16 +121,18 @@ class MadeUpRun:
             for edge in ("interval_min", "interval_max"):
                 values[edge] = {name: self.profile(count, lambda k: 1.0)
                                 for name in ("mean_abs", "entry_variance", "max_abs")}
-        record = {"step": step, "profiles": {"stream": stream, "branch": branch}, "tensors": self.tensor_rows(step)}
+        record = {"step": step, "profiles": {"stream": stream, "branch": branch},
+                  "tensors": self.tensor_rows(step)}
         if not self.options.plain:
             record["residual"] = {"kappa": [self.random.gauss(0.05, 0.03) for _ in range(depth)],
                                   "rho": self.profile(depth, lambda k: 1 / math.sqrt(self.variance(step, k)))}
             # Not at every record, and not of every sublayer.
             if step % (4 * self.options.every) == 0:
                 at_attention = lambda value: [value() if k % 2 == 0 else None for k in range(depth)]
+                trained = self.progress(step)
                 record["attention"] = {
-                    "max_logit": at_attention(lambda: 6 * (1 + 2 * self.progress(step)) * self.noise(0.2)),
-                    "entropy": {"mean": at_attention(lambda: 2.5 - self.progress(step) + self.random.gauss(0, 0.1))},
+                    "max_logit": at_attention(lambda: 6 * (1 + 2 * trained) * self.noise(0.2)),
+                    "entropy": {"mean": at_attention(lambda: 2.5 - trained + self.random.gauss(0, 0.1))},
                     "normalised_entropy": {"min": at_attention(lambda: 0.3 * self.noise(0.2))},
                 }
             if self.options.placement == "peri":
@@ -137,7 +146,8 @@ class MadeUpRun:
             rows["grad_norm_local"] = {name: self.profile(count, lambda k: 0.12, 0.5)
                                        for name in ("min", "mean", "max", "std")}
             rows["grad_norm_local"]["argmax_rank"] = [0] * count
-        rows["update_ratio"] = [None if step == 1 and "gain" in name else 1e-3 * self.noise(0.5) for name in self.tensors]
+        rows["update_ratio"] = [None if step == 1 and "gain" in name else 1e-3 * self.noise(0.5)
+                                for name in self.tensors]
         rows["parameter_norm"] = self.profile(count, lambda k: 3.0)
         return rows
 
@@ -181,12 +191,17 @@ placement = "{self.options.placement}"  # made up
             file.write(self.config())
         with open(os.path.join(folder, "manifest.json"), "w") as file:
             json.dump({"plumb_version": "0.1.0", "git_revision": "0000000", "world": self.options.ranks,
-                       "hosts": [f"host{rank // 2}" for rank in range(self.options.ranks)], "backend": "made up",
-                       "compute_dtype": "bf16", "seed": self.options.seed, "parameters": 1234567}, file)
+                       "hosts": [f"host{rank // 2}" for rank in range(self.options.ranks)],
+                       "backend": "made up", "compute_dtype": "bf16", "seed": self.options.seed,
+                       "parameters": 1234567}, file)
         names = ("metrics", "stability", "ranks", "events")
         files = {name: open(os.path.join(folder, f"{name}.jsonl"), "w") for name in names}
-        put = lambda name, record: files[name].write(json.dumps(record) + "\n")
-        sublayers = [f"blocks.{k // 2}.{'attention' if k % 2 == 0 else 'ffn'}" for k in range(self.options.sublayers)]
+
+        def put(name, record):
+            files[name].write(json.dumps(record) + "\n")
+
+        kinds = ("attention", "ffn")
+        sublayers = [f"blocks.{k // 2}.{kinds[k % 2]}" for k in range(self.options.sublayers)]
         put("stability", {"kind": "header", "tensors": self.tensors, "sublayers": sublayers})
         for step in range(1, self.last + 1):
             put("metrics", self.metrics(step))

@@ -1,72 +1,44 @@
 // A figure: title, legend, plot, the sentence that explains it, its source, and its numbers as a table.
 
-/// element('td', {class: 'x'}, 'text', child, ...). Attributes that are null are left out.
-function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === 'function') {
-      node.addEventListener(name, value);
-    } else if (value !== null && value !== undefined) {
-      node.setAttribute(name, value);
-    }
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
-/// rows: lists of cells; a cell is a text, a number or a node. The first cell of a row is its heading.
-function table(columns, rows, {caption = null, label = null, whole = false} = {}) {
-  const cell = (value) => typeof value === 'number' || value === null ? formatNumber(value) : value;
-  const isNumber = (value) => typeof value === 'number' || value === null;
-  const head = element('tr', {}, ...columns.map((name) => element('th', {scope: 'col'}, name)));
-  const body = rows.map((row) => element('tr', {}, ...row.map((value, i) => i === 0 ?
-    element('th', {scope: 'row'}, cell(value)) :
-    element('td', {class: isNumber(value) ? 'number' : null}, cell(value)))));
-  return element('div', {class: whole ? 'scroll whole' : 'scroll', tabindex: '0', role: 'region', 'aria-label': label || caption},
-                 element('table', {}, caption ? element('caption', {}, caption) : null,
-                         element('thead', {}, head), element('tbody', {}, ...body)));
-}
-
-/// entries: {name, colour, dash}. Lines as they are drawn.
-function legendList(entries) {
-  return element('ul', {class: 'legend'}, ...entries.map(({name, colour, dash = [], marker = null}) => {
-    const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-    svg.setAttribute('width', '26');
-    svg.setAttribute('height', '10');
-    svg.setAttribute('aria-hidden', 'true');
-    const shape = document.createElementNS('http://www.w3.org/2000/svg', marker ? 'path' : 'line');
-    const attributes = marker ? {d: marker, fill: colour} :
-        {x1: 0, y1: 5, x2: 26, y2: 5, stroke: colour, 'stroke-width': 2.5, 'stroke-dasharray': dash.join(' ')};
-    for (const [key, value] of Object.entries(attributes)) shape.setAttribute(key, value);
-    svg.append(shape);
-    return element('li', {}, svg, name);
-  }));
-}
-const runLegend = (chosen = runs.keys()) => runs.length < 2 ? null : legendList([...chosen].map(
-    (run) => ({name: runs[run].name, colour: runColour(run), dash: runDash(run)})));
-
 // By name: Vega measures labels on a canvas, which does not know what `inherit` is.
 const plotFont = 'system-ui, "Liberation Sans", sans-serif';
 const vegaConfig = {
   background: null,
   view: {stroke: 'transparent'},
   axis: {
-    labelColor: 'var(--ink-soft)', titleColor: 'var(--ink-soft)', gridColor: 'var(--grid)',
-    domainColor: 'var(--axis)', tickColor: 'var(--axis)', labelFont: plotFont, titleFont: plotFont,
-    labelFontSize: 11, titleFontSize: 11, titleFontWeight: 'normal', grid: true, labelOverlap: 'greedy',
-    tickSize: 4, titlePadding: 5, labelFlush: false,
+    labelColor: 'var(--ink-soft)',
+    titleColor: 'var(--ink-soft)',
+    gridColor: 'var(--grid)',
+    domainColor: 'var(--axis)',
+    tickColor: 'var(--axis)',
+    labelFont: plotFont,
+    titleFont: plotFont,
+    labelFontSize: 11,
+    titleFontSize: 11,
+    titleFontWeight: 'normal',
+    grid: true,
+    labelOverlap: 'greedy',
+    tickSize: 4,
+    titlePadding: 5,
+    labelFlush: false,
   },
   legend: {
-    labelColor: 'var(--ink-soft)', titleColor: 'var(--ink-soft)', labelFont: plotFont, titleFont: plotFont,
-    labelFontSize: 11, titleFontSize: 11, titleFontWeight: 'normal',
+    labelColor: 'var(--ink-soft)',
+    titleColor: 'var(--ink-soft)',
+    labelFont: plotFont,
+    titleFont: plotFont,
+    labelFontSize: 11,
+    titleFontSize: 11,
+    titleFontWeight: 'normal',
   },
   text: {font: plotFont, fill: 'var(--ink-soft)', fontSize: 11},
 };
 
 const figures = [];
 
-/// plot: {title, sentence (text, or a function of the moment), source, definition, field, legend() -> node or null, spec(width) -> Vega specification or
-/// null where there is nothing to draw, numbers() -> {columns, rows}}. Drawn later, by drawFigures().
+/// plot: {title, sentence (text, or a function of the moment), source, definition, field, legend() -> node or
+/// null, spec(width) -> Vega specification or null where there is nothing to draw, numbers() -> {columns,
+/// rows}}. Drawn later, by drawFigures().
 function figure(plot, {wide = false} = {}) {
   const place = element('div', {class: 'plot', role: 'img'}), caption = element('figcaption');
   const legend = element('div', {class: 'legend-place'});
@@ -74,35 +46,47 @@ function figure(plot, {wide = false} = {}) {
   numbers.addEventListener('toggle', () => {
     if (numbers.open) showNumbers(numbers, plot);
   });
-  const node = element('figure', {class: wide ? 'wide' : null, id: plot.id || null}, element('h3', {}, plot.title),
-                       legend, place, caption, numbers);
+  const node = element(
+      'figure', {class: wide ? 'wide' : null, id: plot.id || null}, element('h3', {}, plot.title), legend,
+      place, caption, numbers);
   figures.push({plot, node, place, caption, legend, numbers, view: null});
   return node;
 }
 
 function showNumbers(place, plot) {
   const {columns, rows} = plot.numbers();
-  const shown = rows.length <= 120 ? rows :
+  const shown = rows.length <= 120 ?
+      rows :
       Array.from({length: 120}, (_, i) => rows[Math.round(i / 119 * (rows.length - 1))]);
-  const note = rows.length === shown.length ? '' : ` (${shown.length} of ${rows.length} rows; the file has all)`;
+  const note =
+      rows.length === shown.length ? '' : ` (${shown.length} of ${rows.length} rows; the file has all)`;
   const save = element('button', {type: 'button', click: () => saveText(plot, columns, rows)}, 'Save as CSV');
-  const definition = [plot.definition ? `Defined as: ${plot.definition}.` : null, plot.field ? `In the log: ${plot.field}.` : null];
-  place.replaceChildren(place.firstChild, element('p', {}, definition.filter(Boolean).join(' ')), element('p', {}, save, note),
-                        table(columns, shown, {label: `Numbers of: ${plot.title}`}));
+  const definition = [
+    plot.definition ? `Defined as: ${plot.definition}.` : null,
+    plot.field ? `In the log: ${plot.field}.` : null
+  ];
+  place.replaceChildren(
+      place.firstChild, element('p', {}, definition.filter(Boolean).join(' ')), element('p', {}, save, note),
+      table(columns, shown, {label: `Numbers of: ${plot.title}`}));
 }
 
 function saveText(plot, columns, rows) {
-  const quote = (cell) => cell === null ? '' : /[",\n]/.test(cell) ? `"${String(cell).replace(/"/g, '""')}"` : cell;
+  const quote = (cell) => cell === null ? '' :
+      /[",\n]/.test(cell)               ? `"${String(cell).replace(/"/g, '""')}"` :
+                                          cell;
   const text = [columns, ...rows].map((row) => row.map(quote).join(',')).join('\n') + '\n';
-  const link = element('a', {href: URL.createObjectURL(new Blob([text], {type: 'text/csv'})),
-                             download: plot.title.replace(/[^A-Za-z0-9]+/g, '_') + '.csv'});
+  const link = element('a', {
+    href: URL.createObjectURL(new Blob([text], {type: 'text/csv'})),
+    download: plot.title.replace(/[^A-Za-z0-9]+/g, '_') + '.csv'
+  });
   link.click();
   URL.revokeObjectURL(link.href);
 }
 
 function explain({plot, place, caption}) {
   const {sentence, source} = typeof plot.sentence === 'function' ? plot.sentence() : plot;
-  caption.replaceChildren(sentence + ' ', element('span', {class: 'source'}, source ? `Source: ${source}.` : ''));
+  caption.replaceChildren(
+      sentence + ' ', element('span', {class: 'source'}, source ? `Source: ${source}.` : ''));
   place.setAttribute('aria-label', `${plot.title}. ${sentence}`);
 }
 
@@ -114,13 +98,15 @@ async function drawFigure(entry, width) {
   entry.legend.replaceChildren(...(legend ? [legend] : []));
   const spec = entry.plot.spec(Math.max(width, 280));
   if (!spec) {
-    entry.place.replaceChildren(element('p', {class: 'missing'}, 'Nothing here at this choice of run and step.'));
+    entry.place.replaceChildren(
+        element('p', {class: 'missing'}, 'Nothing here at this choice of run and step.'));
     return;
   }
   // Drawn aside and put in whole, so that the page does not flicker.
   const aside = document.createElement('div');
-  entry.view = new vega.View(vega.parse(spec, vegaConfig, {ast: true}),
-                             {expr: vega.expressionInterpreter, renderer: 'svg', container: aside, hover: false});
+  entry.view = new vega.View(
+      vega.parse(spec, vegaConfig, {ast: true}),
+      {expr: vega.expressionInterpreter, renderer: 'svg', container: aside, hover: false});
   await entry.view.runAsync();
   entry.place.replaceChildren(aside);
   if (entry.numbers.open) showNumbers(entry.numbers, entry.plot);
@@ -128,8 +114,8 @@ async function drawFigure(entry, width) {
 
 let turns = 0;
 
-/// Draws the figures that pass, top first; the browser may paint in between. A later call takes over those that this
-/// one has not come to.
+/// Draws the figures that pass, top first; the browser may paint in between. A later call takes over those
+/// that this one has not come to.
 async function drawFigures(passes = () => true) {
   const turn = ++turns, chosen = figures.filter(passes);
   // All at once: to ask for a width after something was drawn makes the browser lay the whole page out again.

@@ -1,6 +1,10 @@
 // Heat maps: depth against step, one pixel per value, as an image under Vega's axes.
 
-const mapChoice = {extreme: 'max', statistic: null, shared: true};
+const mapChoice = {
+  extreme: 'max',
+  statistic: null,
+  shared: true
+};
 const pixelColumns = 320;
 
 /// Kinds of tensors are rows of a statistic that has one value per tensor.
@@ -16,7 +20,13 @@ function mapOf(run, id) {
   if (!decodedMaps.has(map)) decodedMaps.set(map, {});
   const decoded = decodedMaps.get(map);
   if (!decoded[extreme]) decoded[extreme] = decodeFloats(map[extreme]);
-  return {columns: map.columns, records: map.first.length, values: decoded[extreme], first: map.first, last: map.last};
+  return {
+    columns: map.columns,
+    records: map.first.length,
+    values: decoded[extreme],
+    first: map.first,
+    last: map.last
+  };
 }
 
 /// Colour range shared by runs, so that equal colours are equal values.
@@ -45,7 +55,8 @@ function colourTable(scheme) {
                                     colour.match(/\d+/g).map(Number);
   });
 }
-const viridisColours = colourTable(vega.scheme('viridis')), divergingColours = colourTable(vega.scheme('redblue'));
+const viridisColours = colourTable(vega.scheme('viridis')),
+      divergingColours = colourTable(vega.scheme('redblue'));
 
 /// PNG as a data URL. Columns are steps at equal distances: each shows the record that covers it.
 function mapImage(map, [low, high], logarithmic, colours) {
@@ -83,7 +94,8 @@ function mapFigure(run, idOf, {title, wide = false} = {}) {
     const id = idOf();
     const statistic = mapStatistic(id);
     const map = mapOf(runs[run], id);
-    const all = [...(mapChoice.shared ? runs.keys() : [run])].map((other) => mapOf(runs[other], id)).filter(Boolean);
+    const all =
+        [...(mapChoice.shared ? runs.keys() : [run])].map((other) => mapOf(runs[other], id)).filter(Boolean);
     return {statistic, map, range: map ? colourRange(all, statistic.log) : null};
   };
   const spec = (width) => {
@@ -92,37 +104,90 @@ function mapFigure(run, idOf, {title, wide = false} = {}) {
     const scheme = !statistic.log && range[0] < 0 ? 'redblue' : 'viridis';
     const begin = map.first[0], end = Math.max(map.last[map.records - 1], begin + 1);
     const names = labels();
-    const y = names ? {name: 'y', type: 'band', domain: [...names].reverse(), range: 'height'} :
-        {name: 'y', type: 'linear', domain: [-0.5, map.columns - 0.5], range: 'height', zero: false, nice: false};
+    const y = names ? {name: 'y', type: 'band', domain: [...names].reverse(), range: 'height'} : {
+      name: 'y',
+      type: 'linear',
+      domain: [-0.5, map.columns - 0.5],
+      range: 'height',
+      zero: false,
+      nice: false
+    };
     return {
-      width, height: names ? Math.max(16 * names.length + 46, 160) : 240, padding: 2,
+      width,
+      height: names ? Math.max(16 * names.length + 46, 160) : 240,
+      padding: 2,
       autosize: {type: 'fit', contains: 'padding'},
-      data: [{name: 'image', values: [{url: mapImage(map, range, statistic.log, scheme === 'redblue' ? divergingColours : viridisColours)}]}],
-      scales: [{name: 'x', type: 'linear', domain: [begin, end], range: 'width', zero: false, nice: false}, y,
-               {name: 'colour', type: statistic.log ? 'log' : 'linear', domain: range, range: {scheme}, zero: false}],
-      axes: [{scale: 'x', orient: 'bottom', title: 'step', grid: false, tickCount: 6, format: 'd'},
-             {scale: 'y', orient: 'left', title: names ? null : depthAxis[statistic.shape], grid: false, tickCount: 6,
-              format: names ? undefined : 'd'}],
-      legends: [{fill: 'colour', type: 'gradient', orient: 'right', title: statistic.unit === '1' ? null : statistic.unit, gradientLength: 130,
-                 tickCount: 4, format: '.3~g', gradientThickness: 12}],
-      marks: [{type: 'image', from: {data: 'image'}, encode: {update: {
-        x: {value: 0}, y: {value: 0}, width: {signal: 'width'}, height: {signal: 'height'}, url: {field: 'url'},
-        aspect: {value: false}, smooth: {value: false}}}}],
+      data: [{
+        name: 'image',
+        values: [
+          {url: mapImage(map, range, statistic.log, scheme === 'redblue' ? divergingColours : viridisColours)}
+        ]
+      }],
+      scales: [
+        {name: 'x', type: 'linear', domain: [begin, end], range: 'width', zero: false, nice: false}, y,
+        {name: 'colour', type: statistic.log ? 'log' : 'linear', domain: range, range: {scheme}, zero: false}
+      ],
+      axes: [
+        {scale: 'x', orient: 'bottom', title: 'step', grid: false, tickCount: 6, format: 'd'}, {
+          scale: 'y',
+          orient: 'left',
+          title: names ? null : depthAxis[statistic.shape],
+          grid: false,
+          tickCount: 6,
+          format: names ? undefined : 'd'
+        }
+      ],
+      legends: [{
+        fill: 'colour',
+        type: 'gradient',
+        orient: 'right',
+        title: statistic.unit === '1' ? null : statistic.unit,
+        gradientLength: 130,
+        tickCount: 4,
+        format: '.3~g',
+        gradientThickness: 12
+      }],
+      marks: [{
+        type: 'image',
+        from: {data: 'image'},
+        encode: {
+          update: {
+            x: {value: 0},
+            y: {value: 0},
+            width: {signal: 'width'},
+            height: {signal: 'height'},
+            url: {field: 'url'},
+            aspect: {value: false},
+            smooth: {value: false}
+          }
+        }
+      }],
     };
   };
   const numbers = () => {
     const {map} = current();
-    const places = Array.from({length: Math.min(map.records, 12)},
-                              (_, i) => Math.round(i / Math.max(Math.min(map.records, 12) - 1, 1) * (map.records - 1)));
+    const places = Array.from(
+        {length: Math.min(map.records, 12)},
+        (_, i) => Math.round(i / Math.max(Math.min(map.records, 12) - 1, 1) * (map.records - 1)));
     const names = labels();
     return {
-      columns: ['row', ...places.map((i) => map.first[i] === map.last[i] ? `step ${map.first[i]}` :
-                                                                          `steps ${map.first[i]}–${map.last[i]}`)],
-      rows: Array.from({length: map.columns}, (_, k) => [
-        names ? names[k] : String(k), ...places.map((i) => map.values[i * map.columns + k])]),
+      columns: [
+        'row',
+        ...places.map(
+            (i) => map.first[i] === map.last[i] ? `step ${map.first[i]}` :
+                                                  `steps ${map.first[i]}–${map.last[i]}`)
+      ],
+      rows: Array.from(
+          {length: map.columns},
+          (_, k) => [names ? names[k] : String(k), ...places.map((i) => map.values[i * map.columns + k])]),
     };
   };
-  const plot = {...current().statistic, title: title || current().statistic.title, spec, numbers,
-                sentence: () => current().statistic};
+  const plot = {
+    ...current().statistic,
+    title: title || current().statistic.title,
+    spec,
+    numbers,
+    sentence: () => current().statistic
+  };
   return figure(plot, {wide});
 }

@@ -15,8 +15,9 @@ const vega = (() => {
     }
     return loaded[name];
   }
-  Object.assign(require('vega-dataflow').transforms, require('vega-transforms'),
-                require('vega-view-transforms'), require('vega-encode'));
+  Object.assign(
+      require('vega-dataflow').transforms, require('vega-transforms'), require('vega-view-transforms'),
+      require('vega-encode'));
   return {
     View: require('vega-view').View,
     parse: require('vega-parser').parse,
