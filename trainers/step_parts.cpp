@@ -2,8 +2,8 @@
 
 namespace plumb {
 
-void StepParts::run(Part part, bool sampled, const std::function<void()>& body) {
-  Variant& variant = variants_[static_cast<std::size_t>(2 * part + (sampled ? 1 : 0))];
+void StepParts::run(Part part, Cadence cadence, const std::function<void()>& body) {
+  Variant& variant = variants_[static_cast<std::size_t>(kCadences * part + static_cast<int>(cadence))];
   if (!recorded_ || !variant.seen) {
     variant.seen = true;
     body();

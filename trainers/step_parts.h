@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "backend/backend.h"
+#include "stability/statistics_layout.h"
 
 namespace plumb {
 
@@ -19,9 +20,9 @@ class StepParts {
       : backend_(backend), stream_(stream), recorded_(recorded) {}
 
   /// Issues the body. Recorded: the first time as it is, because libraries choose and allocate then; the
-  /// second time it is recorded; from then on replayed without a call of `body`. `sampled` steps are another
-  /// variant.
-  void run(Part part, bool sampled, const std::function<void()>& body);
+  /// second time it is recorded; from then on replayed without a call of `body`. Steps of another cadence are
+  /// another variant.
+  void run(Part part, Cadence cadence, const std::function<void()>& body);
 
  private:
   struct Variant {
@@ -32,7 +33,7 @@ class StepParts {
   Backend& backend_;
   Stream& stream_;
   bool recorded_;
-  std::array<Variant, 2 * kParts> variants_;
+  std::array<Variant, kCadences * kParts> variants_;
 };
 
 }  // namespace plumb

@@ -139,12 +139,7 @@ std::vector<std::string> changes_since(const Checkpoint& checkpoint, const Confi
 /// from one of its own checkpoints; any other start needs an empty folder or run.overwrite.
 void open_folder(Setup& setup, Session& session, const TrainOptions& options) {
   if (!session.is_first()) return;
-  RunLogSettings settings;
-  settings.shape = setup.loop->statistics_shape();
-  settings.world = session.world();
-  settings.tensor_names = setup.loop->tensor_names();
-  settings.sublayer_names = setup.loop->sublayer_names();
-  settings.ranks_every = setup.loaded.config.log.ranks_every;
+  const RunLogSettings settings = setup.loop->log_settings();
   RunDirectoryOptions directory;
   directory.overwrite = setup.loaded.config.run.overwrite;
   directory.restart_empty = options.resume == "auto";

@@ -96,7 +96,7 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
                              .micro_batch_rows = batch_share.micro_batch}),
       batch_(sampler_.make_batch()),
       optimizer_(optimizer_settings(config_, compute), engine_.parameters(), backend),
-      statistics_(statistics_shape(), backend, session.communicator()),
+      statistics_(statistics_shape(engine_), statistics_settings(config_), backend, session.communicator()),
       gradients_(gradient_tensors(engine_.parameters())),
       gradient_workspace_(backend.allocate(backend.elementwise().sum_of_squares_workspace(gradients_))),
       wire_(wire_buffer(config_, session, engine_)),
@@ -116,12 +116,6 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
     evaluator_ = std::make_unique<Evaluator>(engine_, task.validation, session.communicator());
 }
 
-StatisticsShape TrainingLoop::statistics_shape() const {
-  return {.sublayers = engine_.model().sublayers(),
-          .width = config_.model.width,
-          .tensors = static_cast<std::int64_t>(engine_.parameters().trainable().size())};
-}
-
 std::vector<MemoryShare> TrainingLoop::memory_plan() const {
   std::vector<MemoryShare> shares = engine_.memory_plan();
   shares.push_back({"optimiser", optimizer_.bytes()});
@@ -130,9 +124,23 @@ std::vector<MemoryShare> TrainingLoop::memory_plan() const {
   return shares;
 }
 
+RunLogSettings TrainingLoop::log_settings() const {
+  return {.layout = statistics_.record_layout(),
+          .tensor_names = tensor_names(),
+          .norm_names = norm_names(),
+          .sublayer_names = sublayer_names(),
+          .ranks_every = config_.log.ranks_every};
+}
+
 std::vector<std::string> TrainingLoop::tensor_names() const {
   std::vector<std::string> names;
   for (const Parameter* parameter : engine_.parameters().trainable()) names.push_back(parameter->name);
+  return names;
+}
+
+std::vector<std::string> TrainingLoop::norm_names() const {
+  std::vector<std::string> names;
+  for (const NormParameters& norm : engine_.parameters().norms()) names.push_back(norm.name);
   return names;
 }
 
@@ -194,26 +202,32 @@ void TrainingLoop::start() {
                            }});
 }
 
+Cadence TrainingLoop::cadence_of(std::int64_t step) const {
+  const std::int64_t every = config_.log.stability_every, detail = config_.statistics.detail_every;
+  if (every == 0 || (step != 1 && step % every != 0)) return Cadence::EveryStep;
+  return detail > 0 && (step == 1 || step / every % detail == 0) ? Cadence::Detailed : Cadence::Sampled;
+}
+
 void TrainingLoop::issue_step() {
   if (steps_in_flight_ == 0) step_started_ = Clock::now();
   const PhaseRange range(engine_.backend(), "step");
   Stream& stream = engine_.stream();
-  const bool sampled =
-      config_.log.stability_every > 0 && ((step_ + 1) % config_.log.stability_every == 0 || step_ == 0);
+  const Cadence cadence = cadence_of(step_ + 1);
   const std::int64_t micro_steps = sampler_.partition().micro_steps;
   const double gradient_scale = 1 / static_cast<double>(sampler_.targets_per_step());
 
-  statistics_.begin_step(stream, sampled);
+  statistics_.begin_step(stream, cadence);
   engine_.begin_step(step_);
   optimizer_.begin_step(stream, step_, learning_rate_at(learning_rate_, step_));
   engine_.zero_gradients();
+  engine_.probe_norms(statistics_.probes());
   for (std::int64_t micro_step = 0; micro_step < micro_steps; ++micro_step) {
     sampler_.fill(data_cursor_, micro_step, batch_);
     engine_.upload_batch(batch_.inputs, batch_.targets, batch_.first_sequence);
     if (micro_step + 1 == micro_steps) {
-      parts_.run(StepParts::kReduceAndUpdate, sampled, [&] { reduce_and_update(gradient_scale); });
+      parts_.run(StepParts::kReduceAndUpdate, cadence, [&] { reduce_and_update(gradient_scale); });
     } else {
-      parts_.run(StepParts::kAccumulate, sampled, [&] {
+      parts_.run(StepParts::kAccumulate, cadence, [&] {
         engine_.forward(statistics_.probes(), /*training=*/true);
         engine_.backward(statistics_.probes(), gradient_scale, nullptr, /*training=*/true);
       });
@@ -228,6 +242,7 @@ void TrainingLoop::issue_step() {
   statistics_.read_step(stream, {.step = step_,
                                  .tokens = static_cast<std::int64_t>(data_cursor_) * tokens_per_sequence,
                                  .step_tokens = tokens_per_step,
+                                 .sequences = sampler_.sequences_per_step() / session_.world(),
                                  .data_cursor = static_cast<std::int64_t>(data_cursor_),
                                  .step_scalars = optimizer_.step_scalars(),
                                  .reduced_gradient_squares = optimizer_.gradient_squares(),
@@ -244,6 +259,11 @@ void TrainingLoop::reduce_and_update(double gradient_scale) {
     reducer_.finish();
   }
   optimizer_.update(engine_.stream());
+}
+
+StepRecord& TrainingLoop::single_step() {
+  issue_step();
+  return finish_step();
 }
 
 StepRecord& TrainingLoop::finish_step() {
@@ -311,9 +331,9 @@ void TrainingLoop::validate(StepRecord* record) {
   const Evaluator::Result result = evaluator_->evaluate(
       step_ == config_.training.steps && config_.validation.at_end ? 0 : config_.validation.sequences);
   outcome_.validation = result;
-  record->validation_loss = result.loss;
+  record->set("val_loss", result.loss);
   const double bits = bits_per_byte(result.loss, task_.bytes_per_target);
-  if (std::isfinite(bits)) record->validation_bits_per_byte = bits;
+  if (std::isfinite(bits)) record->set("val_bits_per_byte", bits);
   if (session_.is_first()) {
     console_.line(std::isfinite(bits) ? fmt::format("step {}  validation loss {:.4f}  bits per byte {:.4f}",
                                                     step_, result.loss, bits)

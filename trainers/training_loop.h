@@ -45,15 +45,18 @@ class TrainingLoop {
   void start();
   void resume(const Checkpoint& checkpoint);
 
+  /// One optimiser step with a sampled record (log.stability_every = 1), without logs, validation and
+  /// checkpoints. The record lives until the next call. A collective.
+  StepRecord& single_step();
+
   /// Optimiser steps done so far.
   std::int64_t step() const { return step_; }
   Engine& engine() { return engine_; }
   /// All device memory of this run, by what it is for.
   std::vector<MemoryShare> memory_plan() const;
   const GradientReducer& reducer() const { return reducer_; }
-  StatisticsShape statistics_shape() const;
-  std::vector<std::string> tensor_names() const;
-  std::vector<std::string> sublayer_names() const;
+  /// What the run log must know to write this run's records.
+  RunLogSettings log_settings() const;
 
   /// Trains to config.training.steps, or until a signal asks to stop. `log` is null on ranks other than 0;
   /// `folder` is the run's. A collective.
@@ -71,10 +74,15 @@ class TrainingLoop {
     GradientReducer& reducer_;
   };
 
+  std::vector<std::string> tensor_names() const;
+  std::vector<std::string> norm_names() const;
+  std::vector<std::string> sublayer_names() const;
   GradientLayout gradient_layout() const;
   GradientWire gradient_wire();
   void take_local_gradient_squares(const Bucket& bucket);
   void reduce_and_update(double gradient_scale);
+  /// What is taken of the step that is the `step`-th, counted from 1.
+  Cadence cadence_of(std::int64_t step) const;
   /// Issues a step; nothing in it waits for the device.
   void issue_step();
   /// Waits for the oldest issued step. The record lives until the next call.

@@ -81,6 +81,14 @@ struct LogConfig {
   std::int64_t ranks_every = 10;
 };
 
+/// What is logged beside the statistics that are always there (docs/metrics.md).
+struct StatisticsConfig {
+  bool attention = true;
+  bool kurtosis = false;
+  std::int64_t detail_every = 1;  ///< records of stability.jsonl; 0 = never
+  double noise_scale_decay = 0.99;
+};
+
 struct CheckpointConfig {
   std::int64_t every = 0;  ///< steps; 0 = only at the end
   std::int64_t keep = 2;   ///< newest ones that stay
@@ -99,6 +107,7 @@ struct Config {
   DataConfig data;
   ValidationConfig validation;
   LogConfig log;
+  StatisticsConfig statistics;
   CheckpointConfig checkpoint;
   ModelConfig model;
 };

@@ -189,6 +189,19 @@ std::vector<FieldSpec<LogConfig>> log_fields() {
   };
 }
 
+std::vector<FieldSpec<StatisticsConfig>> statistics_fields() {
+  return {
+      {"attention", &StatisticsConfig::attention, anything(), "",
+       "Largest logit and entropy of every attention sublayer, at detailed records."},
+      {"kurtosis", &StatisticsConfig::kurtosis, anything(), "", "Kurtosis of stream and branches."},
+      {"detail_every", &StatisticsConfig::detail_every, between(0, kMostSteps), "records of stability.jsonl",
+       "Every so-manieth record is a detailed one: it has the statistics that read activations once more. 0: "
+       "none is."},
+      {"noise_scale_decay", &StatisticsConfig::noise_scale_decay, from_to_below(0, 1), "",
+       "What a step's gradient noise weighs one step later in the moving averages behind the noise scale."},
+  };
+}
+
 std::vector<FieldSpec<CheckpointConfig>> checkpoint_fields() {
   return {
       {"every", &CheckpointConfig::every, between(0, kMostSteps), "optimiser steps",
@@ -217,6 +230,7 @@ void append_run_fields(std::vector<Field>& fields) {
   append("data", data_fields(), [](Config& c) -> DataConfig& { return c.data; });
   append("validation", validation_fields(), [](Config& c) -> ValidationConfig& { return c.validation; });
   append("log", log_fields(), [](Config& c) -> LogConfig& { return c.log; });
+  append("statistics", statistics_fields(), [](Config& c) -> StatisticsConfig& { return c.statistics; });
   append("checkpoint", checkpoint_fields(), [](Config& c) -> CheckpointConfig& { return c.checkpoint; });
 }
 

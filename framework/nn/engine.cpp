@@ -84,6 +84,20 @@ void Engine::forward(const Probes& probes, bool training) {
   model_->forward(context(&probes, training), inputs_, targets_);
 }
 
+void Engine::probe_norms(const Probes& probes) {
+  for (std::size_t i = 0; i < probes.norms.size(); ++i) {
+    const NormParameters& norm = parameters_.norms()[i];
+    const auto add = [&](const Parameter* parameter, const MomentsView& moments) {
+      if (parameter == nullptr) return;
+      backend_.moments().moments(*stream_, {.x = parameter->value.reshaped({1, parameter->value.elements()}),
+                                            .moments = moments,
+                                            .workspace = arena_->workspace()});
+    };
+    add(norm.gain, probes.norms[i].gain);
+    add(norm.bias, probes.norms[i].bias);
+  }
+}
+
 void Engine::backward(const Probes& probes, double gradient_scale, GradientListener* listener,
                       bool training) {
   const PhaseRange range(backend_, "backward");

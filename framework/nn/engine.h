@@ -38,6 +38,8 @@ class Engine {
                     std::uint64_t first_sequence);
   /// Forward pass of the uploaded batch; adds to the probes (loss_sums at least).
   void forward(const Probes& probes, bool training);
+  /// Adds the moments of the norms' gains and biases to their probes, once for a step.
+  void probe_norms(const Probes& probes);
   /// The embedding of the uploaded batch, and then one sublayer at a time, without probes.
   void forward_embedding(bool training) { model_->embed(context(nullptr, training), inputs_); }
   void forward_sublayer(std::int64_t k, bool training) {

@@ -49,6 +49,7 @@ NormLayer::NormLayer(const NormConfig& config, const std::string& standard_kind,
   if (config.bias && has_bias(kind_)) bias_ = declare(".bias", entries, 0);
   if (kind_ == NormKind::DyT || kind_ == NormKind::Derf) alpha_ = declare(".alpha", 1, config.alpha_init);
   if (kind_ == NormKind::Derf) offset_ = declare(".offset", 1, 0);
+  index_ = store.declare_norm({.name = name, .gain = gain_, .bias = bias_});
 }
 
 NormForward NormLayer::forward_arguments(const Tensor& x, const Tensor& y) const {
@@ -92,6 +93,12 @@ void NormLayer::plan(Backend& backend, ArenaPlan& plan) {
   if (present()) {
     mean_ = plan.persistent(name_ + ".mean", shape_.master(), {rows, extent_.groups});
     rstd_ = plan.persistent(name_ + ".rstd", shape_.master(), {rows, extent_.groups});
+  }
+  if (gain_ != nullptr) {
+    MomentsArguments moments;
+    moments.x = Tensor(nullptr, shape_.master(), {1, gain_->shape.elements()});
+    moments.moments.scalars = Tensor(nullptr, DType::Float64, {kMomentScalars});
+    plan.require_workspace(backend.moments().moments_workspace(moments));
   }
   NormForward forward = forward_arguments(row, row);
   // A scale and moments may come with any call; ask for the larger need.

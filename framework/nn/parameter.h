@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.h"
@@ -54,12 +55,25 @@ struct Parameter {
   Tensor compute{};         ///< compute dtype: `value` itself, or its rounded copy
 };
 
+/// A norm of the model, for the statistics: what it trains, if anything.
+struct NormParameters {
+  std::string name;  ///< "blocks.3.attention.norm_in"
+  const Parameter* gain = nullptr;
+  const Parameter* bias = nullptr;
+};
+
 /// Owns every parameter and gradient. Trainable tensors lie in the order in which backward finishes them (the
 /// reverse of declaration), each padded to 64 bytes; frozen ones follow and have no gradient.
 class ParameterStore {
  public:
   /// Declares a tensor; the address stays valid as long as the store. Names are unique.
   Parameter* declare(Parameter parameter);
+  /// Notes a norm; the index is its place in norms().
+  std::int64_t declare_norm(NormParameters norm) {
+    norms_.push_back(std::move(norm));
+    return static_cast<std::int64_t>(norms_.size()) - 1;
+  }
+  const std::vector<NormParameters>& norms() const { return norms_; }
   /// Lays out and allocates the flat buffers. No declaration afterwards.
   void allocate(Backend& backend, DType compute);
   /// Device memory taken by allocate.
@@ -87,6 +101,7 @@ class ParameterStore {
   DType compute_ = DType::Float32;
   std::deque<Parameter> parameters_;
   std::vector<Parameter*> trainable_;
+  std::vector<NormParameters> norms_;
   std::int64_t padded_elements_ = 0, padded_trainable_ = 0;
   Buffer values_, gradients_, compute_copies_;
   Tensor flat_gradient_;

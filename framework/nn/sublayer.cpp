@@ -171,6 +171,10 @@ void Sublayer::plan_residual(Backend& backend, ArenaPlan& plan) const {
   const Tensor vector(nullptr, shape_.master(), {width_});
   const Tensor column(nullptr, DType::Float64, {width_});
   const MomentsView moments{Tensor(nullptr, DType::Float64, {kMomentScalars}), column, column, column};
+  MomentsArguments step;
+  step.x = vector.reshaped({width_, 1});
+  step.moments.scalars = moments.scalars;
+  plan.require_workspace(backend.moments().moments_workspace(step));
   ResidualForward forward = residual_forward_arguments(nullptr);
   forward.x = forward.z = forward.x_block = forward.out = row;
   forward.stream_moments = forward.branch_moments = moments;
@@ -211,6 +215,26 @@ void Sublayer::branch_forward(const Context& context, const Tensor& h) {
   apply_branch_dropout(context, z);
 }
 
+const ResidualProbe* Sublayer::residual_probe(const Context& context) const {
+  if (context.probes == nullptr || context.probes->residual.empty()) return nullptr;
+  return &context.probes->residual[static_cast<std::size_t>(position_.sublayer)];
+}
+
+// Here, because a trained b may pass through a transform that a pass begins with.
+void Sublayer::probe_step(const Context& context) const {
+  const ResidualProbe* probe = residual_probe(context);
+  if (probe == nullptr) return;
+  const Coefficient b = b_.coefficient(context);
+  const auto add = [&](const Tensor& factor, const MomentsView& moments) {
+    if (!factor.defined()) return;
+    context.backend.moments().moments(
+        context.stream,
+        {.x = factor.reshaped({factor.elements(), 1}), .moments = moments, .workspace = context.workspace()});
+  };
+  add(b.scalar, probe->step_scalar);
+  add(b.feature, probe->step_feature);
+}
+
 void Sublayer::combine_forward(const Context& context, const Tensor& x, const Tensor& x_block,
                                const Tensor& out) {
   const auto k = static_cast<std::size_t>(position_.sublayer);
@@ -224,6 +248,8 @@ void Sublayer::combine_forward(const Context& context, const Tensor& x, const Te
   residual.out = norm_post_.present() ? context.tensor(s_) : out;
   if (probes != nullptr && !probes->branch.empty()) residual.branch_moments = probes->branch[k];
   if (!norm_post_.present()) residual.stream_moments = stream_moments;
+  if (const ResidualProbe* probe = residual_probe(context)) residual.alignment = probe->alignment;
+  probe_step(context);
   context.backend.residual().residual_forward(context.stream, residual);
   if (norm_post_.present()) {
     norm_post_.forward(context, residual.out, out, p_.coefficient(context), stream_moments);
@@ -248,6 +274,7 @@ void Sublayer::step_forward(const Context& context, const Tensor& out) {
                          .moments = context.probes->branch[static_cast<std::size_t>(position_.sublayer)],
                          .workspace = context.workspace()});
   }
+  probe_step(context);
   identity_.forward(context, context.tensor(z_), out, b_.coefficient(context));
 }
 

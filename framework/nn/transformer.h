@@ -44,6 +44,8 @@ class Transformer : public Module {
 
   std::int64_t sublayers() const { return static_cast<std::int64_t>(sublayers_.size()); }
   const Sublayer& sublayer(std::int64_t k) const { return *sublayers_[static_cast<std::size_t>(k)]; }
+  /// Whether a branch is added to one stream, row by row (otherwise it is mixed into several).
+  bool adds_to_one_stream() const { return config_.streams.kind != "hyper" && config_.streams.kind != "mhc"; }
   const ModelConfig& config() const { return config_; }
   const ModelShape& shape() const { return shape_; }
   std::int64_t vocabulary() const { return vocabulary_; }

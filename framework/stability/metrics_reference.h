@@ -1,26 +1,21 @@
-// The one table of every field of the run logs; docs/metrics.md is generated from it.
+// The table of statistics for people and for programs: docs/metrics.md, `plumb metrics`.
 #pragma once
 
-#include <span>
 #include <string>
 #include <string_view>
 
+#include "stability/statistic.h"
+
 namespace plumb {
 
-struct MetricField {
-  std::string_view file;        ///< "metrics.jsonl", ...
-  std::string_view name;        ///< path in the record, levels joined by dots; {a,b} = two fields
-  std::string_view definition;  ///< in words, with the formula
-  std::string_view unit;
-  std::string_view shape;   ///< "scalar", "(K+1)", ...
-  std::string_view ranks;   ///< over which ranks it is taken
-  std::string_view source;  ///< where the definition comes from
-};
+/// "scalar", "(K+1), (K)", ...
+std::string_view shape_text(const Statistic& statistic);
 
-/// In the order in which the fields are written.
-std::span<const MetricField> metric_fields();
-
-/// docs/metrics.md as Markdown.
+/// docs/metrics.md.
 std::string metrics_reference_markdown();
+
+/// One object per field and line: {file, path, definition, unit, dimensions, rows, ranks, source, ...}, paths
+/// without braces. `dimensions` are names (sublayer, stream, tensor, rank, norm); none of a scalar.
+std::string metrics_reference_json();
 
 }  // namespace plumb

@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "stability/append_file.h"
 #include "stability/record_json.h"
+#include "stability/statistics_table.h"
 
 namespace plumb {
 namespace {
@@ -29,9 +30,11 @@ void check_log_header(const std::filesystem::path& directory, const RunLogSettin
   std::string line;
   // A torn header is cut off with the rest of the log and written again.
   if (!in || !std::getline(in, line) || in.eof()) return;
-  if (line + "\n" == stability_header(settings.tensor_names, settings.sublayer_names)) return;
+  if (line + "\n" == stability_header(settings.tensor_names, settings.norm_names, settings.sublayer_names))
+    return;
   fail_input(
-      "{}: its header names other tensors or sublayers than this model has, so the log cannot be continued; "
+      "{}: its header names other tensors, norms or sublayers than this model has, so the log cannot be "
+      "continued; "
       "resume into another run.dir",
       file.string());
 }
@@ -48,10 +51,11 @@ class RunLog::Writer {
         events_(directory / "events.jsonl"),
         slots_(kQueue) {
     if (stability_.size() == 0) {
-      stability_.append(stability_header(settings.tensor_names, settings.sublayer_names));
+      stability_.append(
+          stability_header(settings.tensor_names, settings.norm_names, settings.sublayer_names));
     }
     for (Slot& slot : slots_) {
-      slot.record = make_step_record(settings.shape, settings.world);
+      slot.record = make_step_record(settings.layout);
       slot.kind.reserve(kEventKind);
       slot.text.reserve(kEventText);
     }
@@ -141,10 +145,10 @@ class RunLog::Writer {
         events_.append(event_line(slot.kind, slot.step, slot.text, now_utc()));
         return {};
       }
-      metrics_.append(metrics_line(slot.record));
-      if (slot.record.sampled) stability_.append(stability_line(slot.record));
+      metrics_.append(record_line(slot.record, log_file::kMetrics));
+      if (slot.record.sampled) stability_.append(record_line(slot.record, log_file::kStability));
       if (settings_.ranks_every > 0 && slot.record.step % settings_.ranks_every == 0) {
-        ranks_.append(ranks_line(slot.record));
+        ranks_.append(record_line(slot.record, log_file::kRanks));
       }
     } catch (const std::exception& error) {
       return error.what();
@@ -165,11 +169,14 @@ class RunLog::Writer {
 
 RunLog::RunLog(const std::filesystem::path& directory, const RunLogSettings& settings)
     : writer_(std::make_unique<Writer>(directory, settings)) {
-  PLUMB_CHECK(static_cast<std::int64_t>(settings.tensor_names.size()) == settings.shape.tensors &&
-                  static_cast<std::int64_t>(settings.sublayer_names.size()) == settings.shape.sublayers,
-              "{} tensor names for {} tensors, {} sublayer names for {} sublayers",
-              settings.tensor_names.size(), settings.shape.tensors, settings.sublayer_names.size(),
-              settings.shape.sublayers);
+  const StatisticsShape& shape = settings.layout->shape();
+  PLUMB_CHECK(
+      static_cast<std::int64_t>(settings.tensor_names.size()) == shape.tensors &&
+          static_cast<std::int64_t>(settings.norm_names.size()) == shape.norms &&
+          static_cast<std::int64_t>(settings.sublayer_names.size()) == shape.sublayers,
+      "{} tensor names for {} tensors, {} norm names for {} norms, {} sublayer names for {} sublayers",
+      settings.tensor_names.size(), shape.tensors, settings.norm_names.size(), shape.norms,
+      settings.sublayer_names.size(), shape.sublayers);
 }
 
 RunLog::~RunLog() = default;

@@ -15,20 +15,20 @@
 namespace plumb {
 
 struct RunLogSettings {
-  StatisticsShape shape;
-  int world = 1;
-  std::vector<std::string> tensor_names;    ///< (P) in the order of ParameterStore::trainable()
-  std::vector<std::string> sublayer_names;  ///< (K)
-  std::int64_t ranks_every = 10;            ///< ranks.jsonl has the steps that this divides; 0 = none
+  std::shared_ptr<const RecordLayout> layout;  ///< of the records to come
+  std::vector<std::string> tensor_names;       ///< (P) in the order of ParameterStore::trainable()
+  std::vector<std::string> norm_names;         ///< (N)
+  std::vector<std::string> sublayer_names;     ///< (K)
+  std::int64_t ranks_every = 10;               ///< ranks.jsonl has the steps that this divides; 0 = none
 };
 
-/// InputError when stability.jsonl of `directory` is there and its header names other tensors or sublayers
-/// than the settings: its records would be lists of something else. To be called before a log that is to be
-/// continued is touched.
+/// InputError when stability.jsonl of `directory` is there and its header names other tensors, norms
+/// or sublayers than the settings: its records would be lists of something else. To be called before a log
+/// that is to be continued is touched.
 void check_log_header(const std::filesystem::path& directory, const RunLogSettings& settings);
 
 /// Appends records to metrics.jsonl (every one), stability.jsonl (sampled ones), ranks.jsonl and
-/// events.jsonl. Every line is written whole by one system call. metrics_reference.h defines every field. A
+/// events.jsonl. Every line is written whole by one system call. statistics_table.h defines every field. A
 /// value that is not finite is null, and the line's `nonfinite` list names its path and kind.
 ///
 /// One thread uses a RunLog. When the writer meets a fault (full disk), the next call throws it as an Error.

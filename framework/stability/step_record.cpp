@@ -1,43 +1,30 @@
 #include "stability/step_record.h"
 
-#include <limits>
+#include <utility>
+
+#include "core/error.h"
+#include "stability/absent.h"
+#include "stability/statistics_table.h"
 
 namespace plumb {
-namespace {
 
-constexpr double kUnset = std::numeric_limits<double>::quiet_NaN();
-
-ProfileStatistics make_profile(std::int64_t probes) {
-  const std::vector<double> values(static_cast<std::size_t>(probes), kUnset);
-  const ProfileStatistics::Extremes extremes{values, values, values};
-  return {.mean_abs = values,
-          .entry_variance = values,
-          .data_variance = values,
-          .max_abs = values,
-          .rms = values,
-          .max_row_norm = values,
-          .gradient_norm = values,
-          .overflows = values,
-          .interval_min = extremes,
-          .interval_max = extremes};
+std::span<const double> StepRecord::of(std::string_view file, std::string_view path) const {
+  const RecordField* field = layout->find(file, path);
+  PLUMB_CHECK(field != nullptr, "records of this run have no {} in {}", path, file);
+  return of(*field);
 }
 
-}  // namespace
+void StepRecord::set(std::string_view path, double value) {
+  const RecordField* field = layout->find(log_file::kMetrics, path);
+  PLUMB_CHECK(field != nullptr && field->statistic->formula == nullptr, "{} is not the trainer's to set",
+              path);
+  values[static_cast<std::size_t>(field->place)] = value;
+}
 
-StepRecord make_step_record(const StatisticsShape& shape, int world) {
+StepRecord make_step_record(std::shared_ptr<const RecordLayout> layout) {
   StepRecord record;
-  record.world = world;
-  const std::vector<double> ranks(static_cast<std::size_t>(world), kUnset);
-  record.rank_loss = record.rank_gradient_norm = record.rank_step_seconds = record.rank_wait_seconds = ranks;
-  record.stream = make_profile(shape.sublayers + 1);
-  record.branch = make_profile(shape.sublayers);
-  const std::vector<double> tensors(static_cast<std::size_t>(shape.tensors), kUnset);
-  record.tensors.gradient_norm = record.tensors.parameter_norm = record.tensors.update_ratio = tensors;
-  if (world > 1) {
-    TensorStatistics& t = record.tensors;
-    t.local_min = t.local_mean = t.local_max = t.local_std = tensors;
-    t.local_argmax_rank.assign(tensors.size(), 0);
-  }
+  record.values.assign(static_cast<std::size_t>(layout->elements()), kAbsent);
+  record.layout = std::move(layout);
   return record;
 }
 

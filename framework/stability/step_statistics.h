@@ -9,9 +9,12 @@
 
 #include "backend/backend.h"
 #include "comm/communicator.h"
-#include "nn/probes.h"
+#include "stability/accumulators.h"
+#include "stability/gradient_noise.h"
 #include "stability/statistics_layout.h"
+#include "stability/statistics_settings.h"
 #include "stability/step_record.h"
+#include "stability/step_sources.h"
 
 namespace plumb {
 
@@ -27,6 +30,7 @@ struct StepInputs {
   std::int64_t step = 0;         ///< updates done, this one included
   std::int64_t tokens = 0;       ///< since the start, all ranks
   std::int64_t step_tokens = 0;  ///< of this step, all ranks
+  std::int64_t sequences = 0;    ///< of this step and this rank
   std::int64_t data_cursor = 0;
   // Optimizer's results of this step, device, float64.
   Tensor step_scalars;                                                 ///< (kStepScalars)
@@ -35,7 +39,7 @@ struct StepInputs {
 
 /// A part of the state that checkpoints hold, in host memory.
 struct StatisticsStateTensor {
-  std::string name;  ///< "column_shift", "interval_min", "interval_max", "interval_overflows"
+  std::string name;  ///< "column_shift", "interval_min", "interval_max", "interval_overflows", "noise_scales"
   Tensor tensor;
 };
 
@@ -52,17 +56,18 @@ struct StatisticsStateTensor {
 class StepStatistics {
  public:
   /// Backend and communicator must outlive it.
-  StepStatistics(const StatisticsShape& shape, Backend& backend, Communicator& communicator);
+  StepStatistics(const StatisticsShape& shape, const StatisticsSettings& settings, Backend& backend,
+                 Communicator& communicator);
   StepStatistics(const StepStatistics&) = delete;
   StepStatistics& operator=(const StepStatistics&) = delete;
 
-  /// Zeroes the accumulators. Column moments are taken only in sampled steps.
-  void begin_step(Stream& stream, bool sampled);
-  /// Views for the step that begin_step opened; max_attention_logit stays empty.
-  const Probes& probes() const { return sampled_ ? probes_ : scalar_probes_; }
+  /// Makes the accumulators ready.
+  void begin_step(Stream& stream, Cadence cadence);
+  /// Views for the step that begin_step opened.
+  const Probes& probes() const { return accumulators_.probes(cadence_); }
   /// (P) float64: sum of squares of each of this rank's gradient tensors before reduction (scaled by
   /// 1 / targets of the global batch, as the buffer is). The trainer fills all of it in every step.
-  Tensor gradient_squares_local() const;
+  Tensor gradient_squares_local() const { return accumulators_.part(kTensorsPart); }
 
   /// Starts to copy the step's results to the host, in stream order. At most kStepsInFlight steps may be read
   /// and not finished.
@@ -73,7 +78,9 @@ class StepStatistics {
   static constexpr std::size_t kStepsInFlight = 2;
 
   /// Device memory taken.
-  std::size_t bytes() const { return accumulators_.bytes() + shift_buffer_.bytes(); }
+  std::size_t bytes() const { return accumulators_.bytes(); }
+  /// What its records look like.
+  const std::shared_ptr<const RecordLayout>& record_layout() const { return record_.layout; }
 
   /// Collective, before a checkpoint: makes the state the same on all ranks.
   void unify_state();
@@ -82,22 +89,18 @@ class StepStatistics {
   void state_restored(Stream& stream);
 
  private:
-  Probes make_probes(bool columns) const;
-  Tensor device(std::int64_t offset, Shape shape) const;
-  const double* moments_of(std::int64_t probe) const;
-  const double* row_of(int rank) const;
+  double* part(PartName name) { return &host_[static_cast<std::size_t>(layout_.part(name).device)]; }
+  const double* moments_of(std::int64_t probe);
   void take_read(std::size_t slot);
   void remove_loss_scale();
   void track_extremes();
-  void pack_row(const StepTimes& times);
+  void pack_row(const StepInputs& inputs, const StepTimes& times);
   void pack_sums();
+  void pack_parts(Exchange exchange, std::vector<double>& message);
   void exchange();
   void fill_scalars(const StepInputs& inputs);
-  void fill_ranks();
-  void fill_profile(std::int64_t first_probe, ProfileStatistics& profile) const;
-  double data_variance(std::int64_t probe, double rows) const;
-  void fill_tensors();
-  void fill_local_norms(std::int64_t tensor);
+  void update_noise_scales();
+  void fill_fields();
   void advance_shift(Stream& stream);
   void upload_shift(Stream& stream);
   void reset_extremes();
@@ -108,31 +111,32 @@ class StepStatistics {
     Buffer memory;  ///< accumulators | optimiser scalars | optimiser squares, as the members below
     std::unique_ptr<Event> done;
     StepInputs inputs;
-    bool sampled = false;
+    Cadence cadence = Cadence::EveryStep;
   };
 
   StatisticsShape shape_;
   StatisticsLayout layout_;
   Backend& backend_;
   Communicator& communicator_;
-  Buffer accumulators_, shift_buffer_;
-  Probes probes_, scalar_probes_;
-  bool sampled_ = false;            ///< the step that begin_step opened
-  bool finishing_sampled_ = false;  ///< the step that finish_step is about
+  Accumulators accumulators_;
+  Cadence cadence_ = Cadence::EveryStep;    ///< of the step that begin_step opened
+  Cadence finishing_ = Cadence::EveryStep;  ///< of the step that finish_step is about
   std::array<Read, kStepsInFlight> reads_;
   std::size_t steps_read_ = 0, steps_finished_ = 0;
   std::array<Buffer, 2> staged_shift_;  ///< host side of uploads of the shift, in turn
   std::size_t next_shift_ = 0;
-  std::vector<double> host_;                   ///< the accumulators
-  std::vector<double> optimizer_scalars_;      ///< (kStepScalars)
-  std::vector<double> optimizer_squares_;      ///< (3, P): reduced gradients, update, parameters
-  std::vector<double> sums_;                   ///< all-reduced
-  std::vector<double> row_, rows_;             ///< (row), (world, row): all-gathered
-  std::vector<double> shift_;                  ///< (2K+1, C)
-  std::vector<double> mean_gradient_factors_;  ///< (world) targets of all ranks / those of the rank
-  std::vector<double> overflows_;              ///< (2K+1) of this rank since the last sampled step
-  std::vector<double> minima_, maxima_;        ///< (2K+1, kTrackedValues), since the last sampled step
+  std::vector<double> host_;               ///< the accumulators
+  std::vector<double> optimizer_scalars_;  ///< (kStepScalars)
+  std::vector<double> optimizer_squares_;  ///< (3, P): reduced gradients, update, parameters
+  std::vector<double> sums_;               ///< all-reduced
+  std::vector<double> row_, rows_;         ///< (row), (world, row): all-gathered
+  std::vector<double> shift_;              ///< (2K+1, C)
+  std::vector<double> targets_factors_;    ///< (world) targets of all ranks / those of the rank
+  std::vector<double> overflows_;          ///< (2K+1) of this rank since the last sampled step
+  std::vector<double> minima_, maxima_;    ///< (2K+1, kTrackedValues), since the last sampled step
+  NoiseScales noise_scales_;               ///< of the whole gradient, then (P)
   StepRecord record_;
+  StepSources sources_;
 };
 
 }  // namespace plumb

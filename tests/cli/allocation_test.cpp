@@ -72,13 +72,7 @@ test::AllocationReport train(const std::string& dtype, const std::string& placem
   training.start();
   std::unique_ptr<RunLog> log;
   if (session->is_first()) {
-    RunLogSettings settings;
-    settings.shape = training.statistics_shape();
-    settings.world = session->world();
-    settings.tensor_names = training.tensor_names();
-    settings.sublayer_names = training.sublayer_names();
-    settings.ranks_every = loaded.config.log.ranks_every;
-    log = std::make_unique<RunLog>(folder.path(), settings);
+    log = std::make_unique<RunLog>(folder.path(), training.log_settings());
   }
   loop = &training;
   const test::AllocationReport report =

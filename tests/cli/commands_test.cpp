@@ -22,7 +22,8 @@ TEST(CommandLine, HelpAndVersion) {
   EXPECT_EQ(lines_of(version.out).size(), 1u);
   const Outcome help = run_plumb(folder, 1, {"--help"});
   EXPECT_EQ(help.status, 0);
-  for (const char* command : {"train", "eval", "generate", "data", "dump", "placements", "doctor"})
+  for (const char* command :
+       {"train", "eval", "generate", "data", "dump", "placements", "metrics", "report", "check", "doctor"})
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " "));
   const Outcome train = run_plumb(folder, 1, {"train", "--help"});
   EXPECT_EQ(train.status, 0);
@@ -210,6 +211,24 @@ TEST(Placements, Json) {
   EXPECT_EQ(json["sublayers"][7]["norms"][0]["kind"], "layernorm");
   EXPECT_EQ(json["tensors"][0]["name"], "embedding.token");
   EXPECT_EQ(json["tensors"][0]["init"][0]["standard_deviation"], 0.02);
+}
+
+TEST(Metrics, TextAndJson) {
+  const Folder folder;
+  const Outcome text = run_plumb(folder, 1, {"metrics"});
+  EXPECT_EQ(text.status, 0);
+  EXPECT_THAT(text.out, HasSubstr("| `profiles.{stream,branch}.data_variance` |"));
+  const Outcome json = run_plumb(folder, 1, {"metrics", "--json"});
+  ASSERT_EQ(json.status, 0) << json.text();
+  bool found = false;
+  for (const auto& field : nlohmann::json::parse(json.out)) {
+    if (field["path"] != "profiles.stream.data_variance") continue;
+    found = true;
+    EXPECT_EQ(field["file"], "stability.jsonl");
+    EXPECT_EQ(field["unit"], "activation^2");
+    EXPECT_EQ(field["dimensions"], nlohmann::json{"stream"});
+  }
+  EXPECT_TRUE(found);
 }
 
 TEST(Doctor, NamesBackendsAndTheVariablesForRoot) {

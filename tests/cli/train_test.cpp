@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "tiny_run.h"
 
@@ -43,6 +44,33 @@ TEST(Train, PrintsPlainLinesOffATerminal) {
   for (const char* line : {"\nstep 2/6 ", "\nstep 4/6 ", "\nstep 6/6 "})
     EXPECT_THAT(outcome.out, HasSubstr(line));
   EXPECT_THAT(outcome.out, Not(HasSubstr("step 3/6"))) << "log.console_every = 2";
+}
+
+TEST(Train, StatisticsThatAreOnAndRecordsThatAreDetailed) {
+  const Folder folder;
+  write_tiny_run(folder);
+  const auto records = [&](const std::vector<std::string>& settings) {
+    EXPECT_EQ(train_tiny(folder, 1, settings).status, 0);
+    std::vector<nlohmann::json> list;
+    for (const std::string& line : lines_of(read_file(folder / "run/stability.jsonl")))
+      list.push_back(nlohmann::json::parse(line));
+    fs::remove_all(folder / "run");
+    return list;
+  };
+  const auto standard = records({});  // a header and steps 1, 2, 4, 6
+  ASSERT_EQ(standard.size(), 5u);
+  for (std::size_t i = 1; i < 5; ++i) {
+    EXPECT_TRUE(standard[i].contains("attention"));
+    EXPECT_FALSE(standard[i]["profiles"]["stream"].contains("kurtosis"));
+  }
+  const auto chosen = records({"--set", "statistics.kurtosis=true", "--set", "statistics.detail_every=2"});
+  for (std::size_t i = 1; i < 5; ++i) {
+    const bool detailed = chosen[i]["step"] == 1 || chosen[i]["step"] == 4;
+    EXPECT_EQ(chosen[i].contains("attention"), detailed) << chosen[i]["step"];
+    EXPECT_TRUE(chosen[i]["profiles"]["stream"].contains("kurtosis"));
+  }
+  const auto off = records({"--set", "statistics.attention=false"});
+  EXPECT_FALSE(off[1].contains("attention"));
 }
 
 TEST(Train, ResumedRunEqualsTheUninterruptedOne) {

@@ -102,9 +102,7 @@ class Run {
     loaded_.config.training.steps = steps;
     std::unique_ptr<RunLog> log;
     if (session_.is_first()) {
-      log = std::make_unique<RunLog>(
-          folder(), RunLogSettings{loop_->statistics_shape(), session_.world(), loop_->tensor_names(),
-                                   loop_->sublayer_names(), loaded_.config.log.ranks_every});
+      log = std::make_unique<RunLog>(folder(), loop_->log_settings());
     }
     loop_->run(log.get(), folder());
     loaded_.config.training.steps = configured;

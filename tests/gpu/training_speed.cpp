@@ -74,10 +74,7 @@ class Trainer {
                 {.batch = one.batch, .tokens = one.tokens, .compute = compute}, 1, backend),
         optimizer_({}, engine_.parameters(), backend),
         communicator_(""),
-        statistics_({.sublayers = engine_.model().sublayers(),
-                     .width = one.width,
-                     .tensors = static_cast<std::int64_t>(engine_.parameters().trainable().size())},
-                    backend, communicator_) {
+        statistics_(statistics_shape(engine_), {}, backend, communicator_) {
     engine_.initialize();
     const auto count = static_cast<std::size_t>(one.batch * one.tokens);
     for (std::size_t i = 0; i < count; ++i) {
@@ -88,7 +85,8 @@ class Trainer {
 
   void issue(Statistics kind) {
     Stream& stream = engine_.stream();
-    statistics_.begin_step(stream, kind == Statistics::RowsAndColumns);
+    statistics_.begin_step(stream,
+                           kind == Statistics::RowsAndColumns ? Cadence::Sampled : Cadence::EveryStep);
     engine_.begin_step(step_);
     optimizer_.begin_step(stream, step_, 1e-4);
     engine_.upload_batch(inputs_, inputs_, 0);

@@ -12,25 +12,17 @@
 #include "checkpoint/temporary_folder.h"
 #include "sample_record.h"
 #include "stability/run_log.h"
+#include "stability/statistics_table.h"
 
 namespace plumb {
 namespace {
 
 using Fields = std::map<std::string, std::set<std::string>>;  // file -> names
 
-/// "a.{b,c}.d" -> "a.b.d", "a.c.d".
-std::vector<std::string> expand(const std::string& name) {
-  const auto open = name.find('{'), comma = name.find(','), close = name.find('}');
-  if (open == std::string::npos) return {name};
-  const std::string head = name.substr(0, open), tail = name.substr(close + 1);
-  return {head + name.substr(open + 1, comma - open - 1) + tail,
-          head + name.substr(comma + 1, close - comma - 1) + tail};
-}
-
 Fields declared_fields() {
   Fields fields;
-  for (const MetricField& field : metric_fields()) {
-    for (const std::string& name : expand(std::string(field.name))) {
+  for (const Statistic& field : statistics()) {
+    for (const std::string& name : expand_path(field.path)) {
       EXPECT_TRUE(fields[std::string(field.file)].insert(name).second) << name << " is declared twice";
     }
   }
@@ -51,15 +43,18 @@ void add_names(const nlohmann::json& json, const std::string& prefix, std::set<s
 TEST(MetricsReference, DeclaresExactlyWhatIsWritten) {
   const plumb::testing::TemporaryFolder folder;
   {
-    RunLog log(folder.path(), {.shape = test::kSampleShape,
-                               .world = 2,
+    RunLog log(folder.path(), {.layout = test::sample_layout(2),
                                .tensor_names = {"a", "b", "c"},
+                               .norm_names = {"norm"},
                                .sublayer_names = {"first", "second"},
                                .ranks_every = 1});
     StepRecord record = test::sample_record(1, 2);
-    record.validation_loss = 2;
-    record.validation_bits_per_byte = 2.9;
-    record.loss = record.rank_loss[0] = record.stream.rms[0] = std::nan("");  // so that `nonfinite` is there
+    record.set("val_loss", 2);
+    record.set("val_bits_per_byte", 2.9);
+    // So that `nonfinite` is there.
+    test::set(record, log_file::kMetrics, "loss", 0, std::nan(""));
+    test::set(record, log_file::kRanks, "loss", 0, std::nan(""));
+    test::set(record, log_file::kStability, "profiles.stream.rms", 0, std::nan(""));
     log.append(record);
     log.event("resume", 1, "text");
     log.close();
@@ -77,11 +72,24 @@ TEST(MetricsReference, DeclaresExactlyWhatIsWritten) {
 }
 
 TEST(MetricsReference, EveryFieldIsDefined) {
-  for (const MetricField& field : metric_fields()) {
-    EXPECT_FALSE(field.definition.empty() || field.unit.empty() || field.shape.empty() ||
-                 field.ranks.empty() || field.source.empty())
-        << field.name;
+  for (const Statistic& field : statistics()) {
+    EXPECT_FALSE(field.definition.empty() || field.unit.empty() || shape_text(field).empty() ||
+                 field.over_rows.empty() || field.over_ranks.empty() || field.source.empty())
+        << field.path;
   }
+}
+
+TEST(MetricsReference, EveryFieldIsListedForPrograms) {
+  Fields listed;
+  const auto list = nlohmann::json::parse(metrics_reference_json());
+  for (const auto& entry : list) {
+    listed[entry.at("file")].insert(std::string(entry.at("path")));
+    if (entry.at("path") == "profiles.branch.rms") {
+      EXPECT_EQ(entry.at("dimensions"), nlohmann::json{"sublayer"});
+      EXPECT_EQ(entry.at("unit"), "activation");
+    }
+  }
+  EXPECT_EQ(listed, declared_fields());
 }
 
 TEST(MetricsReference, DocumentIsUpToDate) {

@@ -11,6 +11,7 @@
 #include "checkpoint/temporary_folder.h"
 #include "core/error.h"
 #include "sample_record.h"
+#include "stability/absent.h"
 
 namespace plumb {
 namespace {
@@ -21,13 +22,13 @@ using plumb::testing::read_bytes;
 using plumb::testing::TemporaryFolder;
 using plumb::testing::write_bytes;
 using test::allocations_of_this_thread;
-using test::kSampleShape;
 using test::sample_record;
+using test::values_of;
 
 RunLogSettings settings(int world) {
-  return {.shape = kSampleShape,
-          .world = world,
+  return {.layout = test::sample_layout(world),
           .tensor_names = {"head", "middle", "tail"},
+          .norm_names = {"norm"},
           .sublayer_names = {"first", "second"},
           .ranks_every = 2};
 }
@@ -63,7 +64,7 @@ TEST(RunLog, EveryValueReadsBackToTheSameBits) {
   for (std::int64_t step = 1; step <= 4; ++step) {
     StepRecord record = sample_record(step, 2);
     record.sampled = step % 4 == 0;
-    if (step == 3) record.validation_loss = 0.1 + 0.2;
+    if (step == 3) record.set("val_loss", 0.1 + 0.2);
     log.append(record);
   }
   log.event("checkpoint", 4, "saved \"step_00000004\"");
@@ -73,7 +74,8 @@ TEST(RunLog, EveryValueReadsBackToTheSameBits) {
   ASSERT_EQ(metrics.size(), 4U);
   EXPECT_EQ(metrics[1]["step"], 2);
   EXPECT_EQ(metrics[1]["loss"].get<double>(), 2.0 / 3.0 + 2);
-  EXPECT_EQ(metrics[1]["lr"].get<double>(), 1e-3 / 3);
+  EXPECT_EQ(metrics[1]["lr"].get<double>(), sample_record(2, 2).of(log_file::kMetrics, "lr")[0]);
+  EXPECT_TRUE(metrics[1]["tokens"].is_number_integer());
   EXPECT_EQ(metrics[1]["skipped"], false);
   EXPECT_FALSE(metrics[1].contains("val_loss"));
   EXPECT_EQ(metrics[2]["val_loss"].get<double>(), 0.1 + 0.2);
@@ -84,17 +86,17 @@ TEST(RunLog, EveryValueReadsBackToTheSameBits) {
   EXPECT_EQ(stability[0]["sublayers"], (json{"first", "second"}));
   const StepRecord last = sample_record(4, 2);
   EXPECT_EQ(stability[1]["profiles"]["stream"]["data_variance"].get<std::vector<double>>(),
-            last.stream.data_variance);
+            values_of(last, log_file::kStability, "profiles.stream.data_variance"));
   EXPECT_EQ(stability[1]["profiles"]["branch"]["interval_max"]["max_abs"].get<std::vector<double>>(),
-            last.branch.interval_max.max_abs);
+            values_of(last, log_file::kStability, "profiles.branch.interval_max.max_abs"));
   EXPECT_EQ(stability[1]["tensors"]["grad_norm_local"]["std"].get<std::vector<double>>(),
-            last.tensors.local_std);
-  EXPECT_EQ(stability[1]["tensors"]["update_ratio"].get<std::vector<double>>(), last.tensors.update_ratio);
+            values_of(last, log_file::kStability, "tensors.grad_norm_local.std"));
+  EXPECT_TRUE(stability[1]["tensors"]["grad_norm_local"]["argmax_rank"][0].is_number_integer());
 
   const auto ranks = records_of(folder.path() / "ranks.jsonl");
   ASSERT_EQ(ranks.size(), 2U) << "every second step";
   EXPECT_EQ(ranks[0]["step"], 2);
-  EXPECT_EQ(ranks[0]["grad_norm"].get<std::vector<double>>(), last.rank_gradient_norm);
+  EXPECT_EQ(ranks[0]["grad_norm"].get<std::vector<double>>(), values_of(last, log_file::kRanks, "grad_norm"));
 
   const auto events = records_of(folder.path() / "events.jsonl");
   ASSERT_EQ(events.size(), 1U);
@@ -105,13 +107,16 @@ TEST(RunLog, EveryValueReadsBackToTheSameBits) {
 TEST(RunLog, WhatIsNotFiniteIsNullAndNamed) {
   const TemporaryFolder folder;
   StepRecord record = sample_record(2, 2);
-  record.loss = std::nan("");
-  record.max_logit = -std::numeric_limits<double>::infinity();
-  record.stream.mean_abs[1] = std::numeric_limits<double>::infinity();
-  record.tensors.local_max[2] = std::nan("");
-  record.tensors.parameter_norm[0] = 0;
-  record.tensors.update_ratio[0] = std::nan("");  // no ratio to 0: null, but no report
-  record.rank_loss[1] = std::nan("");
+  const auto spoil = [&](std::string_view file, std::string_view path, std::size_t entry, double value) {
+    test::set(record, file, path, entry, value);
+  };
+  const double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity();
+  spoil(log_file::kMetrics, "loss", 0, nan);
+  spoil(log_file::kMetrics, "max_logit", 0, -infinity);
+  spoil(log_file::kStability, "profiles.stream.mean_abs", 1, infinity);
+  spoil(log_file::kStability, "tensors.grad_norm_local.max", 2, nan);
+  spoil(log_file::kStability, "tensors.update_ratio", 0, kAbsent);  // null, but no report
+  spoil(log_file::kRanks, "loss", 1, nan);
   {
     RunLog log(folder.path(), settings(2));
     log.append(record);
@@ -138,6 +143,24 @@ TEST(RunLog, OneRankHasNoSpread) {
   const json record = records_of(folder.path() / "stability.jsonl").at(1);
   EXPECT_TRUE(record["tensors"].contains("grad_norm"));
   EXPECT_FALSE(record["tensors"].contains("grad_norm_local"));
+}
+
+TEST(RunLog, WhatDoesNotExistIsLeftOut) {
+  const TemporaryFolder folder;
+  StepRecord record = sample_record(2, 1);
+  for (std::size_t k = 0; k < 2; ++k)
+    test::set(record, log_file::kStability, "profiles.branch.rms", k, kAbsent);
+  test::set(record, log_file::kStability, "profiles.stream.rms", 1, kAbsent);
+  test::set(record, log_file::kMetrics, "log_z", 0, kAbsent);
+  RunLog log(folder.path(), settings(1));
+  log.append(record);
+  log.close();
+  const json stability = records_of(folder.path() / "stability.jsonl").at(1);
+  EXPECT_FALSE(stability["profiles"]["branch"].contains("rms"));
+  EXPECT_TRUE(stability["profiles"]["stream"]["rms"][1].is_null());
+  EXPECT_TRUE(stability["profiles"]["stream"]["rms"][2].is_number());
+  EXPECT_FALSE(stability.contains("nonfinite"));
+  EXPECT_FALSE(records_of(folder.path() / "metrics.jsonl").at(0).contains("log_z"));
 }
 
 TEST(RunLog, AnInterruptedLogEqualsAnUninterruptedOne) {

@@ -1,53 +1,56 @@
 // A record with every field set to a value of its own, for the tests of the run log.
 #pragma once
 
+#include <memory>
+#include <string_view>
+
+#include "stability/absent.h"
+#include "stability/statistics_table.h"
 #include "stability/step_record.h"
 
 namespace plumb::test {
 
-inline constexpr StatisticsShape kSampleShape{.sublayers = 2, .width = 4, .tensors = 3};
+inline StatisticsShape sample_shape() {
+  return {.sublayers = 2, .width = 4, .tensors = 3, .norms = 1, .norm_entries = {4, 0}};
+}
+
+/// All statistics.
+inline std::shared_ptr<const RecordLayout> sample_layout(int world) {
+  return std::make_shared<RecordLayout>(sample_shape(), world, all_statistics());
+}
+
+inline void set(StepRecord& record, std::string_view file, std::string_view path, std::size_t entry,
+                double value) {
+  record.values[static_cast<std::size_t>(record.layout->find(file, path)->place) + entry] = value;
+}
 
 inline StepRecord sample_record(std::int64_t step, int world) {
-  StepRecord record = make_step_record(kSampleShape, world);
+  StepRecord record = make_step_record(sample_layout(world));
   record.step = step;
-  record.tokens = 256 * step;
-  record.data_cursor = 8 * step;
-  record.loss = 2.0 / 3.0 + static_cast<double>(step);
-  record.learning_rate = 1e-3 / 3;
-  record.gradient_norm = 0.1;
-  record.clip_coefficient = 1;
-  record.log_z_mean = 5.25;
-  record.log_z_mean_square = 28;
-  record.max_logit = 7.5;
-  record.max_abs = 3.5;
-  record.overflows = 2;
-  record.step_seconds = 0.0625;
-  record.tokens_per_second = 4096;
   record.sampled = true;
   double next = 0.5;
-  const auto fill = [&](std::vector<double>& values) {
-    for (double& value : values) value = next += 0.1;
-  };
-  for (auto* values : {&record.rank_loss, &record.rank_gradient_norm, &record.rank_step_seconds,
-                       &record.rank_wait_seconds}) {
-    fill(*values);
-  }
-  for (ProfileStatistics* profile : {&record.stream, &record.branch}) {
-    for (auto* values :
-         {&profile->mean_abs, &profile->entry_variance, &profile->data_variance, &profile->max_abs,
-          &profile->rms, &profile->max_row_norm, &profile->gradient_norm, &profile->overflows}) {
-      fill(*values);
-    }
-    for (auto* extremes : {&profile->interval_min, &profile->interval_max}) {
-      for (auto* values : {&extremes->mean_abs, &extremes->entry_variance, &extremes->max_abs}) fill(*values);
+  for (const RecordField& field : record.layout->fields()) {
+    for (std::int64_t i = 0; i < field.count; ++i) {
+      double& value = record.values[static_cast<std::size_t>(field.place + i)];
+      if (field.path == "step") {
+        value = static_cast<double>(step);
+      } else if (field.statistic->form == Form::Flag) {
+        value = 0;
+      } else if (field.statistic->form == Form::Integer) {
+        value = static_cast<double>(256 * step);
+      } else {
+        value = next += 0.1;
+      }
     }
   }
-  TensorStatistics& tensors = record.tensors;
-  for (auto* values : {&tensors.gradient_norm, &tensors.parameter_norm, &tensors.update_ratio,
-                       &tensors.local_min, &tensors.local_mean, &tensors.local_max, &tensors.local_std}) {
-    fill(*values);
-  }
+  for (const char* validation : {"val_loss", "val_bits_per_byte"}) record.set(validation, kAbsent);
+  set(record, log_file::kMetrics, "loss", 0, 2.0 / 3.0 + static_cast<double>(step));
   return record;
+}
+
+inline std::vector<double> values_of(const StepRecord& record, std::string_view file, std::string_view path) {
+  const auto values = record.of(file, path);
+  return {values.begin(), values.end()};
 }
 
 }  // namespace plumb::test

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -13,6 +14,8 @@
 #include "backend/loader.h"
 #include "comm/ranks.h"
 #include "core/rng.h"
+#include "stability/absent.h"
+#include "stability/statistics_table.h"
 
 namespace plumb {
 namespace {
@@ -20,7 +23,7 @@ namespace {
 using test::ranks;
 
 constexpr std::int64_t kSublayers = 2, kWidth = 6, kTensors = 3, kProbes = 2 * kSublayers + 1;
-constexpr StatisticsShape kShape{kSublayers, kWidth, kTensors};
+const StatisticsShape kShape{.sublayers = kSublayers, .width = kWidth, .tensors = kTensors};
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
@@ -95,7 +98,7 @@ class StepStatisticsTest : public testing::Test {
   StepStatisticsTest() { statistics_ = make(); }
 
   std::unique_ptr<StepStatistics> make() {
-    return std::make_unique<StepStatistics>(kShape, *backend_, ranks());
+    return std::make_unique<StepStatistics>(kShape, all_statistics(), *backend_, ranks());
   }
 
   static double gradient(int step, std::int64_t probe, int rank, std::int64_t i) {
@@ -105,7 +108,7 @@ class StepStatisticsTest : public testing::Test {
   /// One step of this rank, in two micro-batches, as a model would emit it.
   StepRecord& run(StepStatistics& statistics, const Data& data, int step, bool sampled,
                   const std::function<void(std::vector<double>&)>& spoil = {}) {
-    statistics.begin_step(*stream_, sampled);
+    statistics.begin_step(*stream_, sampled ? Cadence::Detailed : Cadence::EveryStep);
     const Probes& probes = statistics.probes();
     const int rank = ranks().rank();
     for (std::int64_t probe = 0; probe < kProbes; ++probe) {
@@ -154,6 +157,7 @@ class StepStatisticsTest : public testing::Test {
     return {.step = step,
             .tokens = 100 * step,
             .step_tokens = 100,
+            .sequences = rows_of(ranks().rank()),
             .data_cursor = 10 * step,
             .step_scalars = Tensor(step_scalars_, DType::Float64, {kStepScalars}),
             .reduced_gradient_squares = Tensor(reduced_, DType::Float64, {kTensors}),
@@ -161,8 +165,28 @@ class StepStatisticsTest : public testing::Test {
             .parameter_squares = Tensor(parameter_, DType::Float64, {kTensors})};
   }
 
-  static const ProfileStatistics& profile(const StepRecord& record, std::int64_t probe) {
-    return probe <= kSublayers ? record.stream : record.branch;
+  /// Of a probe, counted stream 0..K, then branch: `name` as in profiles.stream.<name>.
+  static double profile(const StepRecord& record, std::int64_t probe, const std::string& name) {
+    const std::string of = probe <= kSublayers ? "stream." : "branch.";
+    return record.of(log_file::kStability, "profiles." + of + name)[place(probe)];
+  }
+  static std::span<const double> profiled(const StepRecord& record, const std::string& name) {
+    return record.of(log_file::kStability, "profiles." + name);
+  }
+  /// Of every value, NaN included.
+  static std::vector<std::uint64_t> bits(const StepRecord& record) {
+    std::vector<std::uint64_t> all;
+    for (const double value : record.values) all.push_back(std::bit_cast<std::uint64_t>(value));
+    return all;
+  }
+  static std::span<const double> tensors(const StepRecord& record, const std::string& name) {
+    return record.of(log_file::kStability, "tensors." + name);
+  }
+  static double metric(const StepRecord& record, std::string_view name) {
+    return record.of(log_file::kMetrics, name)[0];
+  }
+  static double of_rank(const StepRecord& record, std::string_view name, int rank) {
+    return record.of(log_file::kRanks, name)[at(rank)];
   }
   static std::size_t place(std::int64_t probe) {
     return at(probe <= kSublayers ? probe : probe - kSublayers - 1);
@@ -187,18 +211,17 @@ TEST_F(StepStatisticsTest, ProfilesEqualBruteForceOverAllRanks) {
     ASSERT_TRUE(record.sampled);
     for (std::int64_t probe = 0; probe < kProbes; ++probe) {
       const Brute expected = brute_force(data, step, probe, 0, ranks().world() - 1);
-      const ProfileStatistics& actual = profile(record, probe);
-      const std::size_t k = place(probe);
-      expect_near(actual.mean_abs[k], expected.mean_abs, 1e-13, "mean_abs");
-      expect_near(actual.entry_variance[k], expected.entry_variance, 1e-13, "entry_variance");
-      expect_near(actual.data_variance[k], expected.data_variance, 1e-12, "data_variance");
-      expect_near(actual.rms[k], expected.rms, 1e-13, "rms");
-      expect_near(actual.max_row_norm[k], expected.max_row_norm, 1e-14, "max_row_norm");
-      EXPECT_EQ(actual.max_abs[k], expected.max_abs);
+      const auto actual = [&](const char* name) { return profile(record, probe, name); };
+      expect_near(actual("mean_abs"), expected.mean_abs, 1e-13, "mean_abs");
+      expect_near(actual("entry_variance"), expected.entry_variance, 1e-13, "entry_variance");
+      expect_near(actual("data_variance"), expected.data_variance, 1e-12, "data_variance");
+      expect_near(actual("rms"), expected.rms, 1e-13, "rms");
+      expect_near(actual("max_row_norm"), expected.max_row_norm, 1e-14, "max_row_norm");
+      EXPECT_EQ(actual("max_abs"), expected.max_abs);
       double gradient_square = 0;
       for (int rank = 0; rank < ranks().world(); ++rank)
         for (std::int64_t i = 0; i < 4; ++i) gradient_square += std::pow(gradient(step, probe, rank, i), 2);
-      expect_near(actual.gradient_norm[k], std::sqrt(gradient_square), 1e-14, "gradient_norm");
+      expect_near(actual("gradient_norm"), std::sqrt(gradient_square), 1e-14, "gradient_norm");
     }
   }
 }
@@ -210,7 +233,7 @@ TEST_F(StepStatisticsTest, DataVarianceDoesNotCancelUnderAHugeMean) {
   const StepRecord& record = run(*statistics_, data, 3, true);
   for (std::int64_t probe = 0; probe < kProbes; ++probe) {
     const double expected = brute_force(data, 3, probe, 0, ranks().world() - 1).data_variance;
-    expect_near(profile(record, probe).data_variance[place(probe)], expected, 1e-9, "data_variance");
+    expect_near(profile(record, probe, "data_variance"), expected, 1e-9, "data_variance");
     // That the case is a hard one: float64 power sums about 0 lose the variance altogether.
     double sum = 0, squares = 0, count = 0;
     for (int rank = 0; rank < ranks().world(); ++rank) {
@@ -231,8 +254,8 @@ TEST_F(StepStatisticsTest, RoundingNeverMakesAVarianceNegative) {
     };
     const auto fresh = make();
     const StepRecord& record = run(*fresh, Data{}, step, true, constant);
-    EXPECT_GE(record.stream.data_variance[0], 0);
-    EXPECT_LE(record.stream.data_variance[0], 1e-16);
+    EXPECT_GE(profiled(record, "stream.data_variance")[0], 0);
+    EXPECT_LE(profiled(record, "stream.data_variance")[0], 1e-16);
   }
 }
 
@@ -250,10 +273,10 @@ TEST_F(StepStatisticsTest, ScalarsOfEveryStep) {
     for (std::int64_t probe = 0; probe < kProbes; ++probe)
       max_abs = std::max(max_abs, brute_force(Data{}, 4, probe, 0, ranks().world() - 1).max_abs);
     EXPECT_DOUBLE_EQ(record.loss, cross_entropy / targets);
-    EXPECT_DOUBLE_EQ(record.log_z_mean, log_z / targets);
-    EXPECT_DOUBLE_EQ(record.log_z_mean_square, log_z_squared / targets);
-    EXPECT_EQ(record.max_logit, -3) << "also when every logit is negative";
-    EXPECT_EQ(record.max_abs, max_abs);
+    EXPECT_DOUBLE_EQ(metric(record, "log_z"), log_z / targets);
+    EXPECT_DOUBLE_EQ(metric(record, "log_z_squared"), log_z_squared / targets);
+    EXPECT_EQ(metric(record, "max_logit"), -3) << "also when every logit is negative";
+    EXPECT_EQ(metric(record, "max_abs"), max_abs);
     EXPECT_EQ(record.step_seconds, 0.5 + 0.25 * (ranks().world() - 1));
     EXPECT_EQ(record.tokens_per_second, 100 / record.step_seconds);
     EXPECT_EQ(record.learning_rate, 0.003);
@@ -265,11 +288,11 @@ TEST_F(StepStatisticsTest, ScalarsOfEveryStep) {
     for (int rank = 0; rank < ranks().world(); ++rank) {
       double square = 0;
       for (std::int64_t i = 0; i < kTensors; ++i) square += local_square(4, rank, i);
-      EXPECT_DOUBLE_EQ(record.rank_loss[at(rank)], 2 + 0.1 * rank);
+      EXPECT_DOUBLE_EQ(of_rank(record, "loss", rank), 2 + 0.1 * rank);
       // The rank's own mean gradient: its share of the sum, times targets of all / its own.
-      EXPECT_DOUBLE_EQ(record.rank_gradient_norm[at(rank)], std::sqrt(square) * targets / targets_of(rank));
-      EXPECT_EQ(record.rank_step_seconds[at(rank)], 0.5 + 0.25 * rank);
-      EXPECT_EQ(record.rank_wait_seconds[at(rank)], 0.125 * rank);
+      EXPECT_DOUBLE_EQ(of_rank(record, "grad_norm", rank), std::sqrt(square) * targets / targets_of(rank));
+      EXPECT_EQ(of_rank(record, "step_seconds", rank), 0.5 + 0.25 * rank);
+      EXPECT_EQ(of_rank(record, "wait_seconds", rank), 0.125 * rank);
     }
   }
   step_scalars_[kStepSkipFactor] = 0;
@@ -278,16 +301,17 @@ TEST_F(StepStatisticsTest, ScalarsOfEveryStep) {
 
 TEST_F(StepStatisticsTest, TensorsAndTheirSpreadOverRanks) {
   const StepRecord& record = run(*statistics_, Data{}, 6, true);
-  EXPECT_DOUBLE_EQ(record.tensors.gradient_norm[1], 0.3);
-  EXPECT_DOUBLE_EQ(record.tensors.parameter_norm[2], 3);
-  EXPECT_DOUBLE_EQ(record.tensors.update_ratio[0], 0.005);
-  EXPECT_TRUE(std::isnan(record.tensors.update_ratio[1])) << "no ratio to a parameter that is 0";
-  EXPECT_EQ(record.tensors.update_ratio[2], 0);
+  EXPECT_DOUBLE_EQ(tensors(record, "grad_norm")[1], 0.3);
+  EXPECT_DOUBLE_EQ(tensors(record, "parameter_norm")[2], 3);
+  EXPECT_DOUBLE_EQ(tensors(record, "update_ratio")[0], 0.005);
+  EXPECT_TRUE(is_absent(tensors(record, "update_ratio")[1])) << "no ratio to a parameter that is 0";
+  EXPECT_EQ(tensors(record, "update_ratio")[2], 0);
   const int world = ranks().world();
   if (world == 1) {
-    EXPECT_TRUE(record.tensors.local_min.empty()) << "one rank has no spread";
-    EXPECT_TRUE(record.tensors.local_std.empty());
-    EXPECT_TRUE(record.tensors.local_argmax_rank.empty());
+    for (const char* name : {"min", "std", "argmax_rank"}) {
+      const auto path = std::string("tensors.grad_norm_local.") + name;
+      EXPECT_EQ(record.layout->find(log_file::kStability, path), nullptr) << "one rank has no spread";
+    }
     return;
   }
   double targets = 0;
@@ -300,11 +324,12 @@ TEST_F(StepStatisticsTest, TensorsAndTheirSpreadOverRanks) {
     double mean = 0, variance = 0;
     for (const double norm : norms) mean += norm / world;
     for (const double norm : norms) variance += (norm - mean) * (norm - mean) / world;
-    EXPECT_DOUBLE_EQ(record.tensors.local_min[at(i)], *std::min_element(norms.begin(), norms.end()));
-    EXPECT_DOUBLE_EQ(record.tensors.local_max[at(i)], *largest);
-    EXPECT_DOUBLE_EQ(record.tensors.local_mean[at(i)], mean);
-    EXPECT_NEAR(record.tensors.local_std[at(i)], std::sqrt(variance), 1e-13);
-    EXPECT_EQ(record.tensors.local_argmax_rank[at(i)], largest - norms.begin());
+    EXPECT_DOUBLE_EQ(tensors(record, "grad_norm_local.min")[at(i)],
+                     *std::min_element(norms.begin(), norms.end()));
+    EXPECT_DOUBLE_EQ(tensors(record, "grad_norm_local.max")[at(i)], *largest);
+    EXPECT_DOUBLE_EQ(tensors(record, "grad_norm_local.mean")[at(i)], mean);
+    EXPECT_NEAR(tensors(record, "grad_norm_local.std")[at(i)], std::sqrt(variance), 1e-13);
+    EXPECT_EQ(tensors(record, "grad_norm_local.argmax_rank")[at(i)], largest - norms.begin());
   }
 }
 
@@ -325,16 +350,15 @@ TEST_F(StepStatisticsTest, ExtremesCoverTheStepsSinceTheRecordBeforeAndAllRanks)
           high.max_abs = std::max(high.max_abs, own.max_abs);
         }
       }
-      const ProfileStatistics& actual = profile(record, probe);
-      const std::size_t k = place(probe);
-      expect_near(actual.interval_min.mean_abs[k], low.mean_abs, 1e-13, "smallest mean_abs");
-      expect_near(actual.interval_min.entry_variance[k], low.entry_variance, 1e-13,
+      const auto actual = [&](const char* name) { return profile(record, probe, name); };
+      expect_near(actual("interval_min.mean_abs"), low.mean_abs, 1e-13, "smallest mean_abs");
+      expect_near(actual("interval_min.entry_variance"), low.entry_variance, 1e-13,
                   "smallest entry_variance");
-      expect_near(actual.interval_min.max_abs[k], low.max_abs, 1e-15, "smallest max_abs");
-      expect_near(actual.interval_max.mean_abs[k], high.mean_abs, 1e-13, "largest mean_abs");
-      expect_near(actual.interval_max.entry_variance[k], high.entry_variance, 1e-13,
+      expect_near(actual("interval_min.max_abs"), low.max_abs, 1e-15, "smallest max_abs");
+      expect_near(actual("interval_max.mean_abs"), high.mean_abs, 1e-13, "largest mean_abs");
+      expect_near(actual("interval_max.entry_variance"), high.entry_variance, 1e-13,
                   "largest entry_variance");
-      expect_near(actual.interval_max.max_abs[k], high.max_abs, 1e-15, "largest max_abs");
+      expect_near(actual("interval_max.max_abs"), high.max_abs, 1e-15, "largest max_abs");
     }
   };
   run(*statistics_, data, 1, false);
@@ -347,7 +371,7 @@ TEST_F(StepStatisticsTest, ExtremesCoverTheStepsSinceTheRecordBeforeAndAllRanks)
 
 TEST_F(StepStatisticsTest, OneRanksWishToStopReachesAll) {
   for (const bool wish : {false, true}) {
-    statistics_->begin_step(*stream_, false);
+    statistics_->begin_step(*stream_, Cadence::EveryStep);
     statistics_->read_step(*stream_, inputs(1));
     StepTimes step_times = times();
     step_times.stop_requested = wish && ranks().rank() == ranks().world() - 1;
@@ -358,16 +382,11 @@ TEST_F(StepStatisticsTest, OneRanksWishToStopReachesAll) {
 TEST_F(StepStatisticsTest, AllRanksHoldTheSameRecord) {
   run(*statistics_, Data{.offset = 1e5}, 1, true);
   const StepRecord& record = run(*statistics_, Data{.offset = 1e5}, 2, true);
-  std::vector<double> mine = {record.loss, record.max_abs, record.step_seconds};
-  for (const auto* values :
-       {&record.stream.data_variance, &record.branch.mean_abs, &record.stream.gradient_norm,
-        &record.stream.interval_min.mean_abs, &record.rank_gradient_norm, &record.tensors.local_std}) {
-    mine.insert(mine.end(), values->begin(), values->end());
-  }
-  std::vector<double> theirs = mine;
+  std::vector<double> theirs = record.values;
   ranks().broadcast("record of rank 0",
                     Tensor(theirs.data(), DType::Float64, {static_cast<std::int64_t>(theirs.size())}), 0);
-  EXPECT_EQ(mine, theirs);
+  const std::vector<std::uint64_t> mine = bits(record);
+  for (std::size_t i = 0; i < mine.size(); ++i) EXPECT_EQ(mine[i], std::bit_cast<std::uint64_t>(theirs[i]));
 }
 
 TEST_F(StepStatisticsTest, ARestoredRunLogsTheSameBits) {
@@ -386,8 +405,7 @@ TEST_F(StepStatisticsTest, ARestoredRunLogsTheSameBits) {
   run(*uninterrupted, data, 1, true);
   run(*uninterrupted, data, 2, false);
   const StepRecord& expected = run(*uninterrupted, data, 3, true);
-  EXPECT_EQ(run(*statistics_, data, 3, true).stream.interval_min.mean_abs,
-            expected.stream.interval_min.mean_abs);
+  EXPECT_EQ(bits(run(*statistics_, data, 3, true)), bits(expected));
 
   const auto restored = make();
   std::size_t next = 0;
@@ -397,13 +415,10 @@ TEST_F(StepStatisticsTest, ARestoredRunLogsTheSameBits) {
   }
   restored->state_restored(*stream_);
   const StepRecord& actual = run(*restored, data, 3, true);
-  EXPECT_EQ(actual.stream.data_variance, expected.stream.data_variance);
-  EXPECT_EQ(actual.branch.data_variance, expected.branch.data_variance);
-  EXPECT_EQ(actual.stream.interval_min.mean_abs, expected.stream.interval_min.mean_abs);
-  EXPECT_EQ(actual.branch.interval_max.entry_variance, expected.branch.interval_max.entry_variance);
+  EXPECT_EQ(bits(actual), bits(expected));
   // Without the state the bits differ, so the comparison means something.
   const StepRecord fresh = run(*make(), data, 3, true);  // a copy: its owner goes away
-  EXPECT_NE(fresh.stream.data_variance, expected.stream.data_variance);
+  EXPECT_NE(profiled(fresh, "stream.data_variance")[0], profiled(expected, "stream.data_variance")[0]);
 }
 
 TEST_F(StepStatisticsTest, ANanOnOneRankIsSeenByAllAndForgottenAfterwards) {
@@ -413,15 +428,16 @@ TEST_F(StepStatisticsTest, ANanOnOneRankIsSeenByAllAndForgottenAfterwards) {
     if (ranks().rank() == ranks().world() - 1) x[3] = kNaN;
   };
   const StepRecord& bad = run(*statistics_, data, 2, true, spoil);
-  EXPECT_TRUE(std::isnan(bad.stream.mean_abs[1]));
-  EXPECT_TRUE(std::isnan(bad.branch.entry_variance[0]));
-  EXPECT_TRUE(std::isnan(bad.stream.data_variance[2]));
-  EXPECT_TRUE(std::isnan(bad.stream.interval_max.mean_abs[0]));
-  EXPECT_TRUE(std::isnan(bad.stream.interval_min.mean_abs[0]));
+  EXPECT_TRUE(std::isnan(profiled(bad, "stream.mean_abs")[1]));
+  EXPECT_TRUE(std::isnan(profiled(bad, "branch.entry_variance")[0]));
+  EXPECT_TRUE(std::isnan(profiled(bad, "stream.data_variance")[2]));
+  EXPECT_TRUE(std::isnan(profiled(bad, "stream.interval_max.mean_abs")[0]));
+  EXPECT_TRUE(std::isnan(profiled(bad, "stream.interval_min.mean_abs")[0]));
   const StepRecord& good = run(*statistics_, data, 3, true);
-  expect_near(good.stream.data_variance[2], brute_force(data, 3, 2, 0, ranks().world() - 1).data_variance,
-              1e-12, "data_variance after the bad step");
-  EXPECT_TRUE(std::isfinite(good.stream.interval_max.mean_abs[0]));
+  expect_near(profiled(good, "stream.data_variance")[2],
+              brute_force(data, 3, 2, 0, ranks().world() - 1).data_variance, 1e-12,
+              "data_variance after the bad step");
+  EXPECT_TRUE(std::isfinite(profiled(good, "stream.interval_max.mean_abs")[0]));
 }
 
 /// Passes everything on and counts.
@@ -465,7 +481,7 @@ class CountingCommunicator final : public Communicator {
 
 TEST_F(StepStatisticsTest, AtMostTwoCollectivesPerStep) {
   CountingCommunicator counting(ranks());
-  StepStatistics statistics(kShape, *backend_, counting);
+  StepStatistics statistics(kShape, all_statistics(), *backend_, counting);
   run(statistics, Data{}, 1, false);
   EXPECT_EQ(counting.all_reduces, 0);
   EXPECT_EQ(counting.all_gathers, 1);
@@ -478,7 +494,7 @@ TEST_F(StepStatisticsTest, AtMostTwoCollectivesPerStep) {
 TEST_F(StepStatisticsTest, FinishTakesNoMemory) {
   run(*statistics_, Data{}, 1, true);
   for (const bool sampled : {false, true}) {
-    statistics_->begin_step(*stream_, sampled);
+    statistics_->begin_step(*stream_, sampled ? Cadence::Detailed : Cadence::EveryStep);
     const StepInputs step_inputs = inputs(2);
     const std::int64_t before = test::allocations_of_this_thread();
     statistics_->read_step(*stream_, step_inputs);

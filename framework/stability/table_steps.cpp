@@ -1,0 +1,175 @@
+// Rows of the table: metrics.jsonl, the header of stability.jsonl, ranks.jsonl, events.jsonl.
+#include <cmath>
+
+#include "stability/absent.h"
+#include "stability/statistics_table.h"
+#include "stability/step_sources.h"
+
+namespace plumb::detail {
+namespace {
+
+using log_file::kEvents, log_file::kHeader, log_file::kMetrics, log_file::kRanks;
+
+template <auto member>
+double step_value(const StepSources& sources, std::int64_t) {
+  return static_cast<double>(sources.scalars().*member);
+}
+
+template <RowEntry entry>
+double of_rank(const StepSources& sources, std::int64_t rank) {
+  return sources.row(static_cast<int>(rank))[entry];
+}
+
+constexpr Statistic kStepRows[] = {
+    Statistic{kMetrics, "step", "optimiser updates done, this one included: the first is 1", "steps",
+              Probe::Step, kNoRows, kSameOnAll, kDefinedHere, step_value<&StepScalars::step>}
+        .as(Form::Integer),
+    Statistic{kMetrics, "tokens", "targets used since the start of training", "tokens", Probe::Step, "count",
+              kAllRanks, kDefinedHere, step_value<&StepScalars::tokens>}
+        .as(Form::Integer),
+    Statistic{kMetrics, "data_cursor", "sequences of the data order used since the start", "sequences",
+              Probe::Step, "count", kAllRanks, kDefinedHere, step_value<&StepScalars::data_cursor>}
+        .as(Form::Integer),
+    {kMetrics, "loss",
+     "cross-entropy: sum over targets of (log Z - logit of the target), divided by their "
+     "number; without the z-loss term",
+     "nats per token", Probe::Step, "mean", kAllRanks, kDefinedHere, step_value<&StepScalars::loss>},
+    {kMetrics, "lr", "learning rate of this update, before a parameter's own scale", "1", Probe::Step,
+     kNoRows, kSameOnAll, kDefinedHere, step_value<&StepScalars::learning_rate>},
+    {kMetrics, "grad_norm", "2-norm of the whole reduced gradient, before clipping", "loss / parameter",
+     Probe::Step, kNoRows, kAllRanks, kDefinedHere, step_value<&StepScalars::gradient_norm>},
+    {kMetrics, "clip_coef",
+     "min(1, clip_norm / grad_norm); 1 when clipping is off, 0 when the step was skipped", "1", Probe::Step,
+     kNoRows, kSameOnAll, "arXiv 1211.5063", step_value<&StepScalars::clip_coefficient>},
+    Statistic{kMetrics, "skipped",
+              "true: grad_norm was not finite, so parameters and optimiser state were left as they were",
+              "true or false", Probe::Step, kNoRows, kSameOnAll, kDefinedHere,
+              step_value<&StepScalars::skipped>}
+        .as(Form::Flag),
+    {kMetrics, "tokens_per_s", "targets of this step / step_seconds", "tokens / s", Probe::Step, kNoRows,
+     kAllRanks, kDefinedHere, step_value<&StepScalars::tokens_per_second>},
+    {kMetrics, "step_seconds", "wall time of this step on the slowest rank", "s", Probe::Step, kNoRows,
+     kMaxOverAll, kDefinedHere, step_value<&StepScalars::step_seconds>},
+    {kMetrics, "log_z", "mean over targets of log Z = log sum_v exp(logit_v)", "nats", Probe::Step, "mean",
+     kAllRanks, "arXiv 2309.14322",
+     [](const StepSources& sources, std::int64_t) {
+       return sources.sum_of(kRowLogZ) / sources.sum_of(kRowTargets);
+     }},
+    {kMetrics, "log_z_squared", "mean over targets of (log Z)^2, the z-loss without its coefficient",
+     "nats^2", Probe::Step, "mean", kAllRanks, "arXiv 2204.02311",
+     [](const StepSources& sources, std::int64_t) {
+       return sources.sum_of(kRowLogZSquared) / sources.sum_of(kRowTargets);
+     }},
+    {kMetrics, "max_logit", "largest logit of any row with a target", "nats", Probe::Step, "max", kMaxOverAll,
+     "arXiv 2309.14322",
+     [](const StepSources& sources, std::int64_t) { return sources.largest_of(kRowMaxLogit); }},
+    {kMetrics, "max_abs", "largest |x| in any stream or branch of this step", "activation", Probe::Step,
+     "max", kMaxOverAll, kDefinedHere,
+     [](const StepSources& sources, std::int64_t) { return sources.largest_of(kRowMaxAbs); }},
+    {kMetrics, "overflows",
+     "number of entries of streams and branches that fp16 cannot hold: |x| > 65504, infinite "
+     "or NaN",
+     "entries", Probe::Step, "count", kAllRanks, "arXiv 1710.03740",
+     [](const StepSources& sources, std::int64_t) { return sources.sum_of(kRowOverflows); }},
+    {kMetrics, "loss_scale", "what this step's gradients were multiplied by while in fp16; 1 in other dtypes",
+     "1", Probe::Step, kNoRows, kSameOnAll, "arXiv 1710.03740", step_value<&StepScalars::loss_scale>},
+    {kMetrics, "val_loss", "loss on the validation split; only at validation steps", "nats per token",
+     Probe::Step, "mean", kAllRanks, kDefinedHere},
+    {kMetrics, "val_bits_per_byte",
+     "val_loss / (ln 2 x bytes per token of the split); only at validation steps, and only "
+     "where tokens stand for text",
+     "bits per byte", Probe::Step, "mean", kAllRanks, kDefinedHere},
+    Statistic{kMetrics, "grad_dispersion",
+              "standard deviation over ranks of |g_r| (of the population) / their mean, g_r the mean "
+              "gradient over the rank's own targets before reduction",
+              "1", Probe::Step, kNoRows, kAllRanks, kDefinedHere,
+              [](const StepSources& sources, std::int64_t) {
+                const RankSpread spread = sources.gradient_spread();
+                return spread.mean == 0 ? kAbsent : spread.standard_deviation / spread.mean;
+              }}
+        .of_several_ranks(),
+    Statistic{kMetrics, "grad_agreement",
+              "noise_square / m with m = sum_r (n_r/n) |g_r|^2: the mean cosine between gradients of two "
+              "ranks where their norms are equal; 1 = the same gradient, 0 = noise. n_r of the n sequences "
+              "of the step are rank r's",
+              "1", Probe::Step, kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t) { return sources.gradient_noise().agreement; }}
+        .of_several_ranks(),
+    Statistic{kMetrics, "noise_square",
+              "(R |g|^2 - m)/(R-1) with g the reduced gradient before clipping: unbiased estimate of |G|^2, "
+              "G the gradient of the expected loss, and for equal ranks the mean inner product of two of "
+              "them; may be negative. Ranks without a sequence do not count",
+              "(loss / parameter)^2", Probe::Step, kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t) { return sources.gradient_noise().square; }}
+        .of_several_ranks(),
+    Statistic{kMetrics, "noise_trace",
+              "n (m - |g|^2)/(R-1): unbiased estimate of the trace of the covariance of one sequence's "
+              "gradient (the sample is the sequence, not the token)",
+              "(loss / parameter)^2", Probe::Step, kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t) { return sources.gradient_noise().trace; }}
+        .of_several_ranks(),
+    Statistic{
+        kMetrics, "noise_square_smoothed",
+        "mean of noise_square over this step and those before, weighted by statistics.noise_scale_decay^age",
+        "(loss / parameter)^2", Probe::Step, kNoRows, kAllRanks, kNoise,
+        [](const StepSources& sources, std::int64_t) { return sources.noise_scales().square(0); }}
+        .of_several_ranks(),
+    Statistic{kMetrics, "noise_trace_smoothed", "the same of noise_trace", "(loss / parameter)^2",
+              Probe::Step, kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t) { return sources.noise_scales().trace(0); }}
+        .of_several_ranks(),
+    Statistic{kMetrics, "noise_scale",
+              "simple noise scale noise_trace_smoothed / noise_square_smoothed; absent while the latter is "
+              "not positive",
+              "sequences", Probe::Step, kNoRows, kAllRanks, kNoise,
+              [](const StepSources& sources, std::int64_t) { return sources.noise_scales().scale(0); }}
+        .of_several_ranks(),
+    text_row(kMetrics, "nonfinite", kNonfinite, "-", "list", kSameOnAll),
+};
+
+constexpr Statistic kHeaderRows[] = {
+    text_row(kHeader, "kind", "\"header\"", "-", "text", kSameOnAll),
+    text_row(kHeader, "tensors", "names of the trainable tensors, in the order of the (P) arrays", "-", "(P)",
+             kSameOnAll),
+    text_row(kHeader, "norms", "names of the norms, in the order of the (N) arrays", "-", "(N)", kSameOnAll),
+    text_row(kHeader, "sublayers", "names of the sublayers, in the order of k", "-", "(K)", kSameOnAll),
+};
+
+constexpr Statistic kRankRows[] = {
+    Statistic{kRanks, "step", "as in metrics.jsonl", "steps", Probe::Step, kNoRows, kSameOnAll, kDefinedHere,
+              step_value<&StepScalars::step>}
+        .as(Form::Integer),
+    {kRanks, "loss", "as in metrics.jsonl, over the rank's own targets", "nats per token", Probe::Rank,
+     "mean", kEachRank, kDefinedHere,
+     [](const StepSources& sources, std::int64_t rank) {
+       const double* row = sources.row(static_cast<int>(rank));
+       return row[kRowCrossEntropy] / row[kRowTargets];
+     }},
+    {kRanks, "grad_norm",
+     "2-norm of the mean gradient over the rank's own targets, before reduction and clipping",
+     "loss / parameter", Probe::Rank, kNoRows, kEachRank, kDefinedHere,
+     [](const StepSources& sources, std::int64_t rank) {
+       return sources.rank_gradient_norm(static_cast<int>(rank));
+     }},
+    {kRanks, "step_seconds", "wall time of this step", "s", Probe::Rank, kNoRows, kEachRank, kDefinedHere,
+     of_rank<kRowStepSeconds>},
+    {kRanks, "wait_seconds", "part of it spent waiting for reductions after the backward pass", "s",
+     Probe::Rank, kNoRows, kEachRank, kDefinedHere, of_rank<kRowWaitSeconds>},
+    text_row(kRanks, "nonfinite", kNonfinite, "-", "list", kSameOnAll),
+};
+
+constexpr Statistic kEventRows[] = {
+    text_row(kEvents, "step", "updates done when it happened", "steps", "scalar", kSameOnAll),
+    text_row(kEvents, "kind", "resume, checkpoint, skip, stop, ...", "-", "text", kSameOnAll),
+    text_row(kEvents, "text", "one line for a person", "-", "text", kSameOnAll),
+    text_row(kEvents, "time", "when, UTC, ISO 8601", "-", "text", "rank 0"),
+};
+
+}  // namespace
+
+std::span<const Statistic> step_rows() { return kStepRows; }
+std::span<const Statistic> header_rows() { return kHeaderRows; }
+std::span<const Statistic> rank_rows() { return kRankRows; }
+std::span<const Statistic> event_rows() { return kEventRows; }
+
+}  // namespace plumb::detail
