@@ -36,6 +36,9 @@ plumb_note("toml++" "${tomlplusplus_FOUND}" "${tomlplusplus_DIR}" "configuration
 find_package(CLI11 QUIET)
 plumb_note("CLI11" "${CLI11_FOUND}" "${CLI11_DIR}" "command line" "apt install libcli11-dev, or set CLI11_DIR")
 
+find_path(PLUMB_VEGA_DIR vega-view.min.js PATHS /usr/share/javascript/vega)
+plumb_note_optional("Vega" "${PLUMB_VEGA_DIR}" "${PLUMB_VEGA_DIR}" "`plumb report`" "apt install libjs-vega, or set PLUMB_VEGA_DIR")
+
 find_path(XXHASH_INCLUDE_DIR xxhash.h)
 find_library(XXHASH_LIBRARY xxhash)
 if(XXHASH_INCLUDE_DIR AND XXHASH_LIBRARY)

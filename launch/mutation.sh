@@ -13,7 +13,9 @@ command -v python3 >/dev/null || { echo "mutation: python3 is missing (apt insta
 case " $* " in
   *" --list "* | *" --help "* | *" -h "*) ;;
   *)
-    echo "mutation: building (build/release)"
+    echo "mutation: building (build/release and build/sanitize)"
+    cmake --preset sanitize >/dev/null
+    cmake --build --preset sanitize --target plumb_cuda_emulated test_backend | tail -n 1
     cmake --preset release >/dev/null
     cmake --build --preset release --target plumb_cuda_emulated test_backend emulation_races test_comm test_comm_2_ranks |
       tail -n 1

@@ -2,6 +2,8 @@
 # Installs everything that Plumb needs from Debian packages and fetches the sample text.
 #   launch/setup.sh             build and run dependencies, sample text
 #   launch/setup.sh --golden    also PyTorch, needed only to re-make the golden test files
+#   launch/setup.sh --coverage  also gcovr, for launch/coverage.sh
+#   launch/setup.sh --browser   also Chromium, which tests the pages of `plumb report`
 # Safe to run again: what is there already is left alone. Works as root and with sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,21 +12,22 @@ packages=(
   g++ cmake ninja-build ccache git ca-certificates     # build
   openmpi-bin libopenmpi-dev                           # ranks
   libdnnl-dev                                          # matrix products on the CPU
+  libjs-vega                                           # plots of `plumb report`
   libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev
   libgtest-dev libgmock-dev libbenchmark-dev           # tests
   clang-format                                         # style check in CI
   procps iproute2 python3                              # used by tests: killed ranks, two hosts, mutants
 )
 optional=(bible-kjv)                                   # the sample text
-golden=0
 for argument in "$@"; do
   case "$argument" in
-    --golden) golden=1 ;;
-    -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "setup: unknown argument '$argument' (known: --golden, --help)" >&2; exit 2 ;;
+    --golden) packages+=(python3-torch python3-numpy) ;;
+    --coverage) packages+=(gcovr) ;;
+    --browser) packages+=(chromium fonts-liberation) ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "setup: unknown argument '$argument' (known: --golden, --coverage, --browser, --help)" >&2; exit 2 ;;
   esac
 done
-if [ "$golden" = 1 ]; then packages+=(python3 python3-torch python3-numpy); fi
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds everything and runs the tests.
 #   launch/test.sh          setup, build, the fast tests
-#   launch/test.sh --all    also the style check, the slower tests, the emulated GPU, and the fast tests under
-#                           sanitizers (without the emulated GPU);
+#   launch/test.sh --all    also the style check, the slower tests, the emulated GPU, the fast tests and those of the
+#                           emulated GPU under sanitizers, and three minutes of mutation tests;
 #                           left out: the labels long, emulation-full and gpu (printed with their commands)
 # Safe to run again.
 set -euo pipefail
@@ -38,9 +38,12 @@ ctest --preset release -LE "$skipped" -j2 || status=1
 echo "test: configuring and building under address and undefined-behaviour sanitizers (build/sanitize)"
 cmake --preset sanitize
 cmake --build --preset sanitize
-LSAN_OPTIONS="suppressions=$PWD/tests/sanitizer/leaks.txt:print_suppressions=0" \
-  UBSAN_OPTIONS=print_stacktrace=1 \
-  ctest --preset sanitize -L fast -j2 || status=1
+export LSAN_OPTIONS="suppressions=$PWD/tests/sanitizer/leaks.txt:print_suppressions=0"
+export UBSAN_OPTIONS=print_stacktrace=1
+ctest --preset sanitize -L fast -j2 || status=1
+ctest --preset sanitize -R '^(emulated_ops_forward_[0-9]|emulated_golden|emulated_training)$' -j2 || status=1
+
+launch/mutation.sh --sample 180 || status=1
 
 for label in long emulation-full gpu; do
   echo "test: not run: label $label (ctest --preset release -L $label)"

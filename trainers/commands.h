@@ -78,6 +78,21 @@ struct MetricsOptions {
 };
 int run_metrics(const MetricsOptions& options);
 
+struct ReportCommandOptions {
+  std::vector<std::string> runs;  ///< folders
+  std::string output;             ///< "" = report.html in the folder of the one run, or here for several
+};
+int run_report(const ReportCommandOptions& options);
+
+struct CheckOptions {
+  std::vector<std::string> configs;
+  std::vector<std::string> overrides;
+  std::int64_t seeds = 3;
+  bool json = false;
+};
+/// 0 regular or borderline, 1 pathological, 2 could not be run.
+int run_check(const CheckOptions& options);
+
 int run_doctor();
 
 }  // namespace plumb

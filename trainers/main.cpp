@@ -124,6 +124,28 @@ void add_metrics(CLI::App& app, MetricsOptions& options, Action& action) {
   command->callback([&options, &action] { action = [&options] { return run_metrics(options); }; });
 }
 
+void add_report(CLI::App& app, ReportCommandOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "report", "One HTML page about a run, or about several side by side; opens without a network");
+  command->add_option("run", options.runs, "Folders of runs; finished, going on or killed")->required();
+  command->add_option("--output", options.output,
+                      "File to write; without it report.html, in the folder of a single run");
+  command->callback([&options, &action] { action = [&options] { return run_report(options); }; });
+}
+
+void add_check(CLI::App& app, CheckOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "check",
+      "Before training: predicted growth, a probed pass at init, bounds, verdict; status 1 if pathological");
+  command->add_option("config", options.configs, "TOML files; later ones win over earlier ones")->required();
+  command->add_option("--set", options.overrides, "a.b.c=value")->take_all();
+  command
+      ->add_option("--seeds", options.seeds, "Seeds to draw the model from, training.seed and those after it")
+      ->check(CLI::Range(1, 1000));
+  command->add_flag("--json", options.json, "Print JSON");
+  command->callback([&options, &action] { action = [&options] { return run_check(options); }; });
+}
+
 /// One line about the first word that is no subcommand of `app`, which CLI11 would only call missing; empty
 /// when there is none.
 std::string unknown_subcommand(const CLI::App& app, int argc, char** argv) {
@@ -169,6 +191,8 @@ int run(int argc, char** argv) {
   DumpOptions dump;
   PlacementsOptions placements;
   MetricsOptions metrics;
+  ReportCommandOptions report;
+  CheckOptions check;
   add_train(app, train, action);
   add_eval(app, eval, action);
   add_generate(app, generate, action);
@@ -176,6 +200,8 @@ int run(int argc, char** argv) {
   add_dump(app, dump, action);
   add_placements(app, placements, action);
   add_metrics(app, metrics, action);
+  add_report(app, report, action);
+  add_check(app, check, action);
   app.add_subcommand("doctor", "What this machine and this launch offer, what is missing, how to get it")
       ->callback([&] { action = run_doctor; });
 

@@ -195,6 +195,17 @@ std::string placement_table_text() {
          aliases_text() + "Any other placement: set model.norm.* and model.residual.* (docs/config.md).\n";
 }
 
+std::string equations_text(const PlacementDescription& description) {
+  Sections sections;
+  sections.add("start", description.start);
+  sections.add("equations", group_lines(description.equations));
+  sections.add("inside F", group_lines(description.inside));
+  sections.add("end", description.end);
+  sections.add("where", group_lines(description.definitions));
+  sections.add("norms", norm_lines(description));
+  return sections.text();
+}
+
 std::string placement_text(const PlacementDescription& description) {
   const Placement& row = *description.row;
   Sections sections;

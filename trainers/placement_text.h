@@ -9,6 +9,8 @@ namespace plumb {
 
 /// Name, formula and citation of every row.
 std::string placement_table_text();
+/// The equations of a description alone: what a configuration computes, whatever its placement is called.
+std::string equations_text(const PlacementDescription& description);
 /// One placement at the options of its description.
 std::string placement_text(const PlacementDescription& description);
 

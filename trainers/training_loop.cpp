@@ -261,6 +261,11 @@ void TrainingLoop::reduce_and_update(double gradient_scale) {
   optimizer_.update(engine_.stream());
 }
 
+StepRecord& TrainingLoop::single_step() {
+  issue_step();
+  return finish_step();
+}
+
 StepRecord& TrainingLoop::finish_step() {
   StepRecord& record =
       statistics_.finish_step(engine_.stream(), {.step_seconds = seconds_since(step_started_),

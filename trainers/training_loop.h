@@ -45,6 +45,10 @@ class TrainingLoop {
   void start();
   void resume(const Checkpoint& checkpoint);
 
+  /// One optimiser step with a sampled record (log.stability_every = 1), without logs, validation and
+  /// checkpoints. The record lives until the next call. A collective.
+  StepRecord& single_step();
+
   /// Optimiser steps done so far.
   std::int64_t step() const { return step_; }
   Engine& engine() { return engine_; }

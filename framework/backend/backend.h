@@ -16,6 +16,7 @@
 #include "backend/ops/linear.h"
 #include "backend/ops/moments.h"
 #include "backend/ops/norm.h"
+#include "backend/ops/observations.h"
 #include "backend/ops/optimizer.h"
 #include "backend/ops/parameter.h"
 #include "backend/ops/random.h"
@@ -104,6 +105,7 @@ class Backend {
   virtual const OptimizerOps& optimizer() const = 0;
   virtual const ElementwiseOps& elementwise() const = 0;
   virtual const MomentsOps& moments() const = 0;
+  virtual const ObservationOps& observations() const = 0;
   virtual const RandomOps& random() const = 0;
   virtual const ParameterOps& parameter() const = 0;
   virtual const StreamMixOps& stream_mix() const = 0;

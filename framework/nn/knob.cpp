@@ -28,6 +28,15 @@ std::string name_in_block(const std::string& name, const DepthPosition& position
 
 }  // namespace
 
+double knob_stored_factor(const KnobConfig& config, const DepthPosition& position, std::int64_t width) {
+  return stored_factor(config, knob_start(config, position, width), width);
+}
+
+std::string knob_parameter_name(const KnobConfig& config, const std::string& name,
+                                const DepthPosition& position) {
+  return config.per_block ? name_in_block(name, position) : name;
+}
+
 double knob_start(const KnobConfig& config, const DepthPosition& position, std::int64_t width) {
   return config.value * std::pow(static_cast<double>(width), config.width_exponent) *
          depth_factor(config, position);
@@ -52,7 +61,7 @@ Knob::Knob(const KnobConfig& config, const std::string& name, const DepthPositio
   if (config.trainable != "none") {
     const std::int64_t entries = config.trainable == "vector" ? extent.entries : 1;
     fixed = stored_factor(config, start, extent.width);
-    const std::string own_name = config.per_block ? name_in_block(name, position) : name;
+    const std::string own_name = knob_parameter_name(config, name, position);
     // The first sublayer of a block is the last that backward comes to, so that it announces the gradient.
     parameter_ = config.per_block ? store.find(own_name) : nullptr;
     is_owner_ = parameter_ == nullptr;

@@ -72,4 +72,11 @@ class Knob {
 /// The coefficient of a configuration at step t where it is not trained, or where its training starts.
 double knob_start(const KnobConfig& config, const DepthPosition& position, std::int64_t width);
 
+/// What a trained knob multiplies its stored number by, after the transform and without the factor over time.
+double knob_stored_factor(const KnobConfig& config, const DepthPosition& position, std::int64_t width);
+
+/// The tensor of a trained knob: `name`, or the block's where it is shared by the block's sublayers.
+std::string knob_parameter_name(const KnobConfig& config, const std::string& name,
+                                const DepthPosition& position);
+
 }  // namespace plumb

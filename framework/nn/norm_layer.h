@@ -31,6 +31,10 @@ class NormLayer : public Module {
   /// wants the identity with a scale).
   bool present() const { return kind_ != NormKind::None; }
   NormKind kind() const { return kind_; }
+  double epsilon() const { return epsilon_; }
+  /// (R, groups) of the last forward pass: the mean (layernorm), 1/sqrt(. + eps) (layernorm, rmsnorm, l2).
+  Tensor row_mean(const Context& context) const { return context.tensor(mean_); }
+  Tensor row_rstd(const Context& context) const { return context.tensor(rstd_); }
 
   void plan(Backend& backend, ArenaPlan& plan) override;
   std::vector<Parameter*> parameters() const override;

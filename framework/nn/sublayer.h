@@ -52,6 +52,8 @@ class Sublayer : public Module {
   /// The adapter will call accumulate_forward; before plan().
   void feed_second_stream() { feeds_second_stream_ = true; }
   Attention* attention() { return attention_; }
+  const NormLayer& norm_in() const { return norm_in_; }
+  const NormLayer& norm_out() const { return norm_out_; }
   Parameter* skip_parameter() const { return a_.parameter(); }
   /// b without its factor over time, where training starts.
   double step_start() const { return b_.start(); }
@@ -60,6 +62,8 @@ class Sublayer : public Module {
   const DepthPosition& position() const { return position_; }
   /// z of the last branch_forward; kept beyond the next sublayer only when ModelShape::keep_branches is set.
   Tensor branch_output(const Context& context) const { return context.tensor(z_); }
+  /// y of the last branch_forward, which N_out read; only where norm_out() is present.
+  Tensor norm_out_input(const Context& context) const { return context.tensor(y_); }
 
  private:
   bool needs_branch_in_backward() const;

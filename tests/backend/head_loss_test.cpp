@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "backend/op_test.h"
 #include "core/rng.h"
 
@@ -14,13 +16,18 @@ struct HeadLossCase {
 };
 void PrintTo(const HeadLossCase& shape, std::ostream* out) { *out << shape.name; }
 
-void run_head_loss(Bench& bench, const HeadLossCase& shape) {
+std::vector<double> targets_of(const HeadLossCase& shape) {
   std::vector<double> targets;
   for (std::int64_t r = 0; r < shape.rows; ++r) {
     const std::uint32_t word = RandomStream{4, 0, 0}.word(static_cast<std::uint64_t>(r));
     const bool ignored = shape.ignored > 0 && r % shape.ignored == 0;
     targets.push_back(ignored ? -1.0 : static_cast<double>(word % shape.vocabulary));
   }
+  return targets;
+}
+
+/// Forward and backward; gives dh.
+Tensor run_head_loss(Bench& bench, const HeadLossCase& shape, const std::vector<double>& targets) {
   const HeadLossOps& ops = bench.backend().head_loss();
   HeadLossForward forward;
   forward.z_loss = shape.z_loss;
@@ -52,13 +59,33 @@ void run_head_loss(Bench& bench, const HeadLossCase& shape) {
   if (shape.bias) backward.dbias = bench.accumulated("dbias", Shape{shape.vocabulary});
   backward.workspace = bench.workspace(ops.head_loss_backward_workspace(backward));
   ops.head_loss_backward(bench.stream(), backward);
+  return backward.dh;
 }
+
+// Nobody can look at targets that are on a device: a row with an impossible one has no gradient that could be
+// taken for one, and no other row suffers.
+class HeadLossTargets : public testing::TestWithParam<Target> {};
+
+TEST_P(HeadLossTargets, OutOfRangeOnADeviceAreSeen) {
+  if (!GetParam().backend.starts_with("cuda")) GTEST_SKIP() << "host backends refuse them";
+  Bench bench(shared_backend(GetParam().backend), GetParam().dtype, GetParam().dtype);
+  const std::int64_t rows = 4, width = 16, vocabulary = 70;
+  const std::vector<double> dh =
+      bench.read(run_head_loss(bench, {"targets", rows, width, vocabulary}, {5, -2, 70, 69}));
+  for (std::int64_t i = 0; i < rows * width; ++i) {
+    const std::int64_t row = i / width;
+    EXPECT_EQ(std::isnan(dh[static_cast<std::size_t>(i)]), row == 1 || row == 2) << "row " << row;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Backends, HeadLossTargets, testing::ValuesIn(targets()),
+                         testing::PrintToStringParamName());
 
 class HeadLossOp : public testing::TestWithParam<std::tuple<Target, HeadLossCase>> {};
 
 TEST_P(HeadLossOp, MatchesReference) {
   const auto& [target, shape] = GetParam();
-  expect_matches_reference(target, [&shape = shape](Bench& bench) { run_head_loss(bench, shape); });
+  expect_matches_reference(
+      target, [&shape = shape](Bench& bench) { run_head_loss(bench, shape, targets_of(shape)); });
 }
 INSTANTIATE_TEST_SUITE_P(
     Backends, HeadLossOp,

@@ -202,19 +202,20 @@ TEST_P(NotFinite, StreamWeightsOfOtherRowsAreUntouched) {
 /// One run of attention, both ways, with one special value.
 class NotFiniteAttention : public NotFinite {
  protected:
-  static constexpr std::int64_t kTokens = 150, kHeads = 2, kWidth = 20;
+  static constexpr std::int64_t kTokens = 150, kHeads = 2;
+  std::int64_t width_ = 20;
 
   struct Results {
     std::vector<double> out, log_sum_exp, max_logit, dq, dk, dv;
   };
   /// `special` is "q", "k", "v", "dout" or "", and entry `place` of it is `value`.
   Results run(const std::string& special, std::int64_t place, double value, double soft_cap) {
-    const Shape shape{kTokens, kHeads * kWidth};
+    const Shape shape{kTokens, kHeads * width_};
     const auto input = [&](const std::string& name) {
       return tensor(name, shape, name == special ? place : -1, value);
     };
     AttentionForward forward;
-    forward.shape.tokens = kTokens, forward.shape.heads = kHeads, forward.shape.width = kWidth;
+    forward.shape.tokens = kTokens, forward.shape.heads = kHeads, forward.shape.width = width_;
     forward.shape.scale = 0.25, forward.shape.soft_cap = soft_cap;
     forward.q = input("q"), forward.k = input("k"), forward.v = input("v");
     forward.out = bench_.output("out", shape);
@@ -237,12 +238,26 @@ class NotFiniteAttention : public NotFinite {
   }
 
   /// Rows [begin, end) are finite and what they are without the special value.
-  static void expect_untouched(const char* name, const std::vector<double>& values,
-                               const std::vector<double>& plain, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin * kHeads * kWidth; i < end * kHeads * kWidth; ++i) {
+  void expect_untouched(const char* name, const std::vector<double>& values, const std::vector<double>& plain,
+                        std::int64_t begin, std::int64_t end) const {
+    for (std::int64_t i = begin * kHeads * width_; i < end * kHeads * width_; ++i) {
       const auto at = static_cast<std::size_t>(i);
       ASSERT_TRUE(std::isfinite(plain[at]));
-      ASSERT_EQ(values[at], plain[at]) << name << " row " << i / (kHeads * kWidth);
+      ASSERT_EQ(values[at], plain[at]) << name << " row " << i / (kHeads * width_);
+    }
+  }
+
+  /// A value that is not finite in column 3 of a token's first head shows in that column of all rows that see
+  /// the token, and in no other.
+  void expect_seen(std::int64_t token, double value) {
+    const std::int64_t cols = kHeads * width_, place = token * cols + 3;
+    const auto finite = [&](const std::vector<double>& values, std::int64_t row) {
+      return std::isfinite(values[static_cast<std::size_t>(row * cols + 3)]);
+    };
+    const std::vector<double> out = run("v", place, value, 0).out, dv = run("dout", place, value, 0).dv;
+    for (std::int64_t row = 0; row < kTokens; ++row) {
+      EXPECT_EQ(finite(out, row), row < token) << "out, row " << row << " token " << token;
+      EXPECT_EQ(finite(dv, row), row > token) << "dv, row " << row << " token " << token;
     }
   }
 };
@@ -252,7 +267,7 @@ INSTANTIATE_TEST_SUITE_P(Backends, NotFiniteAttention, testing::ValuesIn(all_tar
 TEST_P(NotFiniteAttention, FutureTokensDoNotReachEarlierRows) {
   const Results plain = run("", -1, 0, 0), plain_capped = run("", -1, 0, 2);
   for (const std::int64_t token : {6L, 40L, 131L, 149L}) {
-    const std::int64_t place = token * kHeads * kWidth + 3;
+    const std::int64_t place = token * kHeads * width_ + 3;
     for (const double value : {kInfinity, kNaN}) {
       for (const std::string special : {"k", "v"}) {
         for (const double soft_cap : {0.0, 2.0}) {
@@ -270,28 +285,23 @@ TEST_P(NotFiniteAttention, EarlierRowsDoNotReachLaterKeys) {
   const Results plain = run("", -1, 0, 0);
   for (const std::int64_t token : {0L, 2L, 37L, 130L}) {
     for (const std::string special : {"q", "dout"}) {
-      const Results with = run(special, token * kHeads * kWidth + 3, kInfinity, 0);
+      const Results with = run(special, token * kHeads * width_ + 3, kInfinity, 0);
       expect_untouched("dk", with.dk, plain.dk, token + 1, kTokens);
       expect_untouched("dv", with.dv, plain.dv, token + 1, kTokens);
     }
   }
 }
 
-/// Whether column 3 of the first head is finite in row `row`.
-bool finite_there(const std::vector<double>& values, std::int64_t row, std::int64_t cols) {
-  return std::isfinite(values[static_cast<std::size_t>(row * cols + 3)]);
+TEST_P(NotFiniteAttention, WhatSeesItShowsIt) {
+  for (const std::int64_t token : {0L, 6L, 40L, 131L, 149L})
+    for (const double value : {kInfinity, -kInfinity, kNaN}) expect_seen(token, value);
 }
 
-TEST_P(NotFiniteAttention, WhatSeesItShowsIt) {
-  for (const std::int64_t token : {0L, 6L, 40L, 131L, 149L}) {
-    const std::int64_t cols = kHeads * kWidth, place = token * cols + 3;
-    for (const double value : {kInfinity, -kInfinity, kNaN}) {
-      const std::vector<double> out = run("v", place, value, 0).out, dv = run("dout", place, value, 0).dv;
-      for (std::int64_t row = 0; row < kTokens; ++row) {
-        EXPECT_EQ(finite_there(out, row, cols), row < token) << "out, row " << row << " token " << token;
-        EXPECT_EQ(finite_there(dv, row, cols), row > token) << "dv, row " << row << " token " << token;
-      }
-    }
+// Wider heads have kernels of their own.
+TEST_P(NotFiniteAttention, WhatSeesItShowsItInWiderHeads) {
+  for (const std::int64_t width : {100L, 136L}) {
+    width_ = width;
+    for (const std::int64_t token : {6L, 131L}) expect_seen(token, kInfinity);
   }
 }
 
@@ -321,7 +331,7 @@ TEST_P(NotFiniteAttention, LargestLogitKeepsNaN) {
   EXPECT_TRUE(std::isfinite(run("", -1, 0, 0).max_logit[0]));
   for (const std::int64_t token : {0L, 77L, 149L}) {
     for (const std::string special : {"q", "k"})
-      EXPECT_TRUE(std::isnan(run(special, token * kHeads * kWidth + 3, kNaN, 0).max_logit[0])) << token;
+      EXPECT_TRUE(std::isnan(run(special, token * kHeads * width_ + 3, kNaN, 0).max_logit[0])) << token;
   }
 }
 

@@ -61,6 +61,8 @@ std::vector<NormCase> cases() {
     add("33x5x16_heads", {.rows = 33, .groups = 5, .width = 16, .own_parameters = true, .strided = true});
     add("6x80_eps0", {.rows = 6, .width = 80, .epsilon = 0});
     add("1x65x80_heads", {.rows = 1, .groups = 65, .width = 80, .scale = {false, false, 2, false}});
+    // So many groups that a block of threads goes over several rows.
+    add("400x65x8_heads", {.rows = 400, .groups = 65, .width = 8, .moments = false});
     add("70x65x4_heads", {.rows = 70, .groups = 65, .width = 4, .dx_is_dy = true, .moments = false});
     // Rows that registers and shared memory hold, or do not.
     add("5x8192", {.rows = 5, .width = 8192, .moments = false});

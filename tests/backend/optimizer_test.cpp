@@ -1,7 +1,9 @@
+#include <cmath>
 #include <limits>
 #include <utility>
 
 #include "backend/op_test.h"
+#include "core/error.h"
 
 namespace plumb::test {
 namespace {
@@ -59,6 +61,10 @@ void run_optimizer(Bench& bench, const OptimizerCase& one) {
   if (one.statistics) {  // overwritten, not added to
     statistics.update_square = bench.sums("update_square", count, std::nan(""), kUpdateSquares);
     statistics.parameter_square = bench.sums("parameter_square", count, std::nan(""), kParameterSquares);
+    if (one.adam) {
+      statistics.lag_squares = bench.sums("lag_squares", count, std::nan(""), kParameterSquares);
+      statistics.eps_dominated = bench.sums("eps_dominated", count, std::nan(""), kExact);
+    }
   }
   const OptimizerOps& ops = bench.backend().optimizer();
   const Workspace workspace = bench.workspace(ops.update_workspace(tensors));
@@ -111,6 +117,90 @@ TEST_P(OptimizerSkip, LeavesEveryBit) {
 }
 INSTANTIATE_TEST_SUITE_P(Backends, OptimizerSkip, testing::ValuesIn(targets()),
                          testing::PrintToStringParamName());
+
+/// Adam's lag, from one step of one tensor whose entries are all alike.
+class OptimizerLag : public testing::TestWithParam<Target> {
+ protected:
+  struct Lag {
+    double squares, dominated;
+  };
+  Lag lag(const std::string& name, double gradient, double variance, double epsilon) {
+    Bench bench(shared_backend(GetParam().backend), GetParam().dtype, GetParam().dtype);
+    const auto constant = [&](const std::string& what, double value) {
+      return bench.variables(name + what, bench.master(), Shape{kEntries},
+                             std::vector<double>(static_cast<std::size_t>(kEntries), value));
+    };
+    UpdateTensor tensor;
+    tensor.parameter = constant("parameter", 1), tensor.gradient = constant("gradient", gradient);
+    tensor.momentum = constant("momentum", 0), tensor.variance = constant("variance", variance);
+    tensor.epsilon_scale = 2;
+    std::vector<double> scalars = step_scalars_of(0.5, 1, 4);
+    scalars[kStepBiasCorrection2] = 0.25;
+    AdamW adam{.beta1 = 0.9,
+               .beta2 = 0.75,
+               .epsilon = epsilon,
+               .step_scalars = {},
+               .statistics = {},
+               .workspace = {}};
+    adam.step_scalars = bench.constants("step_scalars", DType::Float64, Shape{kStepScalars}, scalars);
+    adam.statistics.lag_squares = bench.sums("lag_squares", 1, -1);
+    adam.statistics.eps_dominated = bench.sums("eps_dominated", 1, -1);
+    const UpdateTensor list[] = {tensor};
+    const OptimizerOps& ops = bench.backend().optimizer();
+    adam.workspace = bench.workspace(ops.update_workspace(list));
+    ops.adamw(bench.stream(), adam, list);
+    return {bench.read(adam.statistics.lag_squares)[0], bench.read(adam.statistics.eps_dominated)[0]};
+  }
+  static constexpr std::int64_t kEntries = 37;
+  static constexpr double kCount = 37;
+};
+INSTANTIATE_TEST_SUITE_P(Backends, OptimizerLag, testing::ValuesIn(all_targets()),
+                         testing::PrintToStringParamName());
+
+// The rule sees g = gradient / 8; v = 0.75 v + 0.25 g^2, v^ = 4 v.
+TEST_P(OptimizerLag, IsTheGradientBesideItsRootMeanSquare) {
+  const Lag equal = lag("equal", 8, 1.0 / 4, 1e-8);  // v = 0.4375, v^ = 1.75
+  EXPECT_NEAR(equal.squares, kCount / 1.75, 1e-5 * kCount);
+  EXPECT_EQ(equal.dominated, 0);
+  const Lag first = lag("first", 8, 0, 1e-8);  // v^ = g^2: no lag
+  EXPECT_NEAR(first.squares, kCount, 1e-5 * kCount);
+}
+
+TEST_P(OptimizerLag, EpsilonIsTheLeastThatAGradientIsBeside) {
+  const Lag below = lag("below", 8 * 1e-4, 0, 1e-3);  // sqrt(v^) = 1e-4 < 2e-3
+  EXPECT_NEAR(below.squares, kCount / 400, 1e-6 * kCount);
+  EXPECT_EQ(below.dominated, kCount);
+  const Lag above = lag("above", 8 * 4e-3, 0, 1e-3);
+  EXPECT_NEAR(above.squares, kCount, 1e-5 * kCount);
+  EXPECT_EQ(above.dominated, 0);
+  // No gradient yet, and an epsilon whose square is not in fp32.
+  const Lag nothing = lag("nothing", 0, 0, 1e-30);
+  EXPECT_EQ(nothing.squares, 0);
+  EXPECT_EQ(nothing.dominated, kCount);
+}
+
+TEST_P(OptimizerLag, WhatIsNotFiniteShows) {
+  EXPECT_TRUE(std::isnan(lag("nan", std::nan(""), 1, 1e-8).squares));
+  EXPECT_TRUE(std::isnan(lag("infinite", std::numeric_limits<double>::infinity(), 1, 1e-8).squares));
+  EXPECT_TRUE(std::isnan(lag("variance", 1, std::nan(""), 1e-8).squares));
+}
+
+TEST_P(OptimizerLag, HasNoMeaningForSgd) {
+  Bench bench(shared_backend(GetParam().backend), GetParam().dtype, GetParam().dtype);
+  const Tensor step_scalars =
+      bench.constants("step_scalars", DType::Float64, Shape{kStepScalars}, step_scalars_of(1, 1, 1));
+  UpdateTensor tensor;
+  tensor.parameter = bench.parameter("parameter", Shape{5});
+  tensor.gradient = bench.parameter("gradient", Shape{5});
+  tensor.momentum = bench.parameter("momentum", Shape{5});
+  const UpdateTensor list[] = {tensor};
+  UpdateStatistics lag, dominated;
+  lag.lag_squares = bench.sums("lag_squares", 1);
+  dominated.eps_dominated = bench.sums("eps_dominated", 1);
+  const OptimizerOps& ops = bench.backend().optimizer();
+  for (const UpdateStatistics& statistics : {lag, dominated})
+    EXPECT_THROW(ops.sgd_momentum(bench.stream(), {0.9, step_scalars, statistics, {}}, list), Error);
+}
 
 struct ClipCase {
   std::string name = {};

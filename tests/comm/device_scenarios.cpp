@@ -37,16 +37,32 @@ void exchange_statistics(Communicator& host) {
                   Tensor(all.data(), DType::Float64, {host.world(), 1}));
 }
 
+/// y = x W^T, in place of a forward pass.
+void multiply(Backend& backend, Stream& stream, const Buffer& activations) {
+  constexpr std::int64_t kWidth = 16;
+  auto* const x = static_cast<float*>(activations.data());
+  LinearForward arguments{.x = Tensor(x, DType::Float32, {kWidth, kWidth}),
+                          .weight = Tensor(x + kWidth * kWidth, DType::Float32, {kWidth, kWidth}),
+                          .bias = {},
+                          .y = Tensor(x + 2 * kWidth * kWidth, DType::Float32, {kWidth, kWidth}),
+                          .workspace = {}};
+  const Buffer workspace = backend.allocate(backend.linear().linear_forward_workspace(arguments) + 1);
+  arguments.workspace = {workspace.data(), workspace.bytes()};
+  backend.linear().linear_forward(stream, arguments);
+  stream.synchronize();
+}
+
 /// Steps as TrainingLoop makes them. `skips`: this rank does not reduce the gradients of the last step.
 void train(Communicator& host, Backend& backend, bool skips) {
   const auto stream = backend.create_stream();
-  const Buffer activations = backend.allocate(1000);
+  const Buffer activations = backend.allocate(3 * 16 * 16 * sizeof(float));
   const Buffer memory = backend.allocate_for_communication(kBuckets * kBucketElements * 4);
   const auto communicator = backend.make_communicator(host, *stream);
   GradientReducer reducer(*communicator, layout(),
                           Tensor(memory.data(), DType::Float32, {kBuckets * kBucketElements}));
   const std::vector<float> gradients(kBuckets * kBucketElements, 1);
   for (int step = 0; step < kSteps; ++step) {
+    multiply(backend, *stream, activations);
     if (!(skips && step + 1 == kSteps)) {
       reducer.begin_step();
       backend.upload(*stream, gradients.data(), memory.data(), memory.bytes());

@@ -51,6 +51,14 @@ TEST(DeviceScenarios, ADeviceWithoutMemoryIsNamed) {
                                     HasSubstr("(host " + this_host() + ", rank 1, device 1)")));
 }
 
+TEST(DeviceScenarios, AProductWithAWrongLeadingDimensionIsNamed) {
+  const Outcome outcome = run("rank=2:leading-dimension@2");
+  expect_one_line(outcome);
+  EXPECT_THAT(outcome.output, AllOf(ContainsRegex("scenario: [^ ]*matrix_product.cpp:[0-9]+: "),
+                                    HasSubstr("in `cublasLtMatmul("), HasSubstr("leading dimension 15 of"),
+                                    HasSubstr("(host " + this_host() + ", rank 2, device 2)")));
+}
+
 TEST(DeviceScenarios, AnAsynchronousErrorIsNamed) {
   const Outcome outcome = run("rank=1:nccl-async@7");
   expect_one_line(outcome);

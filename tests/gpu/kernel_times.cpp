@@ -1,6 +1,6 @@
 // kernel_times [--device NAME] [--json FILE]: the time of every kernel case on a device, beside the
-// roofline's. kernel_times --predict: the roofline on an H100 alone, without a device;
-// docs/design/cuda_roofline.md is made of it. Prints a Markdown table.
+// roofline's. kernel_times --predict: the roofline on an H100 alone, without a device; it is the
+// table in docs/design/cuda.md (roofline_test.cpp). Prints a Markdown table.
 #include <fmt/format.h>
 
 #include <chrono>

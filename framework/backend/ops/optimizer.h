@@ -35,10 +35,17 @@ struct UpdateTensor {
   double epsilon_scale = 1;
 };
 
-/// Per-tensor float64 results, index = position in the list.
+/// Per-tensor float64 results, index = position in the list; overwritten; empty = not wanted. With g, v and
+/// eps as in adamw after this step's update, and v^ = v / bc2:
 struct UpdateStatistics {
   Tensor update_square;     ///< (n) sum (new - old)^2
   Tensor parameter_square;  ///< (n) sum old^2
+  /// (n) sum g^2 / max(v^, eps^2). Its mean over the entries is the square of RMS_t, which is 1 while v keeps
+  /// up with the gradients and far above 1 when it lags (arXiv 2304.13013, algorithm 2, whose second moment
+  /// is free of its bias by another recursion). Only adamw; 0 for a skipped step; NaN where an entry of g
+  /// is not finite or one of v is NaN.
+  Tensor lag_squares{};
+  Tensor eps_dominated{};  ///< (n) number of entries with sqrt(v^) < eps. Only adamw; 0 for a skipped step
 };
 
 struct AdamW {

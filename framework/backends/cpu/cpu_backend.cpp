@@ -82,6 +82,7 @@ class CpuBackend final : public Backend {
   const OptimizerOps& optimizer() const override { return optimizer_; }
   const ElementwiseOps& elementwise() const override { return elementwise_; }
   const MomentsOps& moments() const override { return moments_; }
+  const ObservationOps& observations() const override { return observations_; }
   const RandomOps& random() const override { return random_; }
   const ParameterOps& parameter() const override { return parameter_; }
   const StreamMixOps& stream_mix() const override { return stream_mix_; }
@@ -97,6 +98,7 @@ class CpuBackend final : public Backend {
   CpuOptimizer optimizer_;
   CpuElementwise elementwise_;
   CpuMoments moments_;
+  CpuObservations observations_;
   CpuRandom random_;
   CpuParameter parameter_;
   CpuStreamMix stream_mix_;

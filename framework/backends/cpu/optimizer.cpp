@@ -58,13 +58,19 @@ struct AdamRule {
         complement1_(static_cast<float>(1 - arguments.beta1)),
         complement2_(static_cast<float>(1 - arguments.beta2)) {}
 
-  PLUMB_VECTOR float new_value(const UpdateView& view, std::int64_t i) const {
+  /// lag += g^2 / max(v^, eps^2); dominated += 1 where sqrt(v^) < eps.
+  PLUMB_VECTOR float new_value(const UpdateView& view, std::int64_t i, float& lag, float& dominated) const {
     const float g = clip * view.gradient[i], old_value = view.parameter[i];
     const float m = beta1 * view.momentum[i] + complement1_ * g;
     const float v = beta2 * view.variance[i] + complement2_ * g * g;
     view.momentum[i] = m;
     view.variance[i] = v;
-    const float direction = m * inverse_correction1 / (std::sqrt(v) * inverse_root_correction2 + epsilon);
+    const float root = std::sqrt(v) * inverse_root_correction2;
+    const float direction = m * inverse_correction1 / (root + epsilon);
+    // Of the root, not of v: squares of a small eps are not in fp32.
+    const float relative = g / (root < epsilon ? epsilon : root);
+    lag += relative * relative;
+    dominated += root < epsilon ? 1.0F : 0.0F;
     return old_value - rate * (direction + decay * old_value);
   }
 
@@ -82,7 +88,7 @@ struct SgdRule {
         rate(static_cast<float>(scalars[kStepLearningRate] * tensor.learning_rate_scale)),
         decay(static_cast<float>(tensor.weight_decay)) {}
 
-  PLUMB_VECTOR float new_value(const UpdateView& view, std::int64_t i) const {
+  PLUMB_VECTOR float new_value(const UpdateView& view, std::int64_t i, float&, float&) const {
     const float old_value = view.parameter[i];
     const float velocity = mu * view.momentum[i] + clip * view.gradient[i];
     view.momentum[i] = velocity;
@@ -90,20 +96,23 @@ struct SgdRule {
   }
 };
 
-using UpdateSums = PieceSums<2>;  // squares of the changes, squares of the old values
+// Squares of the changes, squares of the old values, squares of the lag, entries where epsilon dominates.
+using UpdateSums = PieceSums<4>;
 
-/// Elements [begin, end); copy null: no compute copy.
-template <class Rule, class Copy>
+/// Elements [begin, end); copy null: no compute copy; kLag: with the last two sums.
+template <bool kLag, class Rule, class Copy>
 UpdateSums update_piece(const Rule& rule, const UpdateView& view, Copy* copy, std::int64_t begin,
                         std::int64_t end) {
   UpdateSums sums{};
   for (std::int64_t block = begin; block < end; block += kBlock) {
     const std::int64_t block_end = std::min(end, block + kBlock);
-    float changes = 0, squares = 0;
-#pragma omp simd reduction(+ : changes, squares)
+    float changes = 0, squares = 0, lag = 0, dominated = 0;
+#pragma omp simd reduction(+ : changes, squares, lag, dominated)
     for (std::int64_t i = block; i < block_end; ++i) {
       const float old_value = view.parameter[i];
-      const float new_value = rule.new_value(view, i);
+      float lag_here = 0, dominated_here = 0;
+      const float new_value = rule.new_value(view, i, lag_here, dominated_here);
+      if constexpr (kLag) lag += lag_here, dominated += dominated_here;
       view.parameter[i] = new_value;
       squares += old_value * old_value;
       changes += (new_value - old_value) * (new_value - old_value);
@@ -115,8 +124,22 @@ UpdateSums update_piece(const Rule& rule, const UpdateView& view, Copy* copy, st
     }
     sums[0] += static_cast<double>(changes);
     sums[1] += static_cast<double>(squares);
+    sums[2] += static_cast<double>(lag);
+    sums[3] += static_cast<double>(dominated);
   }
   return sums;
+}
+
+template <class Rule>
+UpdateSums update_piece(const Rule& rule, const UpdateView& view, const Tensor& copy, bool lag,
+                        std::int64_t begin, std::int64_t end) {
+  const auto run = [&](auto* typed_copy) {
+    if constexpr (Rule::kHasVariance)
+      if (lag) return update_piece<true>(rule, view, typed_copy, begin, end);
+    return update_piece<false>(rule, view, typed_copy, begin, end);
+  };
+  if (copy.dtype == DType::BFloat16) return run(static_cast<bfloat16*>(copy.data));
+  return run(static_cast<float*>(copy.data));
 }
 
 /// What a skipped step reports: nothing has changed.
@@ -140,24 +163,27 @@ void update_all(const char* op, const Arguments& arguments, std::span<const Upda
   double* update_square = optional_vector<double>(op, "update_square", statistics.update_square, count);
   double* parameter_square =
       optional_vector<double>(op, "parameter_square", statistics.parameter_square, count);
+  PLUMB_CHECK(Rule::kHasVariance || !(statistics.lag_squares.defined() || statistics.eps_dominated.defined()),
+              "{}: lag_squares and eps_dominated go with adamw", op);
+  double* lag_squares = optional_vector<double>(op, "lag_squares", statistics.lag_squares, count);
+  double* eps_dominated = optional_vector<double>(op, "eps_dominated", statistics.eps_dominated, count);
+  const bool lag = lag_squares != nullptr || eps_dominated != nullptr;
   for (const UpdateTensor& tensor : tensors) UpdateView(op, tensor, Rule::kHasVariance);
   const bool skip = scalars[kStepSkipFactor] == 0;
 
-  for_tensor_pieces<2>(
+  for_tensor_pieces<4>(
       count, [&](std::int64_t n) { return tensors[static_cast<std::size_t>(n)].parameter.elements(); },
       [&](std::int64_t n, std::int64_t begin, std::int64_t end) {
         const UpdateTensor& tensor = tensors[static_cast<std::size_t>(n)];
         const UpdateView view = UpdateView::unchecked(tensor);
         if (skip) return measure_piece(view, begin, end);
-        const Rule rule(arguments, scalars, tensor);
-        void* copy = tensor.compute_copy.data;
-        if (tensor.compute_copy.dtype == DType::BFloat16)
-          return update_piece(rule, view, static_cast<bfloat16*>(copy), begin, end);
-        return update_piece(rule, view, static_cast<float*>(copy), begin, end);
+        return update_piece(Rule(arguments, scalars, tensor), view, tensor.compute_copy, lag, begin, end);
       },
       [&](std::int64_t n, const UpdateSums& sums) {
         if (update_square != nullptr) update_square[n] = sums[0];
         if (parameter_square != nullptr) parameter_square[n] = sums[1];
+        if (lag_squares != nullptr) lag_squares[n] = sums[2];
+        if (eps_dominated != nullptr) eps_dominated[n] = sums[3];
       });
 }
 

@@ -81,8 +81,8 @@ __global__ void __launch_bounds__(KeyGradientTiles<kWidth>::kThreads)
   const int first_tile = view.causal ? block_key / kQueries : 0;
   const int query_tiles = (view.tokens + kQueries - 1) / kQueries;
   const HeadRows<const T> head_q = q.of(view, place), head_dout = dout.of(view, place);
-  const float* head_log_sum_exp = log_sum_exp + place.plane * view.tokens;
-  const float* head_expected = expected + place.plane * view.tokens;
+  const float* head_log_sum_exp = log_sum_exp + place.first_token(view);
+  const float* head_expected = expected + place.first_token(view);
   const auto load_queries = [&](int tile) {
     const int first = tile * kQueries, buffer = tile % 2;
     load_tile<kWidth, kQueries, kThreads>(view, head_q, first, q_tiles + buffer * kQueryElements);
@@ -194,7 +194,7 @@ __global__ void __launch_bounds__(QueryGradientTiles<kWidth>::kThreads)
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int query = first_query + lane.row() + 8 * half;
-    const std::int64_t at = place.plane * view.tokens + query;
+    const std::int64_t at = place.first_token(view) + query;
     rows[half] = query < view.tokens ? RowStatistics{log_sum_exp[at] * kLog2E, expected[at]}
                                      : RowStatistics{-kMinusInfinity, 0.0f};
   }

@@ -201,7 +201,7 @@ __global__ void __launch_bounds__(ForwardTiles<kWidth>::kThreads)
       const float value = sum != 0 ? softmax.largest[row][half] + logf(sum) : __int_as_float(0x7fffffff);
       if (query >= view.tokens) continue;
       most = maximum_or_nan(most, value != value ? value : softmax.largest[row][half]);
-      if (lane.column() == 0) log_sum_exp[place.plane * view.tokens + query] = value;
+      if (lane.column() == 0) log_sum_exp[place.first_token(view) + query] = value;
     }
   }
   store_sums<kWidth, kRowTiles, kWidth>(view, mixed, factor, q_tile + warp_row * kTileStride<kWidth>,

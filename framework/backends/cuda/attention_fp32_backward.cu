@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kFloatThreads, kFloatBlocks<kWidth>)
 #pragma unroll
     for (int j = 0; j < kFloatPairs; ++j) {
       const int row = thread.part + kFloatParts * j;
-      const std::int64_t at = place.plane * view.tokens + min(first_query + row, view.tokens - 1);
+      const std::int64_t at = place.first_token(view) + min(first_query + row, view.tokens - 1);
       const bool keeps = view.dropout > 0 ? (kept.word(row, 0) >> thread.row & 1u) != 0 : true;
       differentiate(view, log_sum_exp[at], expected[at], keeps, logits[j], dprobabilities[j]);
       probabilities[thread.row * kWeightStride + row] = logits[j];
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(kFloatThreads, kFloatBlocks<kWidth>)
   const int first_query = (view.causal ? place.last_first(tiles) : place.tile) * kFloatTile;
   const int query = first_query + thread.row, last_key = view.last_visible(query);
   const int limit = view.causal ? min(view.tokens, first_query + kFloatTile) : view.tokens;
-  const std::int64_t at = place.plane * view.tokens + min(query, view.tokens - 1);
+  const std::int64_t at = place.first_token(view) + min(query, view.tokens - 1);
   const float row_log_sum_exp = log_sum_exp[at], row_expected = expected[at];
   const HeadRows<const float> head_k = k.of(view, place), head_v = v.of(view, place);
   load_float_tile<kWidth>(view, q.of(view, place), first_query, q_tile);

@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kFloatThreads, kFloatBlocks<kWidth>)
   // No visible logit above -inf: log 0 - inf, where the sum of nothing is NaN.
   const float value = sum != 0 ? most + logf(sum) : __int_as_float(0x7fffffff);
   const bool inside = query < view.tokens;
-  if (inside && thread.part == 0) log_sum_exp[place.plane * view.tokens + query] = value;
+  if (inside && thread.part == 0) log_sum_exp[place.first_token(view) + query] = value;
   if (largest == nullptr) return;
   PLUMB_SHARED(float, scratch, [kFloatThreads / kWarp]);
   const float own = !inside ? kMinusInfinity : value != value ? value : most;

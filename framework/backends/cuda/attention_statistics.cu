@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int query = min(block_query + warp_row + 8 * half + lane.row(), view.tokens - 1);
-    seen[half].log_sum_exp = log_sum_exp[place.plane * view.tokens + query];
+    seen[half].log_sum_exp = log_sum_exp[place.first_token(view) + query];
   }
   for (int tile = 0; tile < key_tiles; ++tile) {
     copy_async_wait<0>();
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(kFloatThreads)
   const HeadRows<const float> head_k = k.of(view, place);
   load_float_tile<kWidth>(view, q.of(view, place), first_query, q_tile);
   RowSeen seen;
-  seen.log_sum_exp = log_sum_exp[place.plane * view.tokens + min(query, view.tokens - 1)];
+  seen.log_sum_exp = log_sum_exp[place.first_token(view) + min(query, view.tokens - 1)];
   for (int first_key = 0; first_key < limit; first_key += kFloatTile) {
     __syncthreads();
     load_float_tile<kWidth>(view, head_k, first_key, k_tile);

@@ -61,22 +61,32 @@ __device__ __forceinline__ std::uint32_t not_finite(std::uint32_t pair) {
 template <int kWidth, int kRows, int kThreads, class T>
 __device__ __forceinline__ void load_tile(const AttentionView& view, const HeadRows<const T>& source,
                                           int first, T* tile) {
-  constexpr int kPack = 8, kRowPacks = kWidth / kPack;
+  constexpr int kPack = 8, kRowPacks = kWidth / kPack, kRowsAtOnce = kThreads / kRowPacks;
+  static_assert(kThreads % kRowPacks == 0 && kRows % kRowsAtOnce == 0);
+  // A thread keeps its columns: from one of its rows to the next both addresses move by the same distance.
+  const int first_row = static_cast<int>(threadIdx.x) / kRowPacks;
+  const int column = static_cast<int>(threadIdx.x) % kRowPacks * kPack;
+  const int rows = column < view.width ? view.tokens - first : 0;
+  const T* values = source.row(first + first_row) + column;
+  T* target = tile + first_row * kTileStride<kWidth> + column;
+  if (view.vectors) {
 #pragma unroll 4
-  for (int at = static_cast<int>(threadIdx.x); at < kRows * kRowPacks; at += kThreads) {
-    const int token = first + at / kRowPacks, column = at % kRowPacks * kPack;
-    T* target = tile + at / kRowPacks * kTileStride<kWidth> + column;
-    if (view.vectors && token < view.tokens && column < view.width) {
-      copy_async_16(target, source.row(token) + column);
-      continue;
+    for (int row = first_row; row < kRows; row += kRowsAtOnce) {
+      copy_async_16_or_zero(target, values, row < rows);
+      values += kRowsAtOnce * source.stride;
+      target += kRowsAtOnce * kTileStride<kWidth>;
     }
+    return;
+  }
+#pragma unroll 1
+  for (int row = first_row; row < kRows; row += kRowsAtOnce) {
     Pack<T, kPack> pack{};
-    if (!view.vectors && token < view.tokens) {
 #pragma unroll
-      for (int i = 0; i < kPack; ++i)
-        if (column + i < view.width) pack.values[i] = source.row(token)[column + i];
-    }
+    for (int i = 0; i < kPack; ++i)
+      if (row < rows && column + i < view.width) pack.values[i] = values[i];
     *reinterpret_cast<Pack<T, kPack>*>(target) = pack;
+    values += kRowsAtOnce * source.stride;
+    target += kRowsAtOnce * kTileStride<kWidth>;
   }
 }
 
@@ -230,11 +240,14 @@ __device__ __forceinline__ void spread_not_finite(const T* values, const Visible
       float first[4] = {}, second[4] = {};
 #pragma unroll 1
       for (int step = 0; step < kInnerSteps; ++step) {
+        // From the lane's first row and column on.
+        const VisibleInner here{visible.offset + lane.row() - lane.column() + 16 * (tile - step),
+                                visible.from_there};
         std::uint32_t mask[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          const int at = 16 * tile + lane.row() + i % 2 * 8, inner = 16 * step + lane.column() + i / 2 * 8;
-          mask[i] = pack_pair<T>(visible(at, inner), visible(at, inner + 1));
+          const int at = i % 2 * 8, inner = i / 2 * 8;
+          mask[i] = pack_pair<T>(here(at, inner), here(at, inner + 1));
         }
         RightPair b;
         load_matrix_x4_transposed(b.registers, row + 16 * step * kStride + 16 * pair);

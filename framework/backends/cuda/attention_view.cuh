@@ -74,14 +74,16 @@ __device__ __forceinline__ void to_logits(const AttentionView& view, float (&pro
 
 /// Which tile of which head a block works on; `plane` counts the heads of all sequences.
 struct AttentionPlace {
-  int tile, head;
-  std::int64_t sequence, plane;
+  int tile, plane, sequence, head;
 
   __device__ __forceinline__ AttentionPlace(const AttentionView& view, int tiles)
-      : tile(static_cast<int>(blockIdx.x) % tiles) {
-    plane = static_cast<int>(blockIdx.x) / tiles;
-    sequence = plane / view.heads;
-    head = static_cast<int>(plane % view.heads);
+      : tile(static_cast<int>(blockIdx.x) % tiles),
+        plane(static_cast<int>(blockIdx.x) / tiles),
+        sequence(plane / view.heads),
+        head(plane % view.heads) {}
+  /// Where a (B, H, T) tensor has the first token of this head.
+  __device__ __forceinline__ std::int64_t first_token(const AttentionView& view) const {
+    return std::int64_t{plane} * view.tokens;
   }
   /// For causal query tiles: those with the most keys start first.
   __device__ __forceinline__ int last_first(int tiles) const { return tiles - 1 - tile; }
@@ -96,7 +98,9 @@ struct HeadRows {
   explicit HeadRows(const Tensor& tensor) : data(static_cast<T*>(tensor.data)), stride(tensor.row_stride) {}
   __device__ __forceinline__ HeadRows(T* first, std::int64_t row_stride) : data(first), stride(row_stride) {}
   __device__ __forceinline__ HeadRows of(const AttentionView& view, const AttentionPlace& place) const {
-    return {data + place.sequence * view.tokens * stride + std::int64_t{place.head} * view.width, stride};
+    return {
+        data + std::int64_t{place.sequence} * view.tokens * stride + std::int64_t{place.head} * view.width,
+        stride};
   }
   __device__ __forceinline__ T* row(int token) const { return data + token * stride; }
 };

@@ -78,6 +78,7 @@ class CudaBackend final : public Backend {
   const OptimizerOps& optimizer() const override { return optimizer_; }
   const ElementwiseOps& elementwise() const override { return elementwise_; }
   const MomentsOps& moments() const override { return moments_; }
+  const ObservationOps& observations() const override { return observations_; }
   const RandomOps& random() const override { return random_; }
   const ParameterOps& parameter() const override { return parameter_; }
   const StreamMixOps& stream_mix() const override { return stream_mix_; }
@@ -97,6 +98,7 @@ class CudaBackend final : public Backend {
   CudaOptimizer optimizer_;
   CudaElementwise elementwise_;
   CudaMoments moments_;
+  CudaObservations observations_;
   CudaRandom random_;
   CudaParameter parameter_;
   CudaStreamMix stream_mix_;

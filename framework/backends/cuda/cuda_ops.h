@@ -117,6 +117,22 @@ class CudaMoments final : public MomentsOps {
   std::size_t moments_workspace(const MomentsArguments& arguments) const override;
 };
 
+class CudaObservations final : public ObservationOps {
+ public:
+  void row_squares(Stream& stream, const RowSquares& arguments) const override;
+  void count_above(Stream& stream, const CountAbove& arguments) const override;
+  void count_saturated(Stream& stream, const CountSaturated& arguments) const override;
+  void column_maxima(Stream& stream, const ColumnMaxima& arguments) const override;
+  void magnitude_histogram(Stream& stream, const MagnitudeHistogram& arguments) const override;
+  void token_similarity(Stream& stream, const TokenSimilarity& arguments) const override;
+  std::size_t row_squares_workspace(const RowSquares& arguments) const override;
+  std::size_t count_above_workspace(const CountAbove& arguments) const override;
+  std::size_t count_saturated_workspace(const CountSaturated& arguments) const override;
+  std::size_t column_maxima_workspace(const ColumnMaxima& arguments) const override;
+  std::size_t magnitude_histogram_workspace(const MagnitudeHistogram& arguments) const override;
+  std::size_t token_similarity_workspace(const TokenSimilarity& arguments) const override;
+};
+
 class CudaRandom final : public RandomOps {
  public:
   void dropout(Stream& stream, const Dropout& arguments) const override;

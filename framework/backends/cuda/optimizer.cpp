@@ -36,8 +36,12 @@ double* prepare_update(const char* op, const Arguments& arguments, std::span<con
   require_vector(op, "step_scalars", arguments.step_scalars, DType::Float64, kStepScalars);
   optional_vector(op, "update_square", statistics.update_square, DType::Float64, count);
   optional_vector(op, "parameter_square", statistics.parameter_square, DType::Float64, count);
+  optional_vector(op, "lag_squares", statistics.lag_squares, DType::Float64, count);
+  optional_vector(op, "eps_dominated", statistics.eps_dominated, DType::Float64, count);
+  const bool lag = statistics.lag_squares.defined() || statistics.eps_dominated.defined();
+  PLUMB_CHECK(has_variance || !lag, "{}: lag_squares and eps_dominated go with adamw", op);
   for (const UpdateTensor& tensor : tensors) require_update(op, tensor, has_variance);
-  if (!statistics.update_square.defined() && !statistics.parameter_square.defined()) return nullptr;
+  if (!lag && !statistics.update_square.defined() && !statistics.parameter_square.defined()) return nullptr;
   WorkspaceCarver carver(arguments.workspace);
   return update_partials(tensors, carver);
 }

@@ -1,4 +1,5 @@
 #include "backend/step_rules.h"
+#include "backends/cuda/device/dispatch.cuh"
 #include "backends/cuda/device/elements.cuh"
 #include "backends/cuda/device/tensor_pieces.cuh"
 #include "backends/cuda/optimizer.h"
@@ -34,18 +35,27 @@ __device__ __forceinline__ StepFactors step_factors(const double* scalars) {
           static_cast<float>(1 / sqrt(scalars[kStepBiasCorrection2]))};
 }
 
-/// The rules make the new value of one element from the old one and change its state.
+/// The rules make the new value of one element from the old one and change its state. With kLag they add to
+/// the last two of the sums: g^2 / max(v^, eps^2), and 1 where sqrt(v^) < eps.
+template <bool kLag>
 struct AdamRule {
   static constexpr bool kHasVariance = true;
   float beta1, beta2, complement1, complement2;
 
   __device__ __forceinline__ float new_value(const StepFactors& step, const UpdateEntry& entry, float value,
-                                             float gradient, float& momentum, float& variance) const {
+                                             float gradient, float& momentum, float& variance,
+                                             double (&sums)[kUpdateSums]) const {
     const float g = step.clip * gradient;
     momentum = beta1 * momentum + complement1 * g;
     variance = beta2 * variance + complement2 * g * g;
-    const float direction = momentum * step.inverse_correction1 /
-                            (sqrtf(variance) * step.inverse_root_correction2 + entry.epsilon);
+    const float root = sqrtf(variance) * step.inverse_root_correction2;
+    const float direction = momentum * step.inverse_correction1 / (root + entry.epsilon);
+    if constexpr (kLag) {
+      // Of the root, not of v: squares of a small eps are not in fp32.
+      const float relative = g / (root < entry.epsilon ? entry.epsilon : root);
+      sums[2] += static_cast<double>(relative) * static_cast<double>(relative);
+      sums[3] += root < entry.epsilon ? 1.0 : 0.0;
+    }
     return value - step.rate * entry.rate_scale * (direction + entry.decay * value);
   }
 };
@@ -54,7 +64,8 @@ struct SgdRule {
   float mu;
 
   __device__ __forceinline__ float new_value(const StepFactors& step, const UpdateEntry& entry, float value,
-                                             float gradient, float& momentum, float&) const {
+                                             float gradient, float& momentum, float&,
+                                             double (&)[kUpdateSums]) const {
     momentum = mu * momentum + step.clip * gradient;
     return value - step.rate * entry.rate_scale * (momentum + entry.decay * value);
   }
@@ -69,7 +80,8 @@ __device__ __forceinline__ void write_copy(const UpdateEntry& entry, std::int64_
   if (entry.copy_kind == CopyKind::Float32) store<kCount>(static_cast<float*>(entry.copy) + at, values);
 }
 
-/// Elements [at, at + kCount). sums += squares of the changes, squares of the old values.
+/// Elements [at, at + kCount). sums += squares of the changes, squares of the old values, and what the rule
+/// adds.
 template <int kCount, class Rule>
 __device__ __forceinline__ void update(const Rule& rule, const StepFactors& step, const UpdateEntry& entry,
                                        std::int64_t at, double (&sums)[kUpdateSums]) {
@@ -81,7 +93,7 @@ __device__ __forceinline__ void update(const Rule& rule, const StepFactors& step
 #pragma unroll
   for (int j = 0; j < kCount; ++j) {
     const float before = value[j];
-    value[j] = rule.new_value(step, entry, before, gradient[j], momentum[j], variance[j]);
+    value[j] = rule.new_value(step, entry, before, gradient[j], momentum[j], variance[j], sums);
     const double change = static_cast<double>(value[j]) - static_cast<double>(before);
     sums[0] += change * change;
     sums[1] += static_cast<double>(before) * static_cast<double>(before);
@@ -184,8 +196,11 @@ UpdateEntry entry_of(const UpdateTensor& tensor, double epsilon) {
 template <class Rule, class Arguments>
 void launch_update(const char* name, cudaStream_t stream, const Arguments& arguments, const Rule& rule,
                    double epsilon, std::span<const UpdateTensor> tensors, double* partials) {
-  const PieceTotals<kUpdateSums> totals{{static_cast<double*>(arguments.statistics.update_square.data),
-                                         static_cast<double*>(arguments.statistics.parameter_square.data)}};
+  const UpdateStatistics& statistics = arguments.statistics;
+  const PieceTotals<kUpdateSums> totals{{static_cast<double*>(statistics.update_square.data),
+                                         static_cast<double*>(statistics.parameter_square.data),
+                                         static_cast<double*>(statistics.lag_squares.data),
+                                         static_cast<double*>(statistics.eps_dominated.data)}};
   const auto make_entry = [epsilon](const UpdateTensor& tensor) { return entry_of(tensor, epsilon); };
   for_launches<UpdatePieces>(tensors, make_entry, [&](const UpdatePieces& pieces) {
     if (pieces.pieces() > 0) {
@@ -203,9 +218,13 @@ void launch_update(const char* name, cudaStream_t stream, const Arguments& argum
 
 void launch_adamw(cudaStream_t stream, const AdamW& arguments, std::span<const UpdateTensor> tensors,
                   double* partials) {
-  const AdamRule rule{static_cast<float>(arguments.beta1), static_cast<float>(arguments.beta2),
-                      static_cast<float>(1 - arguments.beta1), static_cast<float>(1 - arguments.beta2)};
-  launch_update("adamw", stream, arguments, rule, arguments.epsilon, tensors, partials);
+  const bool lag = arguments.statistics.lag_squares.defined() || arguments.statistics.eps_dominated.defined();
+  with_flag(lag, [&](auto kLag) {
+    const AdamRule<kLag()> rule{static_cast<float>(arguments.beta1), static_cast<float>(arguments.beta2),
+                                static_cast<float>(1 - arguments.beta1),
+                                static_cast<float>(1 - arguments.beta2)};
+    launch_update("adamw", stream, arguments, rule, arguments.epsilon, tensors, partials);
+  });
 }
 
 void launch_sgd_momentum(cudaStream_t stream, const SgdMomentum& arguments,

@@ -10,7 +10,7 @@
 namespace plumb::cuda {
 
 /// Sums that an update leaves for every piece of a tensor (tensor_pieces.h).
-inline constexpr int kUpdateSums = 2;
+inline constexpr int kUpdateSums = 4;
 
 /// `partials`: kUpdateSums doubles for every piece; null when no statistics are wanted.
 void launch_adamw(cudaStream_t stream, const AdamW& arguments, std::span<const UpdateTensor> tensors,

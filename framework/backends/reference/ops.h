@@ -97,6 +97,22 @@ class ReferenceMoments final : public MomentsOps {
   std::size_t moments_workspace(const MomentsArguments& arguments) const override;
 };
 
+class ReferenceObservations final : public ObservationOps {
+ public:
+  void row_squares(Stream& stream, const RowSquares& arguments) const override;
+  void count_above(Stream& stream, const CountAbove& arguments) const override;
+  void count_saturated(Stream& stream, const CountSaturated& arguments) const override;
+  void column_maxima(Stream& stream, const ColumnMaxima& arguments) const override;
+  void magnitude_histogram(Stream& stream, const MagnitudeHistogram& arguments) const override;
+  void token_similarity(Stream& stream, const TokenSimilarity& arguments) const override;
+  std::size_t row_squares_workspace(const RowSquares&) const override { return 0; }
+  std::size_t count_above_workspace(const CountAbove&) const override { return 0; }
+  std::size_t count_saturated_workspace(const CountSaturated&) const override { return 0; }
+  std::size_t column_maxima_workspace(const ColumnMaxima&) const override { return 0; }
+  std::size_t magnitude_histogram_workspace(const MagnitudeHistogram&) const override { return 0; }
+  std::size_t token_similarity_workspace(const TokenSimilarity&) const override { return 0; }
+};
+
 class ReferenceRandom final : public RandomOps {
  public:
   void dropout(Stream& stream, const Dropout& arguments) const override;

@@ -10,7 +10,13 @@
 namespace plumb::reference {
 namespace {
 
-/// Runs new_value(tensor views, i) over every tensor and takes the statistics of the change.
+/// What AdamW adds to the statistics for one entry.
+struct Lag {
+  double square = 0;
+  bool eps_dominates = false;
+};
+
+/// Runs new_value(tensor views, i, ..., lag) over every tensor and takes the statistics of the change.
 template <class NewValue>
 void update_all(const char* op, const Tensor& step_scalars, const UpdateStatistics& statistics,
                 std::span<const UpdateTensor> tensors, bool has_variance, NewValue&& new_value) {
@@ -20,6 +26,10 @@ void update_all(const char* op, const Tensor& step_scalars, const UpdateStatisti
   const auto update_square = Vector<double>::optional(op, "update_square", statistics.update_square, count);
   const auto parameter_square =
       Vector<double>::optional(op, "parameter_square", statistics.parameter_square, count);
+  PLUMB_CHECK(has_variance || !(statistics.lag_squares.defined() || statistics.eps_dominated.defined()),
+              "{}: lag_squares and eps_dominated go with adamw", op);
+  const auto lag_squares = Vector<double>::optional(op, "lag_squares", statistics.lag_squares, count);
+  const auto eps_dominated = Vector<double>::optional(op, "eps_dominated", statistics.eps_dominated, count);
 
   for (std::int64_t n = 0; n < count; ++n) {
     const UpdateTensor& tensor = tensors[static_cast<std::size_t>(n)];
@@ -35,18 +45,24 @@ void update_all(const char* op, const Tensor& step_scalars, const UpdateStatisti
       const bool copied = tensor.compute_copy.defined();
       if (copied)
         require_vector(op, "compute_copy", tensor.compute_copy, tensor.compute_copy.dtype, elements);
-      double changes = 0, squares = 0;
+      double changes = 0, squares = 0, lags = 0, dominated = 0;
       for (std::int64_t i = 0; i < elements; ++i) {
         const double old_value = parameter[i];
         squares += old_value * old_value;
         if (skip) continue;
         const double clipped = scalars[kStepClipFactor] * gradient[i] / scalars[kStepLossScale];
-        parameter[i] = static_cast<T>(new_value(tensor, momentum, variance, scalars, i, old_value, clipped));
+        Lag lag;
+        parameter[i] =
+            static_cast<T>(new_value(tensor, momentum, variance, scalars, i, old_value, clipped, lag));
+        lags += lag.square;
+        dominated += lag.eps_dominates ? 1 : 0;
         changes += (parameter[i] - old_value) * (parameter[i] - old_value);
         if (copied) store(tensor.compute_copy.reshaped(Shape{1, elements}), 0, i, parameter[i]);
       }
       if (update_square) update_square[n] = changes;
       if (parameter_square) parameter_square[n] = squares;
+      if (lag_squares) lag_squares[n] = lags;
+      if (eps_dominated) eps_dominated[n] = dominated;
     });
   }
 }
@@ -56,7 +72,7 @@ void update_all(const char* op, const Tensor& step_scalars, const UpdateStatisti
 void ReferenceOptimizer::adamw(Stream&, const AdamW& arguments, std::span<const UpdateTensor> tensors) const {
   update_all("adamw", arguments.step_scalars, arguments.statistics, tensors, true,
              [&](const UpdateTensor& tensor, auto& momentum, auto& variance, auto& scalars, std::int64_t i,
-                 double old_value, double gradient) {
+                 double old_value, double gradient, Lag& lag) {
                using T = std::remove_cvref_t<decltype(momentum[i])>;
                const double beta1 = arguments.beta1, beta2 = arguments.beta2;
                const double m = beta1 * momentum[i] + (1 - beta1) * gradient;
@@ -64,9 +80,11 @@ void ReferenceOptimizer::adamw(Stream&, const AdamW& arguments, std::span<const 
                momentum[i] = static_cast<T>(m);
                variance[i] = static_cast<T>(v);
                const double learning_rate = scalars[kStepLearningRate] * tensor.learning_rate_scale;
-               const double direction =
-                   (m / scalars[kStepBiasCorrection1]) /
-                   (std::sqrt(v / scalars[kStepBiasCorrection2]) + arguments.epsilon * tensor.epsilon_scale);
+               const double root = std::sqrt(v / scalars[kStepBiasCorrection2]);
+               const double epsilon = arguments.epsilon * tensor.epsilon_scale;
+               const double relative = gradient / (root < epsilon ? epsilon : root);
+               lag = {relative * relative, root < epsilon};
+               const double direction = (m / scalars[kStepBiasCorrection1]) / (root + epsilon);
                return old_value - learning_rate * (direction + tensor.weight_decay * old_value);
              });
 }
@@ -75,7 +93,7 @@ void ReferenceOptimizer::sgd_momentum(Stream&, const SgdMomentum& arguments,
                                       std::span<const UpdateTensor> tensors) const {
   update_all("sgd_momentum", arguments.step_scalars, arguments.statistics, tensors, false,
              [&](const UpdateTensor& tensor, auto& momentum, auto&, auto& scalars, std::int64_t i,
-                 double old_value, double gradient) {
+                 double old_value, double gradient, Lag&) {
                using T = std::remove_cvref_t<decltype(momentum[i])>;
                const double velocity = arguments.momentum * momentum[i] + gradient;
                momentum[i] = static_cast<T>(velocity);

@@ -53,6 +53,7 @@ class ReferenceBackend final : public Backend {
   const OptimizerOps& optimizer() const override { return optimizer_; }
   const ElementwiseOps& elementwise() const override { return elementwise_; }
   const MomentsOps& moments() const override { return moments_; }
+  const ObservationOps& observations() const override { return observations_; }
   const RandomOps& random() const override { return random_; }
   const ParameterOps& parameter() const override { return parameter_; }
   const StreamMixOps& stream_mix() const override { return stream_mix_; }
@@ -68,6 +69,7 @@ class ReferenceBackend final : public Backend {
   ReferenceOptimizer optimizer_;
   ReferenceElementwise elementwise_;
   ReferenceMoments moments_;
+  ReferenceObservations observations_;
   ReferenceRandom random_;
   ReferenceParameter parameter_;
   ReferenceStreamMix stream_mix_;

@@ -273,11 +273,12 @@ std::vector<SublayerGroup> group_sublayers(
   return groups;
 }
 
-PlacementDescription describe_placement(const Placement& row, const DescriptionOptions& options) {
+PlacementDescription describe_configuration(const Config& config) {
   PlacementDescription description;
-  description.row = &row;
-  description.options = options;
-  description.config = load_row(row, options);
+  description.row = find_placement(config.model.placement);
+  description.options = {
+      .layers = config.model.blocks, .width = config.model.width, .heads = config.model.heads};
+  description.config = config;
   const ModelConfig& model = description.config.model;
   description.sublayers = describe_sublayers(model);
   add_norm(description.model_norms, "embedding", model.embedding_norm, model);
@@ -296,6 +297,13 @@ PlacementDescription describe_placement(const Placement& row, const DescriptionO
   description.blocks = group_blocks(description);
   description.coefficients = coefficient_table(description);
   description.tensors = describe_tensors(description.config);
+  return description;
+}
+
+PlacementDescription describe_placement(const Placement& row, const DescriptionOptions& options) {
+  PlacementDescription description = describe_configuration(load_row(row, options));
+  description.row = &row;
+  description.options = options;
   description.golden_file = fmt::format("tests/golden/placements/{}.safetensors", row.name);
   return description;
 }

@@ -114,7 +114,7 @@ struct CoefficientTable {
 };
 
 struct PlacementDescription {
-  const Placement* row = nullptr;
+  const Placement* row = nullptr;  ///< the one that the configuration starts from
   DescriptionOptions options{};
   Config config{};  ///< as resolved
   std::vector<SublayerDescription> sublayers{};
@@ -134,6 +134,9 @@ struct PlacementDescription {
 
 /// Throws InputError when the row does not load at these options.
 PlacementDescription describe_placement(const Placement& row, const DescriptionOptions& options = {});
+
+/// What a whole configuration resolves to, whatever it changes of its placement's row.
+PlacementDescription describe_configuration(const Config& config);
 
 /// "layernorm, eps 1e-05, gain from 1, bias from 0".
 std::string text_of(const NormConfig& norm);

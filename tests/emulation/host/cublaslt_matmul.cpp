@@ -13,6 +13,7 @@
 #include "host/cublaslt_validation.h"
 #include "host/device_memory.h"
 #include "host/errors.h"
+#include "host/faults.h"
 #include "host/statistics.h"
 #include "host/streams.h"
 
@@ -164,6 +165,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   MatmulProblem problem;
   if (!collect(problem, description, a_layout, b_layout, c_layout, d_layout))
     return refuse(CUBLAS_STATUS_INVALID_VALUE, "cublasLtMatmul: a descriptor is not there");
+  if (strikes(Fault::LeadingDimension)) problem.a.ld = static_cast<std::int64_t>(problem.a.rows) - 1;
   Verdict verdict = check_problem(problem);
   if (verdict.status != CUBLAS_STATUS_SUCCESS) return refuse(verdict.status, verdict.reason);
   for (const std::string& fault :

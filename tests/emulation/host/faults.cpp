@@ -11,10 +11,12 @@
 namespace plumb::emulation {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, Fault>, 4> kKinds{{{"malloc", Fault::Malloc},
-                                                                    {"launch", Fault::Launch},
-                                                                    {"nccl-async", Fault::NcclAsync},
-                                                                    {"nccl-skip", Fault::NcclSkip}}};
+constexpr std::array<std::pair<std::string_view, Fault>, 5> kKinds{
+    {{"malloc", Fault::Malloc},
+     {"launch", Fault::Launch},
+     {"nccl-async", Fault::NcclAsync},
+     {"nccl-skip", Fault::NcclSkip},
+     {"leading-dimension", Fault::LeadingDimension}}};
 
 struct Counter {
   std::uint64_t strikes_at = 0;  ///< 0: never
@@ -66,8 +68,10 @@ class Faults {
       if (counter.strikes_at == 0) fail_input("PLUMB_EMULATION_FAULT: '{}' counts from 1", text);
       return;
     }
-    fail_input("PLUMB_EMULATION_FAULT: '{}' is not [rank=R:]malloc@N, launch@N, nccl-async@N or nccl-skip@N",
-               text);
+    fail_input(
+        "PLUMB_EMULATION_FAULT: '{}' is not [rank=R:]malloc@N, launch@N, nccl-async@N, nccl-skip@N or "
+        "leading-dimension@N",
+        text);
   }
 
   std::array<Counter, kKinds.size()> counters_;

@@ -87,8 +87,9 @@ void Scheduler::submit(CUstream_st& stream, const Recipe& recipe) {
     busy_.insert(std::upper_bound(busy_.begin(), busy_.end(), &stream, by_number), &stream);
   }
   if (schedule_ == Schedule::Eager) {
+    // All streams: what was submitted may be what another one waits for.
     const DeviceAccess access;
-    while (!stream.queue.empty() && advance(&stream) != Advance::Blocked) {
+    while (advance(nullptr) != Advance::Blocked) {
     }
   } else if (schedule_ == Schedule::Random && random_() % 4 == 0) {
     const DeviceAccess access;

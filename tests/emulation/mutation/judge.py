@@ -1,5 +1,6 @@
 """Which tests a mutant is judged by, and the judgement."""
 
+import json
 import random
 import re
 import subprocess
@@ -31,6 +32,10 @@ FURTHER_SUITES = {
 }
 
 
+# Where a program may take longer (in seconds), further orders and sanitizers see every fourth test.
+LONG_LIMIT = 120
+
+
 @dataclass
 class Judgement:
     status: str  # killed, survived, or stillborn: does not compile
@@ -54,11 +59,39 @@ def includers(repository: Path, header: str) -> list[str]:
     return sorted(path for path in reached if path.endswith(".cu"))
 
 
+class Limits:
+    """How long a program may take: several times what it takes without a mutation. Kept for later slices, while the
+    build stays as it is. In another order it takes about as long, under a sanitizer a few times longer; there nothing
+    is measured, and that it passes is what CTest is for."""
+
+    SLOWER = {"op tests, reverse": 1.5, "address sanitizer": 5, "thread sanitizer": 40}
+
+    def __init__(self, path: Path, build: Path):
+        self.path = path
+        newest = max((one.stat().st_mtime for one in (build / "tests/backend/test_backend",
+                                                     build / "lib/libplumb_cuda_emulated.so") if one.exists()))
+        kept = path.exists() and path.stat().st_mtime > newest
+        self.known: dict[str, float | None] = json.loads(path.read_text()) if kept else {}
+
+    def of(self, name: str, words: list[str], environment: dict[str, str], needed: bool) -> float | None:
+        """The unchanged program must pass; None if it need not and does not."""
+        if name not in self.known:
+            begin = time.monotonic()
+            result, output = run_tests(words, 400, environment)
+            if result != "passed" and needed:
+                raise SystemExit(f"mutation: without any mutation the tests do not pass ({result}): {' '.join(words)}\n"
+                                 f"{output[-2000:]}")
+            if result != "passed":
+                print(f"mutation: left out, because they do not pass without a mutation ({result}): {name}")
+            self.known[name] = 10 + 5 * (time.monotonic() - begin) if result == "passed" else None
+            self.path.write_text(json.dumps(self.known))
+        return self.known[name]
+
+
 class Judge:
-    def __init__(self, place: Workplace):
-        self.place = place
+    def __init__(self, place: Workplace, sanitized: Workplace, limits: Limits):
+        self.place, self.sanitized, self.limits = place, sanitized, limits
         self._suites: list[str] | None = None
-        self._limits: dict[str, float | None] = {}
 
     def suites(self) -> list[str]:
         """Suites of the op tests that run on the emulated device."""
@@ -84,6 +117,7 @@ class Judge:
     def judge(self, mutant: Mutant) -> Judgement:
         begin = time.monotonic()
         self.place.clean()
+        self.sanitized.clean()
         try:
             judge = self._judge_reducer if mutant.source == REDUCER else self._judge_kernel
             judgement = judge(mutant)
@@ -96,39 +130,59 @@ class Judge:
         return (self.place.build / "tests/backend/test_backend").as_posix()
 
     def _judge_kernel(self, mutant: Mutant) -> Judgement:
-        unit = self._unit_of(mutant)
-        plugin = self._plugin(mutant, unit, "plumb_cuda_emulated", "plumb_cuda_emulated_objects", "plugin")
-        tests = self.filter_of(unit)
-        steps = [(f"op tests, {order}", self._op_tests(), plugin, tests, order) for order in ("forward", "reverse")]
-        if mutant.operator == "deleted barrier":
-            races = self._plugin(mutant, unit, "emulation_races_plugin", "emulation_races_kernels", "races")
-            steps.append(("thread sanitizer", (self.place.build / "races/emulation_races").as_posix(), races, tests,
-                          "forward"))
-        steps.append(("all op tests", self._op_tests(), plugin, "*", "random:1"))
-        for name, program, folder, chosen, order in steps:
-            environment = _environment(PLUMB_PLUGIN_DIR=folder.as_posix(), PLUMB_EMULATION_THREADS=order)
-            words = [program, "--gtest_brief=1", "--gtest_fail_fast", f"--gtest_filter={chosen}"]
-            limit = self._limit_of(name + chosen, words, _environment(PLUMB_EMULATION_THREADS=order),
-                                   needed=chosen != "*")
-            if limit is None:
-                continue
-            result, output = run_tests(words, limit, environment)
-            if result != "passed":
-                return Judgement("killed", f"{name}: {result}", evidence=output[-2000:])
-        return Judgement("survived")
+        for unit in self._units_of(mutant):
+            plugin = self._plugin(self.place, mutant, unit, "plumb_cuda_emulated", "plumb_cuda_emulated_objects", unit)
+            if killed := self._judge_unit(mutant, unit, plugin):
+                return killed
+        return (self._run_op_tests("all op tests", self._op_tests(), plugin, "*", "random:1") or
+                Judgement("survived"))
 
-    def _unit_of(self, mutant: Mutant) -> str:
-        """The source that is compiled: for a header one of those that include it, always the same."""
+    def _judge_unit(self, mutant: Mutant, unit: str, plugin: Path) -> Judgement | None:
+        """By the op tests of one source that is compiled with the mutation."""
+        tests = self.filter_of(unit)
+        for order in ("forward", "reverse"):
+            if killed := self._run_op_tests(f"op tests, {order}", self._op_tests(), plugin, tests, order):
+                return killed
+        if mutant.operator == "deleted barrier":
+            races = self._plugin(self.place, mutant, unit, "emulation_races_plugin", "emulation_races_kernels", "races")
+            program = (self.place.build / "races/emulation_races").as_posix()
+            return self._run_op_tests("thread sanitizer", program, races, tests, "forward")
+        checked = self._plugin(self.sanitized, mutant, unit, "plumb_cuda_emulated", "plumb_cuda_emulated_objects",
+                               "plugin")
+        program = (self.sanitized.build / "tests/backend/test_backend").as_posix()
+        return self._run_op_tests("address sanitizer", program, checked, tests, "forward")
+
+    def _run_op_tests(self, name: str, program: str, plugin: Path, tests: str, order: str) -> Judgement | None:
+        """The judgement if they notice the mutation."""
+        words = [program, "--gtest_brief=1", "--gtest_fail_fast", f"--gtest_filter={tests}"]
+        limit = self._limit_of(name, tests, words)
+        if limit is None:
+            return None
+        environment = _environment(PLUMB_PLUGIN_DIR=plugin.as_posix(), PLUMB_EMULATION_THREADS=order)
+        if name != "op tests, forward" and limit > LONG_LIMIT:
+            environment |= {"GTEST_TOTAL_SHARDS": "4", "GTEST_SHARD_INDEX": "1"}
+        result, output = run_tests(words, limit, environment)
+        return None if result == "passed" else Judgement("killed", f"{name}: {result}", evidence=output[-2000:])
+
+    def _units_of(self, mutant: Mutant) -> list[str]:
+        """The sources that are compiled: for a header up to three of those that include it, always the same."""
         if not mutant.source.endswith(".cuh"):
-            return mutant.source
+            return [mutant.source]
         units = includers(self.place.repository, mutant.source)
         if not units:
             raise BuildFailed("no .cu includes it")
-        return random.Random(mutant.identity).choice(units)
+        return random.Random(mutant.identity).sample(units, min(3, len(units)))
 
-    def _plugin(self, mutant: Mutant, unit: str, target: str, object_target: str, folder: str) -> Path:
-        changed = self.place.compile(mutant.source, mutant.text, unit, object_target)
-        return self.place.link(target, unit, changed, object_target, self.place.folder / folder).parent
+    def _limit_of(self, name: str, tests: str, words: list[str]) -> float | None:
+        slower = Limits.SLOWER.get(name)
+        if slower is None:
+            return self.limits.of(f"{name} {tests}", words, _environment(), needed=tests != "*")
+        return slower * self.limits.of(f"op tests, forward {tests}", [self._op_tests(), *words[1:]], _environment(), True)
+
+    @staticmethod
+    def _plugin(place: Workplace, mutant: Mutant, unit: str, target: str, object_target: str, folder: str) -> Path:
+        changed = place.compile(mutant.source, mutant.text, unit, object_target)
+        return place.link(target, unit, changed, object_target, place.folder / folder).parent
 
     def _judge_reducer(self, mutant: Mutant) -> Judgement:
         changed = self.place.compile(mutant.source, mutant.text, mutant.source, "plumb_comm")
@@ -141,29 +195,14 @@ class Judge:
                 words = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none"] + words
             unchanged = [word.replace(program.as_posix(), (self.place.build / "tests/comm" / target).as_posix())
                          for word in words]
-            limit = self._limit_of(f"{target} {ranks}", unchanged, _environment())
+            limit = self.limits.of(f"{target} {ranks}", unchanged, _environment(), needed=True)
             result, output = run_tests(words, limit, _environment())
             if result != "passed":
                 return Judgement("killed", f"{target} on {ranks} ranks: {result}", evidence=output[-2000:])
         return Judgement("survived")
 
-    def _limit_of(self, name: str, words: list[str], environment: dict[str, str], needed=True) -> float | None:
-        """Several times what the unchanged program takes, which must pass; None if it need not and does not."""
-        if name not in self._limits:
-            begin = time.monotonic()
-            result, output = run_tests(words, 400, environment)
-            if result != "passed" and not needed:
-                print(f"mutation: left out, because they do not pass without a mutation ({result}): {name}")
-                self._limits[name] = None
-            elif result != "passed":
-                raise SystemExit(f"mutation: without any mutation the tests do not pass ({result}): {' '.join(words)}\n"
-                                 f"{output[-2000:]}")
-            else:
-                self._limits[name] = 10 + 5 * (time.monotonic() - begin)
-        return self._limits[name]
-
 
 def _environment(**further: str) -> dict[str, str]:
-    return {"PLUMB_TEST_BACKENDS": "cuda-emulated", "OMP_NUM_THREADS": "1",
+    return {"PLUMB_TEST_BACKENDS": "cuda-emulated", "OMP_NUM_THREADS": "1", "ASAN_OPTIONS": "detect_leaks=0",
             "TSAN_OPTIONS": "ignore_noninstrumented_modules=1 halt_on_error=1", "OMPI_ALLOW_RUN_AS_ROOT": "1",
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} | further

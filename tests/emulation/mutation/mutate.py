@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import operators
-from judge import REDUCER, Judge
+from judge import REDUCER, Judge, Limits
 from operators import Mutant
 from workplace import Workplace
 
@@ -119,6 +119,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="TEXT", help="only sources whose path holds it")
     parser.add_argument("--list", action="store_true", help="print the drawn mutants and do nothing")
     parser.add_argument("--build", type=Path, default=REPOSITORY / "build/release", help="(default build/release)")
+    parser.add_argument("--sanitized", type=Path, default=REPOSITORY / "build/sanitize",
+                        help="a build with the address sanitizer (default build/sanitize)")
     return parser.parse_args()
 
 
@@ -136,7 +138,9 @@ def main() -> int:
     results = Results(folder / ("sample.jsonl" if arguments.sample else "results.jsonl"))
     if arguments.sample:
         results.known.clear()
-    judge = Judge(Workplace(REPOSITORY, arguments.build, folder / "scratch"))
+    judge = Judge(Workplace(REPOSITORY, arguments.build, folder / "scratch"),
+                  Workplace(REPOSITORY, arguments.sanitized, folder / "scratch_sanitized"),
+                  Limits(folder / "limits.json", arguments.build))
     limit = time.monotonic() + (arguments.sample or arguments.slice)
     judged, slowest = [], 20.0
     for mutant, spare in drawn:
