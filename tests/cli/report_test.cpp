@@ -32,6 +32,7 @@ std::vector<json> records_of(const std::string& file) {
 
 TEST(Report, APageOfARealRunHoldsWhatTheLogHolds) {
   const Folder folder;
+  write_tiny_run(folder);
   ASSERT_EQ(train_tiny(folder, 1).status, 0);
   const Outcome outcome = run_plumb(folder, 1, {"report", folder / "run"});
   ASSERT_EQ(outcome.status, 0) << outcome.text();
@@ -61,6 +62,7 @@ TEST(Report, APageOfARealRunHoldsWhatTheLogHolds) {
 /// section.
 TEST(Report, EveryDeclaredFieldOfTheTableIsReadFromARealLog) {
   const Folder folder;
+  write_tiny_run(folder);
   ASSERT_EQ(train_tiny(folder, 1).status, 0);
   ASSERT_EQ(run_plumb(folder, 1, {"report", folder / "run"}).status, 0);
   const json run = data_of(folder / "run/report.html")["runs"][0];
@@ -79,6 +81,7 @@ TEST(Report, EveryDeclaredFieldOfTheTableIsReadFromARealLog) {
 
 TEST(Report, SeveralRunsGoIntoOneFile) {
   const Folder folder;
+  write_tiny_run(folder);
   ASSERT_EQ(train_tiny(folder, 1).status, 0);
   std::filesystem::copy(folder / "run", folder / "copy", std::filesystem::copy_options::recursive);
   const Outcome outcome =
