@@ -144,7 +144,7 @@ __device__ __forceinline__ FeatureFactors<Walk::kPack> data_features(const Walk&
 /// Reads dout (and dx_block), writes dx, dz (and dx_block); with kSums reads x, z and x_block too, as far as
 /// the wanted gradients need them. dout is read before dx is written, which may be the same view.
 template <class T, bool kVector, bool kSums>
-__global__ void __launch_bounds__(kWalkThreads, 2)
+__global__ void __launch_bounds__(kWalkThreads, kArchitecture == 100 && kSums && !kVector ? 1 : 2)
     residual_backward_kernel(WalkShape shape, Knobs knobs, BackwardRows<T> rows, KnobPartials partials) {
   constexpr int kPack = kPackOf<T>;
   const ColumnWalk<T, kVector> walk(shape);

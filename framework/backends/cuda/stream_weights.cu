@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T, int kLines>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kArchitecture == 80 && kLines == 16 ? 5 : 0)
     manifold_kernel(MapView<T> map, float* weights, std::int64_t stride) {
   const int n = map.entries.streams;
   for_rows_of_team<kLines>(map.rows, [&](std::int64_t row, bool exists) {
@@ -232,7 +232,8 @@ struct LineSums {
 };
 
 template <class T, int kLines>
-__global__ void __launch_bounds__(kThreads) hyper_backward_kernel(MapView<T> map, BackwardView<T> view) {
+__global__ void __launch_bounds__(kThreads, kArchitecture == 80 && kLines == 16 ? 3 : 0)
+    hyper_backward_kernel(MapView<T> map, BackwardView<T> view) {
   const int n = map.entries.streams, line = static_cast<int>(threadIdx.x) % kLines;
   LineSums<kLines> sums;
   for_rows_of_team<kLines>(map.rows, [&](std::int64_t row, bool exists) {
@@ -282,8 +283,11 @@ __device__ __forceinline__ TeamMatrix<kLines> sinkhorn_backward(const MapView<T>
   return gradient;
 }
 
+constexpr int kBlocksOfEightLines = kArchitecture == 80 ? 3 : kArchitecture == 100 ? 2 : 0;
+
 template <class T, int kLines>
-__global__ void __launch_bounds__(kThreads) manifold_backward_kernel(MapView<T> map, BackwardView<T> view) {
+__global__ void __launch_bounds__(kThreads, kLines == 8 ? kBlocksOfEightLines : 0)
+    manifold_backward_kernel(MapView<T> map, BackwardView<T> view) {
   PLUMB_DYNAMIC_SHARED(float, kept_sums);
   const int n = map.entries.streams, line = static_cast<int>(threadIdx.x) % kLines;
   LineSums<kLines> sums;

@@ -8,6 +8,9 @@
 
 namespace plumb::cuda {
 
+/// None: launch bounds mean nothing here.
+inline constexpr int kArchitecture = 0;
+
 /// Where and how a kernel runs. `name` is for messages and must be a literal.
 struct Launch {
   const char* name;

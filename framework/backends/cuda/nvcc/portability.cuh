@@ -20,6 +20,16 @@
 
 namespace plumb::cuda {
 
+/// What device code is being compiled for, e.g. 90. For the second number of __launch_bounds__ alone, the
+/// least number of blocks on a multiprocessor: without it ptxas chooses an occupancy itself, and spills
+/// registers to reach it if they are few. Where it does so, it is told to be content with less; 0 says
+/// nothing.
+#ifdef __CUDA_ARCH__
+inline constexpr int kArchitecture = __CUDA_ARCH__ / 10;
+#else
+inline constexpr int kArchitecture = 0;
+#endif
+
 /// Where and how a kernel runs. `name` is for messages and must be a literal.
 struct Launch {
   const char* name;
