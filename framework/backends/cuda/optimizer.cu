@@ -40,6 +40,7 @@ __device__ __forceinline__ StepFactors step_factors(const double* scalars) {
 template <bool kLag>
 struct AdamRule {
   static constexpr bool kHasVariance = true;
+  static constexpr int kLeastBlocks = kArchitecture == 80 && kLag ? 2 : 0;
   float beta1, beta2, complement1, complement2;
 
   __device__ __forceinline__ float new_value(const StepFactors& step, const UpdateEntry& entry, float value,
@@ -61,6 +62,7 @@ struct AdamRule {
 };
 struct SgdRule {
   static constexpr bool kHasVariance = false;
+  static constexpr int kLeastBlocks = 0;
   float mu;
 
   __device__ __forceinline__ float new_value(const StepFactors& step, const UpdateEntry& entry, float value,
@@ -116,7 +118,7 @@ __device__ __forceinline__ void measure(const UpdateEntry& entry, std::int64_t a
 
 /// One pass over everything: for AdamW 16 bytes read and 12 written per element, and the compute copy.
 template <class Rule>
-__global__ void __launch_bounds__(kPieceThreads)
+__global__ void __launch_bounds__(kPieceThreads, Rule::kLeastBlocks)
     update_kernel(const UpdatePieces pieces, Rule rule, const double* scalars, double* partials) {
   PLUMB_SHARED(StepFactors, shared_step, [1]);
   if (threadIdx.x == 0) shared_step[0] = step_factors(scalars);
