@@ -18,6 +18,13 @@ std::string number(double value) {
   return fmt::format("{:.4g}", value);
 }
 
+/// The same with three digits, for tables.
+std::string three_digits(double value) {
+  const double size = std::abs(value);
+  if (!std::isfinite(value) || value == 0 || size >= 1e5 || size < 1e-3) return number(value);
+  return size >= 1000 ? fmt::format("{:.0f}", value) : fmt::format("{:.3g}", value);
+}
+
 /// Columns, the first to the left, the others to the right.
 class Table {
  public:
@@ -80,10 +87,19 @@ std::string placement_section(const CheckReport& report) {
   return out;
 }
 
+/// The fit that the class is named after.
+const GrowthFit& fit_of(const Growth& growth) {
+  if (growth.growth_class == GrowthClass::Linear) return growth.fits[static_cast<int>(GrowthModel::Linear)];
+  if (growth.growth_class == GrowthClass::Quadratic) {
+    return growth.fits[static_cast<int>(GrowthModel::Quadratic)];
+  }
+  return growth.best();
+}
+
 /// Var_k in the words of the fitted model.
 std::string constants_text(const Growth& growth, double start, double sublayers) {
   if (growth.growth_class == GrowthClass::Unknown || growth.growth_class == GrowthClass::NotFinite) return "";
-  const GrowthFit& fit = growth.best();
+  const GrowthFit& fit = fit_of(growth);
   switch (fit.model) {
     case GrowthModel::Constant:
       return fmt::format("Var_k = {}", number(start + fit.scale));
@@ -138,18 +154,18 @@ std::string profile_section(const CheckReport& report) {
   const DepthPrediction& p = report.prediction;
   const InitialPass& mean = report.mean;
   Table table;
-  table.row({"after", "k", "Var pred.", "Var", "data Var", "mean|x|", "max|x|", "|dL/dx| pred.", "|dL/dx|",
-             "row/bound"});
+  table.row(
+      {"after", "k", "Var pred.", "Var", "data Var", "mean|x|", "max|x|", "grad pred.", "grad", "row/bound"});
   for (const std::size_t k : shown_levels(report.model.sublayers.size())) {
     const double bound = report.bound.bound[k];
     table.row({k == 0 ? "embedding" : report.model.sublayers[k - 1].name, fmt::format("{}", k),
-               p.available() ? number(p.stream[k]) : "n/a", number(mean.variance[k]),
-               number(mean.data_variance[k]), number(mean.mean_abs[k]), number(mean.max_abs[k]),
-               p.available() ? number(p.gradient[k]) : "n/a",
-               number(mean.gradient_norm[k] / mean.gradient_norm.back()),
-               number(report.passes.front().max_row_norm[k] / bound)});
+               p.available() ? three_digits(p.stream[k]) : "n/a", three_digits(mean.variance[k]),
+               three_digits(mean.data_variance[k]), three_digits(mean.mean_abs[k]),
+               three_digits(mean.max_abs[k]), p.available() ? three_digits(p.gradient[k]) : "n/a",
+               three_digits(mean.gradient_norm[k] / mean.gradient_norm.back()),
+               three_digits(report.passes.front().max_row_norm[k] / bound)});
   }
-  return "\nPROFILE (|dL/dx| over that of the top; row/bound: largest row, first seed)\n" + table.text();
+  return "\nPROFILE (grad: |dL/dx_k| / |dL/dx_K|; row/bound: the largest row, first seed)\n" + table.text();
 }
 
 std::string bounds_section(const CheckReport& report) {
@@ -192,7 +208,7 @@ std::string bounds_section(const CheckReport& report) {
 }
 
 std::string depth_text(double depth, double sublayers) {
-  if (std::isinf(depth)) return "never";
+  if (depth * sublayers > 1e6) return "at no depth that is ever built";
   return fmt::format("at {} sublayers", number(std::ceil(depth * sublayers)));
 }
 
@@ -208,25 +224,31 @@ std::string head_room_section(const CheckReport& report) {
   return out;
 }
 
+/// "9.85 / 10.4": predicted, measured.
+std::string both(bool is_predicted, double prediction, double measurement) {
+  return (is_predicted ? three_digits(prediction) : "n/a") + " / " + three_digits(measurement);
+}
+
 std::string steps_section(const CheckReport& report) {
   Table table;
-  table.row({"b", "T = K b", "class pred.", "meas.", "Var_K/Var_0 pred.", "meas.", "p pred.", "meas.",
-             "grad pred.", "meas.", "worst RMS"});
+  table.row({"b", "T = K b", "growth", "Var_K/Var_0", "p", "gradient", "worst RMS"});
   for (const CheckedStep& step : report.steps) {
     const DepthPrediction& p = step.row.prediction;
+    const bool known = p.available();
     const std::vector<double>& variance = step.pass.variance;
-    const auto predicted = [&](double value) { return p.available() ? number(value) : std::string("n/a"); };
-    table.row({step.row.choice.name, number(step.row.time),
-               p.available() ? std::string(growth_class_name(p.growth.growth_class)) : "n/a",
-               std::string(growth_class_name(step.growth.growth_class)),
-               predicted(p.available() ? p.stream.back() / p.stream.front() : 0),
-               number(variance.back() / variance.front()),
-               predicted(p.available() ? doubling_exponent(p.stream) : 0),
-               number(doubling_exponent(variance)), predicted(p.available() ? p.gradient_ratio() : 0),
-               number(gradient_ratio(step.pass)), number(step.row.worst_rms)});
+    table.row(
+        {step.row.choice.name, three_digits(step.row.time),
+         fmt::format("{} / {}", known ? growth_class_name(p.growth.growth_class) : "n/a",
+                     growth_class_name(step.growth.growth_class)),
+         both(known, known ? p.stream.back() / p.stream.front() : 0, variance.back() / variance.front()),
+         both(known, known ? doubling_exponent(p.stream) : 0, doubling_exponent(variance)),
+         both(known, known ? p.gradient_ratio() : 0, gradient_ratio(step.pass)),
+         three_digits(step.row.worst_rms)});
   }
-  return "\nSTEP SIZE, every b set to one number (measured: first seed; grad: |dL/dx_0| / |dL/dx_K|;\n"
-         "p = log2(Var_K / Var_K/2); worst RMS: branches aligned, where N_out bounds them)\n" +
+  return "\nSTEP SIZE: every b set to one number, predicted / measured (first seed). p: log2(Var_K / "
+         "Var_K/2);\n"
+         "gradient: |dL/dx_0| / |dL/dx_K|; worst RMS: of the stream if all branches point one way, under "
+         "N_out\n" +
          table.text();
 }
 

@@ -1,11 +1,14 @@
 #include "initial_pass.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "config/batch.h"
 #include "core/error.h"
 #include "core/maximum.h"
+#include "stability/statistics_table.h"
 #include "training_loop.h"
 
 namespace plumb {
@@ -111,16 +114,20 @@ void check_norms(Engine& engine, InitialPass& pass) {
 }
 
 InitialPass profiles_of(const StepRecord& record) {
+  const auto profile = [&record](std::string_view name) {
+    const auto values = record.of(log_file::kStability, fmt::format("profiles.{}", name));
+    return std::vector<double>(values.begin(), values.end());
+  };
   InitialPass pass;
   pass.loss = record.loss;
-  pass.variance = record.stream.entry_variance;
-  pass.mean_abs = record.stream.mean_abs;
-  pass.data_variance = record.stream.data_variance;
-  pass.max_abs = record.stream.max_abs;
-  pass.rms = record.stream.rms;
-  pass.max_row_norm = record.stream.max_row_norm;
-  pass.gradient_norm = record.stream.gradient_norm;
-  pass.branch_rms = record.branch.rms;
+  pass.variance = profile("stream.entry_variance");
+  pass.mean_abs = profile("stream.mean_abs");
+  pass.data_variance = profile("stream.data_variance");
+  pass.max_abs = profile("stream.max_abs");
+  pass.rms = profile("stream.rms");
+  pass.max_row_norm = profile("stream.max_row_norm");
+  pass.gradient_norm = profile("stream.gradient_norm");
+  pass.branch_rms = profile("branch.rms");
   return pass;
 }
 

@@ -48,6 +48,7 @@ std::string_view shape_name(StatisticShape shape) {
 Json statistics_json() {
   Json list = Json::array();
   for (const ReportStatistic& statistic : report_statistics()) {
+    const Statistic* field = declared_field(statistic);
     list.push_back(
         {{"id", statistic.id},
          {"section", statistic.section},
@@ -57,9 +58,9 @@ Json statistics_json() {
          {"log", statistic.logarithmic},
          {"sentence", statistic.sentence},
          {"source", statistic.source},
-         {"written_by", statistic.written_by},
+         {"written_by", written_by(statistic)},
          {"field", statistic.file.empty() ? "" : fmt::format("{}: {}", statistic.file, statistic.path)},
-         {"definition", field_definition(statistic)}});
+         {"definition", field ? field->definition : ""}});
   }
   return list;
 }

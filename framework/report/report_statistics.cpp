@@ -25,7 +25,7 @@ constexpr ReportStatistic kStatistics[] = {
     {"clip_coef", kMetrics, "clip_coef", Scalar, "", "Clip factor", "1", false, "", "", "always written"},
     {"lr", kMetrics, "lr", Scalar, "loss", "Learning rate", "1", false,
      "Learning rate of every update, to set the other curves against.", "configuration", "always written"},
-    {"skipped", kMetrics, "skipped", Scalar, "", "Skipped", "", false, "", "", "always written"},
+    {"skipped", kMetrics, "skipped", Scalar, "", "Skipped", "true or false", false, "", "", "always written"},
     {"max_abs", kMetrics, "max_abs", Scalar, "loss", "Largest activation", "activation", true,
      "Largest |x| of all streams and branches; at 65504 fp16 overflows, which Pre-LN models reach early in "
      "training.",
@@ -155,17 +155,17 @@ constexpr ReportStatistic kStatistics[] = {
      "Largest q.k / sqrt(d_h) of every attention sublayer: its growth, usually in the first layers, comes "
      "before "
      "divergence.",
-     "arXiv 2302.05442, 2309.14322", "statistics.attention"},
+     "arXiv 2302.05442, 2309.14322", kEvery},
     {"attention.entropy.mean", kStability, "attention.entropy.mean", Sublayer, "attention",
      "Attention entropy", "nats", false,
      "Mean entropy of the attention rows: a collapse towards 0 means that every position looks at one other.",
-     "arXiv 2303.06296", "statistics.attention"},
+     "arXiv 2303.06296", kEvery},
     {"attention.normalised_entropy.min", kStability, "attention.normalised_entropy.min", Sublayer,
      "attention", "Attention entropy of the narrowest head", "1", false,
      "Smallest entropy of any head over that of uniform attention: one head that collapses shows here before "
      "it "
      "shows in the mean.",
-     "arXiv 2303.06296", "statistics.attention"},
+     "arXiv 2303.06296", kEvery},
 
     // Updates.
     {"tensors.update_ratio", kStability, "tensors.update_ratio", Tensor, "updates", "Update / weight by kind",

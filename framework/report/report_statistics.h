@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "stability/statistic.h"
+
 namespace plumb {
 
 /// How a value lies in its record. Derived: not in the log, computed for the page.
@@ -30,7 +32,7 @@ struct ReportStatistic {
   bool logarithmic;             ///< drawn on a logarithmic axis
   std::string_view sentence;    ///< what the plot shows and how it is read
   std::string_view source;      ///< of the definition, or of the claim that makes it worth watching
-  std::string_view written_by;  ///< what has the value in the log: a configuration key with its setting
+  std::string_view written_by;  ///< what has the value in the log, where no key of [statistics] has it
 };
 
 /// In the order of the page.
@@ -39,7 +41,10 @@ std::span<const ReportStatistic> report_statistics();
 /// Null when there is none.
 const ReportStatistic* find_statistic(std::string_view id);
 
-/// The definition of a logged field in docs/metrics.md; empty for one that is derived or not declared there.
-std::string_view field_definition(const ReportStatistic& statistic);
+/// The row of docs/metrics.md of a logged field; null for one that is derived or that this program does not
+/// write.
+const Statistic* declared_field(const ReportStatistic& statistic);
+/// The configuration key that has it in the log.
+std::string written_by(const ReportStatistic& statistic);
 
 }  // namespace plumb

@@ -34,6 +34,10 @@ statistic that a step does not take. Times (`step_seconds`, `wait_seconds`, `tok
 `time`) differ from run to run; everything else has the same bits when configuration, seed, number of ranks, threads,
 CPU features and build are the same.
 
+The default set is what has no *key*, and what has one that is *on*; keys are those of `[statistics]` in
+[config.md](config.md#statistics). *Detailed*: not in every record of stability.jsonl but in those of step 1 and of
+every (`log.stability_every` x `statistics.detail_every`)-th step.
+
 - `metrics.jsonl`: every step.
 - `stability.jsonl`: a first line with names, then every `log.stability_every`-th step.
 - `ranks.jsonl`: every `log.ranks_every`-th step.
@@ -50,10 +54,11 @@ std::string cell(std::string_view text) {
   return out;
 }
 
-/// What turns it on or off.
+/// What turns it on or off, and that it is not in every record.
 std::string key_text(const Statistic& statistic) {
   if (statistic.key.empty()) return "";
-  return fmt::format("`{}`, {}", statistic.key, is_on_by_default(statistic.key) ? "on" : "off");
+  return fmt::format("`{}`, {}{}", statistic.key, is_on_by_default(statistic.key) ? "on" : "off",
+                     statistic.detailed ? ", detailed" : "");
 }
 
 /// Names of the dimensions of one field.
@@ -118,8 +123,8 @@ std::string metrics_reference_markdown() {
     if (row.file != file) {
       file = row.file;
       text += fmt::format(
-          "\n## {}\n\n| field | definition | unit | shape | rows | ranks | source "
-          "|\n|---|---|---|---|---|---|---|\n",
+          "\n## {}\n\n| field | definition | unit | shape | rows | ranks | key | source |\n"
+          "|---|---|---|---|---|---|---|---|\n",
           file);
     }
     text += fmt::format("| `{}` | {} | {} | {} | {} | {} | {} | {} |\n", row.path, cell(row.definition),
@@ -143,6 +148,7 @@ std::string metrics_reference_json() {
                       {"ranks", row.over_ranks},
                       {"key", row.key.empty() ? "" : "statistics." + std::string(row.key)},
                       {"default", is_on_by_default(row.key)},
+                      {"detailed", row.detailed},
                       {"source", row.source}});
     }
   }

@@ -42,6 +42,7 @@ struct Statistic {
   std::string_view key = "";  ///< in [statistics], turns it on or off; empty = always there
   Form form = Form::Number;
   int least_ranks = 1;          ///< left out with fewer
+  bool detailed = false;        ///< taken at detailed records only
   std::string_view shape = "";  ///< of Probe::Text; otherwise the probe gives it
 
   constexpr Statistic with_key(std::string_view name) const {
@@ -52,6 +53,11 @@ struct Statistic {
   constexpr Statistic as(Form written) const {
     Statistic row = *this;
     row.form = written;
+    return row;
+  }
+  constexpr Statistic at_detailed_records() const {
+    Statistic row = *this;
+    row.detailed = true;
     return row;
   }
   constexpr Statistic of_several_ranks() const {

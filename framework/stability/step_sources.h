@@ -39,9 +39,8 @@ class StepSources {
         scalars_(scalars),
         noise_scales_(noise_scales) {}
 
-  /// Which of the cadences' data the step has.
+  /// Whose data the step has.
   void set_cadence(Cadence cadence) { cadence_ = cadence; }
-  Cadence cadence() const { return cadence_; }
   const StatisticsShape& shape() const { return shape_; }
   int world() const { return world_; }
   const StepScalars& scalars() const { return scalars_; }

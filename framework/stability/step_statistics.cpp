@@ -259,9 +259,11 @@ void StepStatistics::fill_fields() {
   for (const RecordField& field : record_.layout->fields()) {
     const Statistic& statistic = *field.statistic;
     if (statistic.file == log_file::kStability && !record_.sampled) continue;
+    const bool is_taken =
+        statistic.formula != nullptr && (!statistic.detailed || finishing_ == Cadence::Detailed);
     for (std::int64_t i = 0; i < field.count; ++i) {
       record_.values[index(field.place + i)] =
-          statistic.formula == nullptr ? kAbsent : statistic.formula(sources_, field.first_index + i);
+          is_taken ? statistic.formula(sources_, field.first_index + i) : kAbsent;
     }
   }
 }

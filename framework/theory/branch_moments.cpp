@@ -36,11 +36,16 @@ NormMoments slot_moments(const NormConfig& norm, const ModelConfig& model, std::
   return norm_moments(norm, norm_kind_of(norm, model), width, square);
 }
 
+/// Of a branch that treats every token alone: two equal gradients leave it correlated by `kept`.
+GradientMoments token_by_token(double gain, double kept) {
+  return {.own_independent = gain, .own_alike = gain, .pairs_independent = 0, .pairs_alike = gain * kept};
+}
+
 BranchMoments linear_moments(const ResolvedSublayer& sublayer, const ModelConfig& model,
                              const TokenMoments& entering) {
   const double gain =
       number(model.width) * weight_variance(sublayer, model, MatrixRole::Linear, model.width, model.width);
-  return {.out = {gain * entering.square, entering.similarity}, .backward = gain};
+  return {.out = {gain * entering.square, entering.similarity}, .backward = token_by_token(gain, 1)};
 }
 
 BranchMoments feed_forward_moments(const ResolvedSublayer& sublayer, const ModelConfig& model,
@@ -56,7 +61,8 @@ BranchMoments feed_forward_moments(const ResolvedSublayer& sublayer, const Model
       activation_moments(constants_of(kind), is_gated(kind), gain * expand * entering.square);
   const NormMoments inner = slot_moments(sublayer.config.norm.ffn_inner, model, hidden, moments.square);
   return {.out = {contract * inner.square, moments.correlation(moments, entering.similarity)},
-          .backward = contract * inner.backward * moments.slope_square * gain * expand,
+          .backward = token_by_token(contract * inner.backward * moments.slope_square * gain * expand,
+                                     moments.slope_correlation(entering.similarity)),
           .matrices = 2,
           .hidden = moments};
 }
@@ -66,36 +72,53 @@ BranchMoments feed_forward_moments(const ResolvedSublayer& sublayer, const Model
 struct Averaging {
   double same = 0;   ///< mean over rows of sum_j p_ij^2
   double pairs = 0;  ///< mean over pairs of rows of sum_j p_ij p_kj
+  // The same of the transpose: mean over keys j of (sum_i p_ij)^2; mean over pairs of keys of
+  // sum_i p_ij sum_i p_ik and of sum_i p_ij p_ik.
+  double key_alike = 1, key_pairs_alike = 1, key_pairs = 0;
 };
 
 Averaging averaging(const ModelConfig& model, double spread) {
   const std::int64_t n = model.sequence_length;
   const auto concentration = [&](std::int64_t seen) { return std::min(1.0, spread / number(seen)); };
-  if (!model.causal) return {concentration(n), 1 / number(n)};
-  Averaging result;
-  double pairs = 0;
-  for (std::int64_t i = 1; i <= n; ++i) {
-    result.same += concentration(i) / number(n);
-    pairs += number(i - 1) / number(i);  // the longer of the two rows sees i tokens
+  if (!model.causal || n == 1) {
+    return {.same = concentration(n), .pairs = 1 / number(n), .key_pairs = n > 1 ? 1 / number(n) : 0};
   }
-  result.pairs = n > 1 ? 2 * pairs / (number(n) * number(n - 1)) : 0;
+  Averaging result{.key_alike = 0};
+  const double pairs_of_rows = number(n) * number(n - 1) / 2;
+  double weight = 0, square_weight = 0, weights = 0;  // over i >= j: of 1/i and 1/i^2; of the first over j
+  for (std::int64_t j = n; j >= 1; --j) {
+    weight += 1 / number(j);
+    square_weight += 1 / (number(j) * number(j));
+    weights += weight;
+    result.same += concentration(j) / number(n);
+    result.pairs += number(j - 1) / number(j) / pairs_of_rows;  // the longer of two rows sees j tokens
+    result.key_alike += weight * weight / number(n);
+    result.key_pairs += number(j - 1) * square_weight / pairs_of_rows;
+  }
+  result.key_pairs_alike = (weights * weights / number(n) - result.key_alike) / number(n - 1);
   return result;
 }
 
-/// Variance of the logits between the keys that one query meets.
-double logit_variance(const ResolvedSublayer& sublayer, const ModelConfig& model,
-                      const TokenMoments& entering) {
+/// Queries and keys after norms and gain, and what their gradients pass on the way to u.
+struct QueryMoments {
+  double square = 0;    ///< per entry
+  double scale = 0;     ///< of the logits
+  double backward = 0;  ///< mean-square gain from dq to du
+};
+
+QueryMoments query_moments(const ResolvedSublayer& sublayer, const ModelConfig& model,
+                           const TokenMoments& entering) {
   const std::int64_t d = model.resolved_head_width(), all = model.heads * d;
-  const double own = number(model.width) *
-                     weight_variance(sublayer, model, MatrixRole::QueryKey, model.width, all) *
-                     entering.square;
+  const double matrix =
+      number(model.width) * weight_variance(sublayer, model, MatrixRole::QueryKey, model.width, all);
   const bool per_head = sublayer.config.qk_norm_extent == "head";
-  const double normed = slot_moments(sublayer.config.norm.qk, model, per_head ? d : all, own).square;
-  const double scale = model.attention_scale > 0                        ? model.attention_scale
-                       : model.attention_scale_by == "sqrt(head_width)" ? std::sqrt(number(d))
-                                                                        : 1 / std::sqrt(number(d));
+  const NormMoments normed =
+      slot_moments(sublayer.config.norm.qk, model, per_head ? d : all, matrix * entering.square);
   const double gain = gain_square(sublayer.config.gain.qk, sublayer, model);
-  return number(d) * std::pow(normed * gain * scale, 2) * (1 - entering.similarity);
+  const double by_width = std::pow(number(d), model.attention_scale_by == "sqrt(head_width)" ? 0.5 : -0.5);
+  return {.square = normed.square * gain,
+          .scale = model.attention_scale > 0 ? model.attention_scale : by_width,
+          .backward = gain * normed.backward * matrix};
 }
 
 BranchMoments attention_moments(const ResolvedSublayer& sublayer, const ModelConfig& model,
@@ -115,14 +138,23 @@ BranchMoments attention_moments(const ResolvedSublayer& sublayer, const ModelCon
           : 0;
   const double value = value_gain * values.square + first;
   const double t = entering.similarity, dropout = training ? model.dropout_attention : 0;
-  const Averaging mean = averaging(model, std::exp(logit_variance(sublayer, model, entering)));
+  const QueryMoments query = query_moments(sublayer, model, entering);
+  const double logit_variance = number(d) * std::pow(query.square * query.scale, 2) * (1 - t);
+  const Averaging mean = averaging(model, std::exp(logit_variance));
   const double dropped = dropout / (1 - dropout) * mean.same;
   const double mixed = value * (t + (1 - t) * mean.same + dropped);
   const double pairs = value * (t + (1 - t) * mean.pairs);
   const NormMoments before = slot_moments(sublayer.config.norm.pre_projection, model, all, mixed);
+  const double leaving = output_matrix * before.backward;
+  const double by_values = leaving * value_gain * values.backward * value_matrix;
+  // ds_ij = p_ij do_i (v_j - o_i), dq_i = scale sum_j ds_ij k_j, and the same for keys.
+  const double by_logits = leaving * 2 * mean.same * (1 - mean.same) * number(d) * query.scale * query.scale *
+                           query.square * value * (1 - t) * query.backward;
   return {.out = {output_matrix * before.square, mixed > 0 ? std::min(1.0, pairs / mixed) : 0},
-          .backward = output_matrix * before.backward * (mean.same + dropped) * value_gain * values.backward *
-                      value_matrix,
+          .backward = {.own_independent = by_values * (mean.same + dropped) + by_logits,
+                       .own_alike = by_values * (mean.key_alike + dropped) + by_logits,
+                       .pairs_independent = by_values * mean.key_pairs,
+                       .pairs_alike = by_values * mean.key_pairs_alike},
           .matrices = 2};
 }
 

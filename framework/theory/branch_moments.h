@@ -13,9 +13,18 @@ struct TokenMoments {
   double similarity = 0;
 };
 
+/// J_F^T g for a gradient g of mean square 1 whose tokens have a mean cosine t: mean square own(t), mean
+/// product of two tokens' rows pairs(t).
+struct GradientMoments {
+  double own_independent = 0, own_alike = 0;  ///< t = 0 and t = 1
+  double pairs_independent = 0, pairs_alike = 0;
+  double own(double t) const { return own_independent + t * (own_alike - own_independent); }
+  double pairs(double t) const { return pairs_independent + t * (pairs_alike - pairs_independent); }
+};
+
 struct BranchMoments {
   TokenMoments out{};          ///< of F(u)
-  double backward = 0;         ///< r^2: mean square of J_F^T g over that of g, tokens of g independent
+  GradientMoments backward{};  ///< r^2 = backward.own(t)
   int matrices = 1;            ///< how many weights a row passes: what depth correlation acts through
   ActivationMoments hidden{};  ///< of an FFN; else empty
 };
@@ -26,7 +35,9 @@ struct BranchMoments {
 ///   ffn        v -> h = C s_1^2 v -> F s_2^2 E act(h)^2;   r^2 = F s_2^2 E act'(h)^2 C s_1^2
 ///   attention  H*D s_O^2 C s_V^2 v (t + (1 - t) h),   t the similarity of tokens, h the mean of
 ///              sum_j p_ij^2 over rows, about exp(s^2)/i with s^2 the variance of logits between tokens;
-///              r^2 = H*D s_O^2 h C s_V^2, the paths through queries and keys left out
+///              r^2 = H*D s_O^2 (h' C s_V^2 + 2 h (1 - h) D scale^2 q^2 v_v (1 - t) C s_Q^2), h' = h for
+///              independent gradients of tokens, for equal ones the mean of (sum_i p_ij)^2 over keys; the
+///              second term comes through queries and keys (mean square q^2) and values (v_v)
 /// Norms and gains inside F act where they stand. dropout: attention's, while training.
 /// Source: stability_catalogue.md, section 1.5 (r^2 as backward gain of the branch); moments of random
 /// networks as in arXiv 1502.01852 and 2403.09635.

@@ -12,6 +12,7 @@
 namespace plumb {
 namespace {
 
+constexpr double kSamePower = 0.02;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
@@ -60,6 +61,7 @@ class Recursion {
     stream_.push_back(span_.add(variance));
     result_.stream.push_back(variance);
     result_.similarity.push_back(start.similarity);
+    gradient_similarity_ = start.gradient_similarity;
   }
 
   DepthPrediction run() {
@@ -80,7 +82,8 @@ class Recursion {
     BranchMoments branch;
     std::size_t read = 0;       ///< level of the stream that the branch reads
     double z_square = 0;        ///< before dropout and Bernoulli factors
-    double gradient_gain = 0;   ///< mean-square gain from ds to what the branch gives back, b included
+    double outer_gain = 0;      ///< mean-square gain of what lies around the branch, from ds on
+    double gradient_gain = 0;   ///< times that of the branch
     double post_gain = 1;       ///< amplitude gain of N_post and p, backward
     Combination gradient_read;  ///< ds
   };
@@ -103,8 +106,7 @@ class Recursion {
     const double y_square = site.branch.out.square;
     const NormMoments out = slot(sublayer.config.norm.out, model, y_square);
     site.z_square = out.square;
-    site.gradient_gain =
-        at.b * at.b * at.branch_square * out.backward * site.branch.backward * at.c * at.c * in.backward;
+    site.outer_gain = at.b * at.b * at.branch_square * out.backward * at.c * at.c * in.backward;
 
     const Combination z = span_.add(site.z_square * at.branch_square, forward_products(site, k));
     const Combination& x = stream_.back();
@@ -167,6 +169,7 @@ class Recursion {
     Site& site = sites_[index(k)];
     site.gradient_read = scaled(gradient, site.post_gain);
     const double read_square = back_.square(site.gradient_read);
+    site.gradient_gain = site.outer_gain * site.branch.backward.own(gradient_similarity_);
     const Combination branch = back_.add(site.gradient_gain * read_square, backward_products(site, k));
     order_.push_back(k);
     Combination next = scaled(site.gradient_read, site.at.a);
@@ -177,6 +180,12 @@ class Recursion {
       block_gradient_.clear();
     }
     const double below = back_.square(next), above = back_.square(gradient);
+    // The branch's share with its own similarity, the rest with that from above.
+    const double share = site.gradient_gain * read_square;
+    const double pairs = site.outer_gain * read_square * site.branch.backward.pairs(gradient_similarity_);
+    if (below > 0) {
+      gradient_similarity_ = std::clamp(((below - share) * gradient_similarity_ + pairs) / below, 0.0, 1.0);
+    }
     result_.gradient[index(k)] = std::sqrt(below);
     result_.backward_factor[index(k)] = above > 0 ? below / above : kNaN;
     return next;
@@ -206,6 +215,7 @@ class Recursion {
   std::vector<std::int64_t> order_;  ///< sublayers in the order in which their gradients joined back_
   Combination block_gradient_;
   double first_values_ = 0;
+  double gradient_similarity_ = 0;
   DepthPrediction result_;
 };
 
@@ -217,6 +227,13 @@ DepthPrediction predict_depth(const ResolvedModel& model, const PredictionStart&
   if (!prediction.available()) return prediction;
   prediction = Recursion(model, start).run();
   prediction.growth = classify_growth(prediction.stream);
+  // A prediction has no noise: what is left of eps makes a power of 0.999 better than a line.
+  Growth& growth = prediction.growth;
+  if (growth.growth_class == GrowthClass::Power && std::abs(growth.exponent - 1) < kSamePower) {
+    growth.growth_class = GrowthClass::Linear;
+  } else if (growth.growth_class == GrowthClass::Power && std::abs(growth.exponent - 2) < kSamePower) {
+    growth.growth_class = GrowthClass::Quadratic;
+  }
   return prediction;
 }
 

@@ -14,6 +14,7 @@ namespace plumb {
 struct PredictionStart {
   std::optional<double> variance{};  ///< of the entries of x_0; else that of the embeddings as drawn
   double similarity = 0;             ///< mean cosine between the rows x_0 of two tokens of a sequence
+  double gradient_similarity = 0;    ///< the same of dL/dx_K
   bool training = true;              ///< dropout and Bernoulli factors act
 };
 

@@ -22,11 +22,15 @@ struct ActivationMoments {
   /// E act(h) act(h') = sum_m hermite[m]^2 q^m for two pre-activations of correlation q (Mehler's formula);
   /// the last entry holds what higher orders leave, so that q = 1 gives `square`. Gated: times v q.
   std::vector<double> hermite{};
+  /// The same of the slope.
+  std::vector<double> slope_hermite{};
+  bool gated = false;
   double gate = 1;  ///< 1, or v for a gated activation
 
   /// Correlation of act(h) with act(h') of another layer when those of h and h' are correlated by q.
   double correlation(const ActivationMoments& other, double q) const;
-  bool gated = false;
+  /// Of the gradients of h and h', for one gradient of both act(h) and act(h'), over slope_square.
+  double slope_correlation(double q) const;
 };
 ActivationMoments activation_moments(const ActivationConstants& activation, bool gated, double variance);
 

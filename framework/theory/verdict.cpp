@@ -34,7 +34,7 @@ const std::vector<VerdictRule>& verdict_rules() {
        [](const CheckFacts& facts) { return facts.violated_bounds; }, 1, 1,
        "the engine does not compute what the equations say",
        "stability_catalogue 1.3 and V8, from arXiv 2510.09904"},
-      {"exponential", "Var_K / Var_0 of an exponential profile",
+      {"exponential", "Var_K / Var_1 of an exponential profile",
        [](const CheckFacts& facts) { return facts.exponential_growth; }, 10, 1000,
        "the stream grows exponentially with depth",
        "arXiv 2510.09904, eq. (10) in its figure; arXiv 2502.02732"},

@@ -17,7 +17,7 @@ struct CheckFacts {
   static constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
   double not_finite = 0;                 ///< values of the pass that are NaN or infinite
   double violated_bounds = 0;            ///< levels above their bound, plus norms off their ellipsoid
-  double exponential_growth = kUnknown;  ///< Var_K / Var_0 where the profile is exponential
+  double exponential_growth = kUnknown;  ///< Var_K / Var_1 where the profile is exponential
   double exponent = kUnknown;            ///< p = log2(Var_K / Var_{K/2})
   double gradient_growth = kUnknown;     ///< |dL/dx_0| / |dL/dx_K|
   double gradient_decay = kUnknown;      ///< |dL/dx_K| / |dL/dx_0|

@@ -113,7 +113,7 @@ TEST_P(Arguments, Norm) {
   EXPECT_THAT(forward(wrong), HasSubstr("norm_forward: scale is fp32 (4), expected fp32 with 6 elements"));
   wrong = norm;
   wrong.moments.scalars = zeros(Shape{kMomentScalars});
-  EXPECT_THAT(forward(wrong), HasSubstr("norm_forward: moments.scalars is fp32 (7), expected fp64 with 7"));
+  EXPECT_THAT(forward(wrong), HasSubstr("norm_forward: moments.scalars is fp32 (9), expected fp64 with 9"));
 
   NormBackward norm_backward;
   norm_backward.x = norm.x, norm_backward.dy = norm.y, norm_backward.dx = zeros(Shape{2, 6});

@@ -48,7 +48,7 @@ TEST_F(ClosedForm, LayerNormByHand) {
   NormForward forward = norm(NormKind::LayerNorm, tensors_.of(Shape{1, 4}, {1, 2, 3, 4}), 0.75);
   forward.gain = tensors_.of(Shape{4}, {1, 2, 1, -1});
   forward.bias = tensors_.of(Shape{4}, {0, 0, 10, 1});
-  forward.moments.scalars = tensors_.of(Shape{kMomentScalars}, {1, 1, 1, 1, 1, 1, 1});
+  forward.moments.scalars = tensors_.of(Shape{kMomentScalars}, {1, 1, 1, 1, 1, 1, 1, 1, 1});
   backend_.norm().norm_forward(*stream_, forward);
   const double r = 1 / std::sqrt(1.25 + 0.75);  // mean 2.5, variance 1.25
   expect_values(forward.y, {-1.5 * r, -r, 10 + 0.5 * r, 1 - 1.5 * r});

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/op_test.h"
+#include "core/error.h"
 #include "core/rng.h"
 
 namespace plumb::test {
@@ -23,6 +24,8 @@ class HostTensors {
   }
   Tensor like(const Tensor& tensor) { return tensor.defined() ? zeros(tensor.shape) : Tensor(); }
   Tensor of(Shape shape, const std::vector<double>& values) {
+    PLUMB_CHECK(static_cast<std::int64_t>(values.size()) == shape.elements(), "{} values for {}",
+                values.size(), to_string(shape));
     memory_.push_back(values);
     return Tensor(memory_.back().data(), DType::Float64, shape);
   }

@@ -131,7 +131,7 @@ TEST(DepthPredictionTest, BackwardFactorFunctionAgrees) {
 
 TEST(DepthPredictionTest, DropoutAndStochasticDepthAddVariance) {
   const DepthPrediction p = predict(
-      "peri", linear_model(10, {"model.dropout_branch=0.2", "model.residual.b.keep_probability=0.5"}));
+      "peri", linear_model(10, {"model.dropout.branch=0.2", "model.residual.b.keep_probability=0.5"}));
   EXPECT_NEAR(p.stream.back(), 1 + 10 / 0.4, 1e-2);
 }
 
@@ -206,7 +206,12 @@ INSTANTIATE_TEST_SUITE_P(
         Drawn{"post", "post", transformer(), 0.1, 0.5},
         Drawn{"swiglu", "pre", transformer({"model.activation=swiglu"}), 0.25, 0.35},
         Drawn{"relu_squared", "peri", transformer({"model.activation=relu_squared"}), 0.2, 0.5},
-        Drawn{"b2t", "b2t", transformer(), 0.15, 0.6},
+        Drawn{"b2t",
+              "b2t",
+              {"model.blocks=6", "model.width=64", "model.heads=4", "model.sequence_length=24",
+               "model.position=none"},
+              0.15,
+              0.6},
         Drawn{"parallel", "parallel", transformer(), 0.25, 0.35},
         Drawn{"depth_scaled", "pre", transformer({"model.residual.b.depth=1/sqrt(L)"}), 0.1, 0.2}),
     [](const auto& test) { return test.param.name; });

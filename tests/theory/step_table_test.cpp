@@ -32,12 +32,15 @@ TEST(StepTable, OfPeri) {
 
 // Whatever the configuration says of b: overrides, schedules, trained and random steps.
 TEST(StepTable, ReplacesEveryStep) {
-  for (const char* placement :
-       {"layerscale", "rezero", "pre-stochastic-depth", "pre-prores", "pre-depth-mup"}) {
-    const ModelConfig config = with_constant_step(placed_model(placement), 0.25);
+  const std::vector<std::pair<std::string, std::vector<std::string>>> models = {
+      {"layerscale", {}},
+      {"rezero", {}},
+      {"pre", {"model.residual.b.keep_probability=0.5", "model.residual.b.keep_depth=linear"}},
+      {"pre", {"model.residual.b.time=prores-linear", "model.residual.b.ramp_steps=8"}},
+      {"mix-ln", {"model.residual.b.depth=1/sqrt(l)"}}};
+  for (const auto& [placement, settings] : models) {
+    const ModelConfig config = with_constant_step(placed_model(placement, settings), 0.25);
     for (const ResolvedSublayer& sublayer : resolve_model(config).sublayers) {
-      KnobConfig expected;
-      expected.value = 0.25;
       const KnobConfig& b = sublayer.config.residual.b;
       EXPECT_EQ(b.value, 0.25) << placement;
       EXPECT_EQ(b.depth, "constant");
@@ -54,7 +57,8 @@ TEST(StepTable, HasNoWorstCaseWithoutOutNorms) {
 }
 
 TEST(FinishedRamps, HaveNoTime) {
-  const ModelConfig config = with_finished_ramps(placed_model("pre-prores"));
+  const ModelConfig config = with_finished_ramps(
+      placed_model("pre", {"model.residual.b.time=prores-linear", "model.residual.b.ramp_steps=8"}));
   for (const ResolvedSublayer& sublayer : resolve_model(config).sublayers) {
     EXPECT_EQ(sublayer.config.residual.b.time, "constant");
   }

@@ -53,7 +53,7 @@ TEST(StreamBoundTest, WithEveryKnob) {
       placed_model("peri", small_model({"model.blocks=1", "model.residual.a.value=0.9",
                                         "model.residual.b.value=0.5", "model.residual.b.keep_probability=0.8",
                                         "model.residual.e.value=0.25", "model.residual.p.value=1.5",
-                                        "model.residual.p.trainable=vector", "model.dropout_branch=0.1"})));
+                                        "model.residual.p.trainable=vector", "model.dropout.branch=0.1"})));
   model.value("blocks.0.ffn.p")[5] = -2;
   const double r = 4, start = 3;
   const double first = 1.5 * (0.9 * start + 0.5 / 0.8 * r / 0.9 + 0.25 * start);
