@@ -156,6 +156,36 @@ INSTANTIATE_TEST_SUITE_P(Backends, ResidualOp,
                          testing::Combine(testing::ValuesIn(targets()), testing::ValuesIn(cases())),
                          case_name<ResidualCase>);
 
+// Statistics must not change what is trained, not even where they take another kernel.
+TEST_P(ResidualOp, StatisticsChangeNoBit) {
+  const auto& [target, shape] = GetParam();
+  Bench bench(shared_backend(target.backend), target.dtype, target.dtype);
+  const auto out = [&](const std::string& run, bool observed) {
+    const Shape full{shape.rows, shape.cols};
+    ResidualForward forward;
+    forward.rows_per_sequence = 5;
+    forward.x = bench.input("x", full, {0.2, 2}), forward.z = bench.input("z", full, {0.5, 1});
+    if (shape.block_skip) forward.x_block = bench.input("x_block", full, {0.5, 1});
+    const auto coefficient = [&](const char* name, const Knob& knob) {
+      return make_coefficient(bench, name, knob, shape.rows, shape.cols, forward.rows_per_sequence);
+    };
+    forward.a = coefficient("a", shape.a), forward.b = coefficient("b", shape.b);
+    forward.e = coefficient("e", shape.block_skip ? shape.e : Knob{}), forward.p = coefficient("p", shape.p);
+    forward.tie_skip = shape.tie_skip;
+    forward.out = bench.output("out" + run, full);
+    if (observed) {
+      forward.stream_moments = make_moments(bench, "stream", 0);
+      forward.branch_moments = make_moments(bench, "branch", shape.cols);
+      forward.alignment.scalars = bench.sums("alignment", kAlignmentScalars);
+    }
+    const ResidualOps& ops = bench.backend().residual();
+    forward.workspace = bench.workspace(ops.residual_forward_workspace(forward));
+    ops.residual_forward(bench.stream(), forward);
+    return bench.read(forward.out);
+  };
+  EXPECT_EQ(out("plain", false), out("observed", true));
+}
+
 /// The alignment of rows that are special, by their formulas.
 class ResidualAlignment : public testing::TestWithParam<Target> {
  protected:
