@@ -50,6 +50,26 @@ endif()
 plumb_note("xxHash" "${xxhash_FOUND}" "${XXHASH_LIBRARY}" "content hashes"
   "apt install libxxhash-dev, or set XXHASH_INCLUDE_DIR and XXHASH_LIBRARY")
 
+find_path(NETCDF_INCLUDE_DIR netcdf.h)
+find_library(NETCDF_LIBRARY netcdf)
+set(PLUMB_NETCDF FALSE)
+if(NETCDF_INCLUDE_DIR AND NETCDF_LIBRARY)
+  set(PLUMB_NETCDF TRUE)
+  add_library(netcdf::netcdf UNKNOWN IMPORTED)
+  set_target_properties(netcdf::netcdf PROPERTIES IMPORTED_LOCATION ${NETCDF_LIBRARY}
+    INTERFACE_INCLUDE_DIRECTORIES ${NETCDF_INCLUDE_DIR})
+endif()
+plumb_note_optional("NetCDF" "${PLUMB_NETCDF}" "${NETCDF_LIBRARY}" "plumb export --format netcdf"
+  "apt install libnetcdf-dev, or set NETCDF_INCLUDE_DIR and NETCDF_LIBRARY")
+
+find_package(Protobuf QUIET)
+set(PLUMB_PROTOBUF FALSE)
+if(Protobuf_FOUND AND TARGET protobuf::protoc AND TARGET protobuf::libprotobuf-lite)
+  set(PLUMB_PROTOBUF TRUE)
+endif()
+plumb_note_optional("Protocol Buffers" "${PLUMB_PROTOBUF}" "${Protobuf_LITE_LIBRARY}" "TensorBoard events (log.tensorboard)"
+  "apt install protobuf-compiler libprotobuf-dev, or set Protobuf_ROOT")
+
 find_package(OpenMP QUIET COMPONENTS CXX)
 plumb_note("OpenMP" "${OpenMP_CXX_FOUND}" "${OpenMP_CXX_FLAGS}" "threads of the cpu backend" "use g++ or clang with libomp")
 

@@ -4,6 +4,9 @@
 #   launch/setup.sh --golden    also PyTorch, needed only to re-make the golden test files
 #   launch/setup.sh --coverage  also gcovr, for launch/coverage.sh
 #   launch/setup.sh --browser   also Chromium, which tests the pages of `plumb report`
+#   launch/setup.sh --readers   also what exported files are read with (xarray, TensorBoard, transformers; PyTorch): some
+#                               tests do so and are skipped without. TensorBoard and transformers come from PyPI into
+#                               build/readers
 # Safe to run again: what is there already is left alone. Works as root and with sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,18 +17,25 @@ packages=(
   libdnnl-dev                                          # matrix products on the CPU
   libjs-vega                                           # plots of `plumb report`
   libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev libxxhash-dev
+  libnetcdf-dev                                        # plumb export --format netcdf
+  protobuf-compiler libprotobuf-dev                    # log.tensorboard
   libgtest-dev libgmock-dev libbenchmark-dev           # tests
   clang-format                                         # style check in CI
   procps iproute2 python3                              # used by tests: killed ranks, two hosts, mutants
 )
 optional=(bible-kjv)                                   # the sample text
+readers=0
 for argument in "$@"; do
   case "$argument" in
     --golden) packages+=(python3-torch python3-numpy) ;;
     --coverage) packages+=(gcovr) ;;
     --browser) packages+=(chromium fonts-liberation) ;;
-    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "setup: unknown argument '$argument' (known: --golden, --coverage, --browser, --help)" >&2; exit 2 ;;
+    --readers)
+      readers=1
+      packages+=(python3-torch python3-numpy python3-xarray python3-netcdf4 python3-venv)
+      ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "setup: unknown argument '$argument' (known: --golden, --coverage, --browser, --readers, --help)" >&2; exit 2 ;;
   esac
 done
 
@@ -83,6 +93,16 @@ elif command -v bible >/dev/null; then
   fi
 else
   echo "setup: no sample text (package bible-kjv); the quick start will use the built-in synthetic language"
+fi
+
+# Programs that read what Plumb writes and that Debian does not package. The versions are those that go with Debian 12's
+# PyTorch 1.13 and numpy 1.24.
+if [ "$readers" = 1 ] && [ ! -e build/readers/complete ]; then
+  echo "setup: installing TensorBoard and transformers into build/readers"
+  /usr/bin/python3 -m venv --system-site-packages build/readers
+  build/readers/bin/pip install --quiet --disable-pip-version-check \
+    'tensorboard==2.14.*' 'transformers==4.30.*' 'numpy<1.25'
+  touch build/readers/complete
 fi
 
 # Optional hardware: said here so that nobody wonders what the build will use.

@@ -93,6 +93,24 @@ struct CheckOptions {
 /// 0 regular or borderline, 1 pathological, 2 could not be run.
 int run_check(const CheckOptions& options);
 
+struct ExportOptions {
+  std::string run;     ///< folder of a run; for weights also of a checkpoint
+  std::string format;  ///< netcdf | csv | huggingface
+  std::string output;  ///< "" = in the folder export/ of the run
+};
+int run_export(const ExportOptions& options);
+
+struct SweepOptions {
+  std::string config;
+  std::vector<std::string> overrides;  ///< a.b.c=value, of all cells
+  std::string output;                  ///< "" = runs/<name of the file>
+  std::string launcher;                ///< put before `plumb train`: "mpirun -np 2"
+  int jobs = 1;
+  bool dry_run = false;
+  bool slurm = false;
+};
+int run_sweep(const SweepOptions& options);
+
 int run_doctor();
 
 }  // namespace plumb

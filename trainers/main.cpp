@@ -146,6 +146,34 @@ void add_check(CLI::App& app, CheckOptions& options, Action& action) {
   command->callback([&options, &action] { action = [&options] { return run_check(options); }; });
 }
 
+void add_export(CLI::App& app, ExportOptions& options, Action& action) {
+  CLI::App* command =
+      app.add_subcommand("export", "A run's logs as NetCDF or CSV, its weights in the layout of GPT-2");
+  command->add_option("run", options.run, "Folder of a run; for huggingface also of a checkpoint")
+      ->required();
+  command->add_option("--format", options.format, "netcdf, csv or huggingface")
+      ->required()
+      ->check(CLI::IsMember({"netcdf", "csv", "huggingface"}));
+  command->add_option("--output", options.output,
+                      "File (netcdf) or folder; without it, in the run's folder export/");
+  command->callback([&options, &action] { action = [&options] { return run_export(options); }; });
+}
+
+void add_sweep(CLI::App& app, SweepOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "sweep", "Train every cell of a [sweep]; goes on with what is not finished, ends in one report");
+  command->add_option("config", options.config, "TOML file with a table [sweep]")->required();
+  command->add_option("--set", options.overrides, "a.b.c=value, TOML syntax, for all cells")->take_all();
+  command->add_option("--output", options.output, "Folder of the runs; without it runs/<name of the file>");
+  command->add_option("--jobs", options.jobs, "Runs at a time, each on an equal share of the cores")
+      ->check(CLI::Range(1, 1000));
+  command->add_option("--launcher", options.launcher, "Goes before `plumb train`, e.g. \"mpirun -np 2\"");
+  CLI::Option* dry = command->add_flag("--dry-run", options.dry_run, "Print the cells and how far they are");
+  command->add_flag("--slurm", options.slurm, "Print a job array for sbatch instead of training")
+      ->excludes(dry);
+  command->callback([&options, &action] { action = [&options] { return run_sweep(options); }; });
+}
+
 /// One line about the first word that is no subcommand of `app`, which CLI11 would only call missing; empty
 /// when there is none.
 std::string unknown_subcommand(const CLI::App& app, int argc, char** argv) {
@@ -193,6 +221,8 @@ int run(int argc, char** argv) {
   MetricsOptions metrics;
   ReportCommandOptions report;
   CheckOptions check;
+  ExportOptions exported;
+  SweepOptions sweep;
   add_train(app, train, action);
   add_eval(app, eval, action);
   add_generate(app, generate, action);
@@ -202,6 +232,8 @@ int run(int argc, char** argv) {
   add_metrics(app, metrics, action);
   add_report(app, report, action);
   add_check(app, check, action);
+  add_export(app, exported, action);
+  add_sweep(app, sweep, action);
   app.add_subcommand("doctor", "What this machine and this launch offer, what is missing, how to get it")
       ->callback([&] { action = run_doctor; });
 

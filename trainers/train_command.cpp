@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/parallel_for.h"
+#include "export/tensorboard_log.h"
 #include "model_state.h"
 #include "session.h"
 #include "signals.h"
@@ -89,6 +90,7 @@ void prepare(Setup& setup, Session& session, const TrainOptions& options,
              const std::vector<ConfigSource>& sources) {
   setup.loaded = load_config(sources, options.overrides, placement_presets());
   const Config& config = setup.loaded.config;
+  if (config.log.tensorboard) require_tensorboard();
   setup.share = check_batch(setup.loaded, session.world());
   setup.folder = run_folder(config.run);
   setup.task = make_language_model_task(config);
@@ -139,7 +141,7 @@ std::vector<std::string> changes_since(const Checkpoint& checkpoint, const Confi
 /// from one of its own checkpoints; any other start needs an empty folder or run.overwrite.
 void open_folder(Setup& setup, Session& session, const TrainOptions& options) {
   if (!session.is_first()) return;
-  const RunLogSettings settings = setup.loop->log_settings();
+  RunLogSettings settings = setup.loop->log_settings();
   RunDirectoryOptions directory;
   directory.overwrite = setup.loaded.config.run.overwrite;
   directory.restart_empty = options.resume == "auto";
@@ -152,8 +154,13 @@ void open_folder(Setup& setup, Session& session, const TrainOptions& options) {
     directory.resume_step = setup.loop->step();
   }
   open_run_directory(setup.folder, directory, dump_config(setup.loaded), run_manifest(setup, session));
-  setup.log = std::make_unique<RunLog>(setup.folder, settings);
   const std::int64_t step = setup.loop->step();
+  if (setup.loaded.config.log.tensorboard) {
+    const auto first_step = directory.resume_step ? std::optional(step + 1) : std::nullopt;
+    settings.also =
+        std::make_shared<TensorboardLog>(setup.folder / "tensorboard", first_step, *settings.layout);
+  }
+  setup.log = std::make_unique<RunLog>(setup.folder, settings);
   if (setup.checkpoint) setup.log->event("resume", step, setup.checkpoint->path.string());
   for (const std::string& line : abandoned) setup.log->event("checkpoint_removed", step, line);
   for (const std::string& change : changes) {

@@ -79,6 +79,7 @@ struct LogConfig {
   std::int64_t console_every = 10;
   std::int64_t stability_every = 10;
   std::int64_t ranks_every = 10;
+  bool tensorboard = false;  ///< the scalars as TensorBoard events too
 };
 
 /// What is logged beside the statistics that are always there (docs/metrics.md).

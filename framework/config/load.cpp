@@ -69,6 +69,11 @@ void flatten(const std::string& key, const TomlValue& value, const std::string& 
 Layer layer_of_source(const ConfigSource& source) {
   Layer layer;
   for (const TomlEntry& entry : parse_toml(source.text, source.name)) {
+    if (!source.left_out.empty() && entry.key == source.left_out) continue;
+    if (entry.key == "sweep") {
+      fail_input("{}: [sweep] describes many runs: start them with `plumb sweep`",
+                 origin_text(source.name, entry.value.line));
+    }
     flatten(entry.key, entry.value, source.name, layer);
   }
   return layer;

@@ -19,6 +19,8 @@ namespace plumb {
 struct ConfigSource {
   std::string name;
   std::string text;
+  /// A top-level table that is somebody else's to read: "sweep" for `plumb sweep`.
+  std::string left_out = {};
 };
 
 /// What a placement sets, as TOML text.

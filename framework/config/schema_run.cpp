@@ -186,6 +186,8 @@ std::vector<FieldSpec<LogConfig>> log_fields() {
        "Cadence of stability.jsonl; 0: never."},
       {"ranks_every", &LogConfig::ranks_every, between(0, kMostSteps), "optimiser steps",
        "Cadence of ranks.jsonl; 0: never."},
+      {"tensorboard", &LogConfig::tensorboard, anything(), "",
+       "Also write the scalars as TensorBoard events, into tensorboard/ of the run's folder."},
   };
 }
 

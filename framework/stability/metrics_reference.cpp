@@ -61,7 +61,8 @@ std::string key_text(const Statistic& statistic) {
                      statistic.detailed ? ", detailed" : "");
 }
 
-/// Names of the dimensions of one field.
+}  // namespace
+
 std::vector<std::string> dimensions(const Statistic& statistic, std::string_view path) {
   switch (statistic.probe) {
     case Probe::Activations:
@@ -80,6 +81,8 @@ std::vector<std::string> dimensions(const Statistic& statistic, std::string_view
   }
   fail("{} is of an unknown probe", statistic.path);
 }
+
+namespace {
 
 const char* form_name(const Statistic& statistic) {
   if (statistic.probe == Probe::Text) return "text";

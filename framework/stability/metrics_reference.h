@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "stability/statistic.h"
 
@@ -10,6 +11,9 @@ namespace plumb {
 
 /// "scalar", "(K+1), (K)", ...
 std::string_view shape_text(const Statistic& statistic);
+
+/// Names of the dimensions of one field, a path without braces: see metrics_reference_json.
+std::vector<std::string> dimensions(const Statistic& statistic, std::string_view path);
 
 /// docs/metrics.md.
 std::string metrics_reference_markdown();

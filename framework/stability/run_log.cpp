@@ -95,6 +95,7 @@ class RunLog::Writer {
     written_.wait(lock, [&] { return count_ == 0; });
     throw_fault();
     for (AppendFile* file : {&metrics_, &stability_, &ranks_, &events_}) file->sync();
+    if (settings_.also) settings_.also->sync();
   }
 
   struct Slot {
@@ -150,6 +151,7 @@ class RunLog::Writer {
       if (settings_.ranks_every > 0 && slot.record.step % settings_.ranks_every == 0) {
         ranks_.append(record_line(slot.record, log_file::kRanks));
       }
+      if (settings_.also) settings_.also->append(slot.record);
     } catch (const std::exception& error) {
       return error.what();
     }

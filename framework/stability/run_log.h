@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "stability/record_sink.h"
 #include "stability/run_directory.h"
 #include "stability/step_record.h"
 
@@ -20,6 +21,7 @@ struct RunLogSettings {
   std::vector<std::string> norm_names;         ///< (N)
   std::vector<std::string> sublayer_names;     ///< (K)
   std::int64_t ranks_every = 10;               ///< ranks.jsonl has the steps that this divides; 0 = none
+  std::shared_ptr<RecordSink> also{};          ///< gets every record too, on the log's thread; null = nobody
 };
 
 /// InputError when stability.jsonl of `directory` is there and its header names other tensors, norms

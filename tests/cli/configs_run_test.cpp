@@ -1,10 +1,11 @@
 // Every configuration under configs/ trains: two steps on two ranks, on a text of a few thousand bytes. Of
-// the grids every file does, in one cell.
+// the sweeps every choice does, in one cell.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <set>
 
+#include "config/dump.h"
 #include "configurations.h"
 #include "program.h"
 
@@ -13,14 +14,12 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-void expect_two_steps(const std::vector<fs::path>& configs) {
-  const Folder folder;
+void expect_two_steps(const Folder& folder, const fs::path& config) {
   std::vector<int> tokens;
   for (int i = 0; i < 6000; ++i) tokens.push_back('a' + i * i % 26);
   write_file(folder / "train.bin", raw_tokens(tokens));
   write_file(folder / "validation.bin", raw_tokens({tokens.begin(), tokens.begin() + 600}));
-  std::vector<std::string> line = {"train"};
-  for (const fs::path& config : configs) line.push_back(config.string());
+  std::vector<std::string> line = {"train", config.string()};
   for (const char* setting :
        {"run.dir=\"@/run\"", "data.train=\"@/train.bin\"", "data.validation=\"@/validation.bin\"",
         "training.steps=2", "learning_rate.warmup_steps=1", "validation.at_end=false",
@@ -43,27 +42,36 @@ void expect_two_steps(const std::vector<fs::path>& configs) {
 }
 
 class ConfigurationRun : public ::testing::TestWithParam<fs::path> {};
-TEST_P(ConfigurationRun, TrainsTwoSteps) { expect_two_steps({GetParam()}); }
+TEST_P(ConfigurationRun, TrainsTwoSteps) { expect_two_steps(Folder(), GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(Folder, ConfigurationRun, ::testing::ValuesIn(whole_configurations()),
                          [](const auto& test) { return test_name(test.param.stem().string()); });
 
-/// Enough cells that every file of every axis is in one: along the axes, and the baselines.
-std::vector<GridCell> some_cells() {
-  std::vector<GridCell> cells;
-  std::set<fs::path> seen;
-  for (const GridCell& cell : small_cells()) {
-    bool is_new = false;
-    for (const fs::path& file : cell.files) is_new |= seen.insert(file).second;
-    if (is_new) cells.push_back(cell);
+/// Enough cells that every choice of every axis is in one, and the cells of their own.
+std::vector<SweepCell> some_cells() {
+  std::vector<SweepCell> cells;
+  for (const char* sweep : {"kan", "prores"}) {
+    std::set<std::string> seen;
+    for (const SweepCell& cell : cells_of({sweep})) {
+      bool is_new = !cell.extra.empty();
+      for (const std::string& value : cell.values) is_new |= seen.insert(value).second;
+      if (is_new) cells.push_back(cell);
+    }
   }
   return cells;
 }
 
-class CellRun : public ::testing::TestWithParam<GridCell> {};
-TEST_P(CellRun, TrainsTwoSteps) { expect_two_steps(GetParam().files); }
+class CellRun : public ::testing::TestWithParam<SweepCell> {};
 
-INSTANTIATE_TEST_SUITE_P(Grid, CellRun, ::testing::ValuesIn(some_cells()),
+TEST_P(CellRun, TrainsTwoSteps) {
+  const Folder folder;
+  SweepCell cell = GetParam();
+  cell.file = folder / "cell.toml";
+  write_file(cell.file, dump_config(cell.loaded));
+  expect_two_steps(folder, cell.file);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sweep, CellRun, ::testing::ValuesIn(some_cells()),
                          [](const auto& test) { return test_name(test.param.name); });
 
 }  // namespace

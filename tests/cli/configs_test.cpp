@@ -1,5 +1,5 @@
 // Every configuration under configs/ loads with the placements of this build and divides over ranks; every
-// placement has a preset; the cells of grids load, and those of GPT-2 XL have its shape.
+// placement has a preset; the cells of sweeps do so too, and those of GPT-2 XL have its shape.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -14,10 +14,14 @@ namespace plumb::test {
 namespace {
 namespace fs = std::filesystem;
 
-LoadedConfig load(const std::vector<fs::path>& files) {
-  LoadedConfig loaded = load_config(files, {}, {placement_settings, placement_names});
+void check(const LoadedConfig& loaded) {
   for (const std::string& warning : loaded.warnings) ADD_FAILURE() << warning;
   for (const int world : {1, 2}) EXPECT_GE(check_batch(loaded, world).accumulation, 1);
+}
+
+LoadedConfig load(const std::vector<fs::path>& files) {
+  LoadedConfig loaded = load_config(files, {}, {placement_settings, placement_names});
+  check(loaded);
   EXPECT_TRUE(loaded.config.run.dir.empty()) << "a relative default folder, so that files do not collide";
   return loaded;
 }
@@ -31,20 +35,21 @@ TEST_P(Configuration, LoadsAndDividesOverOneAndTwoRanks) {
 INSTANTIATE_TEST_SUITE_P(Folder, Configuration, ::testing::ValuesIn(whole_configurations()),
                          [](const auto& test) { return test_name(test.param.stem().string()); });
 
-class Cell : public ::testing::TestWithParam<GridCell> {};
+class Cell : public ::testing::TestWithParam<SweepCell> {};
 
-TEST_P(Cell, Loads) { load(GetParam().files); }
+TEST_P(Cell, LoadsAndDividesOverOneAndTwoRanks) { check(GetParam().loaded); }
 
-INSTANTIATE_TEST_SUITE_P(Grid, Cell, ::testing::ValuesIn(small_cells()),
+INSTANTIATE_TEST_SUITE_P(Sweep, Cell, ::testing::ValuesIn(small_cells()),
                          [](const auto& test) { return test_name(test.param.name); });
 
-class Gpt2XlCell : public ::testing::TestWithParam<GridCell> {};
+class Gpt2XlCell : public ::testing::TestWithParam<SweepCell> {};
 
 // Declared, not allocated. GPT-2 XL has 1 557 611 200 parameters; what its cells differ in are the norms (2
 // for each of 96 sublayers under peri, else 1; a final one but under post; a gain, and a bias with layernorm,
 // of 1600 numbers) and, in ProRes, a head of its own.
 TEST_P(Gpt2XlCell, HasTheShapeOfGpt2Xl) {
-  const ModelConfig model = load(GetParam().files).config.model;
+  check(GetParam().loaded);
+  const ModelConfig& model = GetParam().loaded.config.model;
   EXPECT_EQ(model.blocks, 48);
   EXPECT_EQ(model.width, 1600);
   EXPECT_EQ(model.heads, 25);
@@ -60,12 +65,12 @@ TEST_P(Gpt2XlCell, HasTheShapeOfGpt2Xl) {
   EXPECT_EQ(parameters, without_norms + norms * (prores ? 1 : 2) * 1600 + (prores ? 50257 * 1600 : 0));
 }
 
-INSTANTIATE_TEST_SUITE_P(Grid, Gpt2XlCell, ::testing::ValuesIn(gpt2_xl_cells()),
+INSTANTIATE_TEST_SUITE_P(Sweep, Gpt2XlCell, ::testing::ValuesIn(gpt2_xl_cells()),
                          [](const auto& test) { return test_name(test.param.name); });
 
 // Kan et al.: four steps under three placements. ProRes: its 18 rows under three placements, and two
 // baselines.
-TEST(Configurations, GridsAreWhole) {
+TEST(Configurations, SweepsAreWhole) {
   EXPECT_EQ(small_cells().size(), 3U * 4U + 3U * 18U + 2U);
   EXPECT_EQ(gpt2_xl_cells().size(), small_cells().size());
 }

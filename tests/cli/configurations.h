@@ -1,10 +1,13 @@
-// What lies under configs/: whole configurations, and studies that are grids of parts.
+// What lies under configs/: whole configurations, and sweeps.
 #pragma once
 
 #include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include "session.h"
+#include "sweep/plan.h"
 
 namespace plumb::test {
 
@@ -20,7 +23,7 @@ inline std::vector<std::filesystem::path> toml_files(const std::filesystem::path
   return list;
 }
 
-/// Those that train as they are: all files but those of grids.
+/// Those that train as they are: all files but sweeps.
 inline std::vector<std::filesystem::path> whole_configurations() {
   std::vector<std::filesystem::path> list;
   for (const char* folder : {"", "presets", "studies"}) {
@@ -29,42 +32,26 @@ inline std::vector<std::filesystem::path> whole_configurations() {
   return list;
 }
 
-/// One cell of a grid: the files in their order, and a name for tests.
-struct GridCell {
-  std::string name;
-  std::vector<std::filesystem::path> files;
-};
+/// The cells of configs/sweeps/<name>.toml.
+inline SweepPlan sweep_plan(const std::string& name) {
+  const std::filesystem::path file = configs_folder() / "sweeps" / (name + ".toml");
+  return make_sweep_plan(read_sources({file}).front(), {}, "runs/" + name, placement_presets());
+}
 
-/// Every file of `placements` with every file of `axis`, on top of `base`, as launch/grid.sh combines them.
-inline std::vector<GridCell> grid_cells(const std::string& study, const std::string& base,
-                                        const std::string& axis) {
-  const std::filesystem::path folder = configs_folder() / "studies" / study;
-  std::vector<GridCell> cells;
-  for (const auto& placement : toml_files(folder / "placements")) {
-    for (const auto& other : toml_files(folder / axis)) {
-      cells.push_back({study + "_" + base + "_" + placement.stem().string() + "_" + other.stem().string(),
-                       {folder / (base + ".toml"), placement, other}});
+inline std::vector<SweepCell> cells_of(const std::vector<std::string>& sweeps) {
+  std::vector<SweepCell> cells;
+  for (const std::string& name : sweeps) {
+    for (SweepCell& cell : sweep_plan(name).cells) {
+      cell.name = name + "_" + cell.name;
+      cells.push_back(std::move(cell));
     }
-  }
-  for (const auto& baseline : toml_files(folder / "baselines")) {
-    cells.push_back(
-        {study + "_" + base + "_" + baseline.stem().string(), {folder / (base + ".toml"), baseline}});
   }
   return cells;
 }
 
-inline std::vector<GridCell> joined(std::vector<GridCell> first, const std::vector<GridCell>& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
-
-/// Grids that run on a laptop, and the same at the size of GPT-2 XL.
-inline std::vector<GridCell> small_cells() {
-  return joined(grid_cells("kan", "base", "steps"), grid_cells("prores", "base", "schedules"));
-}
-inline std::vector<GridCell> gpt2_xl_cells() {
-  return joined(grid_cells("kan", "gpt2-xl", "steps"), grid_cells("prores", "gpt2-xl", "schedules-gpt2-xl"));
-}
+/// Sweeps that run on a laptop, and the same at the size of GPT-2 XL.
+inline std::vector<SweepCell> small_cells() { return cells_of({"kan", "prores"}); }
+inline std::vector<SweepCell> gpt2_xl_cells() { return cells_of({"kan-gpt2-xl", "prores-gpt2-xl"}); }
 
 /// A name of letters, digits and _.
 inline std::string test_name(std::string name) {
