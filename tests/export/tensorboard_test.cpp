@@ -290,6 +290,7 @@ TEST(RunLog, HandsEveryRecordToTheSink) {
   const auto sink = std::make_shared<TensorboardLog>(folder.path() / "tensorboard", std::nullopt, *layout);
   RunLog log(folder.path(), {.layout = layout,
                              .tensor_names = {"a", "b", "c"},
+                             .norm_names = {"norm"},
                              .sublayer_names = {"first", "second"},
                              .ranks_every = 0,
                              .also = sink});
