@@ -144,7 +144,10 @@ CheckReport make_report(Session& session, const CheckOptions& options) {
   }
   report.mean = mean_of(report.passes);
   report.growth = classify_growth(report.mean.variance);
-  const PredictionStart start{.variance = {}, .similarity = report.mean.similarity, .training = true};
+  const PredictionStart start{.variance = {},
+                              .similarity = report.mean.similarity,
+                              .gradient_similarity = report.mean.gradient_similarity,
+                              .training = true};
   report.prediction = predict_depth(report.model, start);
   take_bounds(report, parameters);
   take_head_room(report);

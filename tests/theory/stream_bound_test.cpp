@@ -114,7 +114,6 @@ TEST_P(EveryPlacement, StaysWithinItsBound) {
     ProbedModel model(placed_model(GetParam(), small_model()), 2, 7, /*training=*/true);
     model.shake(size);
     model.forward();
-    if (!model.resolved().other_streams().empty()) GTEST_SKIP() << model.resolved().other_streams();
     std::vector<double> measured;
     for (std::int64_t k = 0; k <= model.sublayers(); ++k)
       measured.push_back(model.largest_row(model.stream(k)));
