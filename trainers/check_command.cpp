@@ -90,7 +90,7 @@ void take_bounds(CheckReport& report, const HostParameters& parameters) {
   const InitialPass& pass = report.passes.front();
   report.bound = stream_bound(report.model, bound_terms(report.model, parameters, time, single),
                               pass.max_row_norm.front(), true, rounding_allowance(report.compute));
-  report.violations = violations(report.model, report.bound, pass.max_row_norm, 0);
+  report.violations = violations(report.model, report.bound.bound, pass.max_row_norm, 0);
   if (single) report.tightness = tightness_of(report.model, parameters);
 }
 
