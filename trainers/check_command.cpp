@@ -90,7 +90,7 @@ void take_bounds(CheckReport& report, const HostParameters& parameters) {
   const InitialPass& pass = report.passes.front();
   report.bound = stream_bound(report.model, bound_terms(report.model, parameters, time, single),
                               pass.max_row_norm.front(), true, rounding_allowance(report.compute));
-  report.violations = violations(report.model, report.bound, pass.max_row_norm, 0);
+  report.violations = violations(report.model, report.bound.bound, pass.max_row_norm, 0);
   if (single) report.tightness = tightness_of(report.model, parameters);
 }
 
@@ -144,7 +144,10 @@ CheckReport make_report(Session& session, const CheckOptions& options) {
   }
   report.mean = mean_of(report.passes);
   report.growth = classify_growth(report.mean.variance);
-  const PredictionStart start{.variance = {}, .similarity = report.mean.similarity, .training = true};
+  const PredictionStart start{.variance = {},
+                              .similarity = report.mean.similarity,
+                              .gradient_similarity = report.mean.gradient_similarity,
+                              .training = true};
   report.prediction = predict_depth(report.model, start);
   take_bounds(report, parameters);
   take_head_room(report);

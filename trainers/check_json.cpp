@@ -62,6 +62,7 @@ Json measured_json(const CheckReport& report) {
   json["gradient_ratio"] = number(gradient_ratio(mean));
   json["loss"] = number(mean.loss);
   json["token_similarity"] = number(mean.similarity);
+  json["gradient_token_similarity"] = number(mean.gradient_similarity);
   json["variance"] = numbers(mean.variance);
   json["data_variance"] = numbers(mean.data_variance);
   json["mean_abs"] = numbers(mean.mean_abs);

@@ -65,8 +65,10 @@ CheckFacts facts_of(const CheckReport& report) {
   if (facts.not_finite > 0) return facts;  // the others would only repeat it
   facts.exponential_growth = exponential_growth(report.mean, report.growth);
   facts.exponent = exponent_of(report).mean;
-  facts.gradient_growth = gradient_ratio(report.mean);
-  facts.gradient_decay = 1 / facts.gradient_growth;
+  const std::vector<double>& gradient = report.mean.gradient_norm;
+  facts.gradient_growth = gradient[1] / gradient.back();
+  facts.gradient_decay = gradient.back() / gradient[1];
+  facts.embedding_gradient = gradient[0] / gradient[1];
   facts.range_share = report.own.share;
   facts.rounding = report.own.rounding;
   facts.epsilon_share = epsilon_share(report);

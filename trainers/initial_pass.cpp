@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "config/batch.h"
 #include "core/error.h"
@@ -77,6 +78,23 @@ double token_similarity(Engine& engine) {
         (std::pow(norm_of(sum), 2) - count) / (count * (count - 1)) / static_cast<double>(shape.batch);
   }
   return similarity;
+}
+
+/// From how often two targets of a sequence are equal, over the first sequences.
+double target_similarity(const SequenceSource& source, std::int64_t sequences, double vocabulary) {
+  const std::int64_t rows = std::min(sequences, kSampledRows);
+  Batch batch;
+  fill_batch(source, 0, rows, batch);
+  const std::size_t tokens = batch.targets.size() / static_cast<std::size_t>(rows);
+  double equal = 0, pairs = 0;
+  for (std::size_t first = 0; first < batch.targets.size(); first += tokens) {
+    std::map<std::int32_t, double> counts;
+    for (std::size_t t = 0; t < tokens; ++t) counts[batch.targets[first + t]] += 1;
+    for (const auto& [token, count] : counts) equal += count * (count - 1);
+    pairs += static_cast<double>(tokens) * static_cast<double>(tokens - 1);
+  }
+  if (pairs == 0 || vocabulary < 2) return 0;
+  return std::max(0.0, (equal / pairs - 1 / vocabulary) / (1 - 1 / vocabulary));
 }
 
 /// What the row statistics of a norm are kept in explains this much of an error of |x_hat|^2, besides what
@@ -165,6 +183,8 @@ InitialPass run_initial_pass(Session& session, const InitialModel& model, HostPa
   }
   InitialPass pass = profiles_of(*record);
   if (model.loaded.config.model.streams.kind == "single") pass.similarity = token_similarity(engine);
+  pass.gradient_similarity = target_similarity(*model.task.train, share.global_sequences,
+                                               static_cast<double>(model.task.vocabulary));
   check_norms(engine, pass);
   return pass;
 }
@@ -192,6 +212,8 @@ InitialPass mean_of(const std::vector<InitialPass>& passes) {
       passes, [](const InitialPass& pass) { return pass.loss; }, false);
   result.similarity = mean(
       passes, [](const InitialPass& pass) { return pass.similarity; }, false);
+  result.gradient_similarity = mean(
+      passes, [](const InitialPass& pass) { return pass.gradient_similarity; }, false);
   return result;
 }
 

@@ -22,6 +22,9 @@ struct InitialPass {
   std::vector<double> branch_rms;     ///< of z
   double similarity =
       0;  ///< mean cosine between the rows of x_0 of two tokens of a sequence, last micro-batch
+  /// Mean cosine between 1/V - e_y of two tokens of a sequence, y their targets: that of dL/dx_K as long as
+  /// logits are small.
+  double gradient_similarity = 0;
   /// Norms on the un-gained row (catalogue V8), every N_in and N_out of one stream, sampled rows.
   EllipsoidCheck ellipsoid{};
   std::int64_t ellipsoid_failures = 0;  ///< norms with a row that is off by more than rounding explains

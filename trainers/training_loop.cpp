@@ -4,6 +4,7 @@
 #include <cstring>
 #include <span>
 
+#include "bound_events.h"
 #include "checkpoint/checkpoint.h"
 #include "config/dump.h"
 #include "config/schema.h"
@@ -110,6 +111,7 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
           gradient_wire()),
       listener_(reducer_),
       learning_rate_(learning_rate_schedule(config_)),
+      bound_watch_(config_.model, norm_names(), compute),
       parts_(backend, engine_.stream(), config_.compute.captured_steps) {
   engine_.set_loss_scale(optimizer_.loss_scale());
   if (task.validation)
@@ -348,6 +350,10 @@ void TrainingLoop::report(const StepRecord& record, RunLog* log) {
     if (record.skipped) {
       log->event("skip", record.step, "the gradient norm is not finite: this step updated nothing");
     }
+  }
+  for (const BoundViolation& violation : bound_violations(bound_watch_, record)) {
+    console_.line(message_of(violation));
+    if (log != nullptr) log->event("bound_violation", record.step, message_of(violation));
   }
   if (record.skipped)
     console_.line(fmt::format("step {}  gradient norm is not finite: update skipped", record.step));

@@ -23,6 +23,7 @@
 #include "stability/run_log.h"
 #include "stability/step_statistics.h"
 #include "step_parts.h"
+#include "theory/bound_watch.h"
 
 namespace plumb {
 
@@ -110,6 +111,7 @@ class TrainingLoop {
   ReducerListener listener_;
   LearningRate learning_rate_;
   std::unique_ptr<Evaluator> evaluator_;
+  BoundWatch bound_watch_;
   Console console_;
   std::filesystem::path folder_;
 

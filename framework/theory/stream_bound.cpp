@@ -80,6 +80,15 @@ std::string_view name_of(BoundSource source) {
   return "";
 }
 
+double next_level(const SublayerTerms& terms, double stream, double block, double branch) {
+  if (terms.post) return terms.sizes.p * *terms.post;
+  const auto term = [](double coefficient, double bound) {
+    return coefficient == 0 ? 0 : coefficient * bound;
+  };
+  return terms.sizes.p *
+         (term(terms.sizes.a, stream) + term(terms.sizes.b, branch) + term(terms.sizes.e, block));
+}
+
 StreamBound stream_bound(const ResolvedModel& model, const std::vector<SublayerTerms>& terms, double start,
                          bool training, double allowance) {
   StreamBound result{{start}, {BoundSource::Start}, {""}};
@@ -88,22 +97,21 @@ StreamBound stream_bound(const ResolvedModel& model, const std::vector<SublayerT
   for (const ResolvedSublayer& sublayer : model.sublayers) {
     const SublayerTerms& term = terms[index(sublayer.position.sublayer)];
     const BranchSize branch = branch_size(sublayer, term, result);
-    double next = kNaN;
+    const std::size_t block = index(sublayer.block_start);
+    const double next =
+        other.empty() ? next_level(term, result.bound.back(), result.bound[block], branch.value * dropout)
+                      : kNaN;
     BoundSource source = result.source.back();
     std::string reason = result.reason.back();
     if (!other.empty()) {
       reason = other;
     } else if (term.post) {
-      next = term.sizes.p * *term.post;
       source = BoundSource::PostNorm;
       reason.clear();
     } else {
-      const double skip = term.sizes.a * result.bound.back();
-      const double block = term.sizes.e == 0 ? 0 : term.sizes.e * result.bound[index(sublayer.block_start)];
-      const double step = term.sizes.b == 0 ? 0 : term.sizes.b * branch.value * dropout;
-      next = term.sizes.p * (skip + step + block);
       if (reason.empty() && std::isnan(next)) {
-        reason = std::isnan(block) ? result.reason[index(sublayer.block_start)] : branch.reason;
+        const bool by_block = term.sizes.e != 0 && std::isnan(result.bound[block]);
+        reason = by_block ? result.reason[block] : branch.reason;
       }
       if (!term.out && source != BoundSource::None) source = BoundSource::OperatorNorms;
       if (term.out && (source == BoundSource::Start || source == BoundSource::PostNorm)) {
@@ -152,18 +160,18 @@ std::vector<double> exponential_envelope(const ResolvedModel& model, const std::
   return envelope;
 }
 
-std::vector<BoundViolation> violations(const ResolvedModel& model, const StreamBound& bound,
+std::vector<BoundViolation> violations(const ResolvedModel& model, std::span<const double> bound,
                                        std::span<const double> measured, std::int64_t step) {
-  PLUMB_CHECK(measured.size() == bound.bound.size(), "{} levels measured, {} bounded", measured.size(),
-              bound.bound.size());
+  PLUMB_CHECK(measured.size() == bound.size(), "{} levels measured, {} bounded", measured.size(),
+              bound.size());
   std::vector<BoundViolation> list;
   for (std::size_t k = 0; k < measured.size(); ++k) {
-    if (!(measured[k] > bound.bound[k])) continue;
+    if (!(measured[k] > bound[k])) continue;
     list.push_back({.level = static_cast<std::int64_t>(k),
                     .step = step,
                     .sublayer = k == 0 ? "embedding" : model.sublayers[k - 1].name,
                     .measured = measured[k],
-                    .bound = bound.bound[k]});
+                    .bound = bound[k]});
   }
   return list;
 }

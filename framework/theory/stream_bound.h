@@ -51,6 +51,10 @@ struct StreamBound {
 StreamBound stream_bound(const ResolvedModel& model, const std::vector<SublayerTerms>& terms, double start,
                          bool training, double allowance);
 
+/// The bound after one sublayer but for rounding: `stream` is B, `block` B_block, `branch` that of z after
+/// dropout. Terms whose coefficient is 0 count as 0, also where their bound is NaN.
+double next_level(const SublayerTerms& terms, double stream, double block, double branch);
+
 /// Relative error that one sublayer may add to a row's norm: 2^-7 in bf16 (catalogue 1.3), 2^-10 in fp16, and
 /// what is left of fp32 and fp64 after sums over a row (2^-20, 2^-45).
 double rounding_allowance(DType compute);
@@ -71,8 +75,9 @@ struct BoundViolation {
   double measured = 0, bound = 0;
 };
 
-/// measured: largest row_norm of the stream at every level (K+1). A NaN is none: that is another event.
-std::vector<BoundViolation> violations(const ResolvedModel& model, const StreamBound& bound,
+/// bound, measured: of the largest row_norm of the stream at every level (K+1). A NaN on either side is none:
+/// that is another event. Allocates nothing where there is no violation.
+std::vector<BoundViolation> violations(const ResolvedModel& model, std::span<const double> bound,
                                        std::span<const double> measured, std::int64_t step);
 
 /// "step 120: |x_13| = 41.2 after blocks.6.attention exceeds its bound 40.8".

@@ -43,12 +43,17 @@ const std::vector<VerdictRule>& verdict_rules() {
        "1 is independent branches, 2 aligned ones, the worst case under N_out; above, branches grow with "
        "depth",
        "stability_catalogue 3.1 and 0.2, from arXiv 2510.09904"},
-      {"gradient-growth", "gradient norm at the bottom / at the top",
+      {"gradient-growth", "gradient norm above the first sublayer / at the top",
        [](const CheckFacts& facts) { return facts.gradient_growth; }, 100, 1e4,
        "gradients grow on the way down", "arXiv 2002.04745, 2502.02732, 2510.09904"},
-      {"gradient-decay", "gradient norm at the top / at the bottom",
+      {"gradient-decay", "gradient norm at the top / above the first sublayer",
        [](const CheckFacts& facts) { return facts.gradient_decay; }, 100, 1e4,
        "gradients vanish on the way down", "stability_catalogue 1.5; arXiv 2002.04745, 2502.02732"},
+      {"embedding-gradient", "gradient norm of the embeddings / above the first sublayer",
+       [](const CheckFacts& facts) { return facts.embedding_gradient; }, 10, kNever,
+       "embeddings are small beside the first branch, whose norm amplifies their gradient; larger ones or a "
+       "norm on them are the remedies",
+       "arXiv 2312.16903"},
       {"range", "largest |x| / largest number of the compute dtype",
        [](const CheckFacts& facts) { return facts.range_share; }, 1.0 / 16, 1,
        "activations are close to overflow before training has begun; trained Pre-LN streams passed 65504 "

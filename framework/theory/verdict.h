@@ -19,8 +19,9 @@ struct CheckFacts {
   double violated_bounds = 0;            ///< levels above their bound, plus norms off their ellipsoid
   double exponential_growth = kUnknown;  ///< Var_K / Var_1 where the profile is exponential
   double exponent = kUnknown;            ///< p = log2(Var_K / Var_{K/2})
-  double gradient_growth = kUnknown;     ///< |dL/dx_0| / |dL/dx_K|
-  double gradient_decay = kUnknown;      ///< |dL/dx_K| / |dL/dx_0|
+  double gradient_growth = kUnknown;     ///< |dL/dx_1| / |dL/dx_K|
+  double gradient_decay = kUnknown;      ///< |dL/dx_K| / |dL/dx_1|
+  double embedding_gradient = kUnknown;  ///< |dL/dx_0| / |dL/dx_1|
   double range_share = kUnknown;         ///< largest |x| / the largest number of the compute dtype
   double rounding = kUnknown;            ///< unit roundoff of the dtype times x / what b z adds to it, RMS
   double epsilon_share = kUnknown;       ///< 10 eps / the variance that N_out meets, the smallest of them

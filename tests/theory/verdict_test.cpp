@@ -16,9 +16,10 @@ TEST(Verdict, NothingKnownIsRegular) {
 
 /// What the rules read, in their order.
 std::vector<double CheckFacts::*> members() {
-  return {&CheckFacts::not_finite,  &CheckFacts::violated_bounds, &CheckFacts::exponential_growth,
-          &CheckFacts::exponent,    &CheckFacts::gradient_growth, &CheckFacts::gradient_decay,
-          &CheckFacts::range_share, &CheckFacts::rounding,        &CheckFacts::epsilon_share};
+  return {&CheckFacts::not_finite,         &CheckFacts::violated_bounds, &CheckFacts::exponential_growth,
+          &CheckFacts::exponent,           &CheckFacts::gradient_growth, &CheckFacts::gradient_decay,
+          &CheckFacts::embedding_gradient, &CheckFacts::range_share,     &CheckFacts::rounding,
+          &CheckFacts::epsilon_share};
 }
 
 TEST(Verdict, EveryRuleFiresAtItsThresholds) {

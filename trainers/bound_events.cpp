@@ -1,0 +1,26 @@
+#include "bound_events.h"
+
+#include "stability/statistics_table.h"
+
+namespace plumb {
+namespace {
+
+/// Empty where records of this run have no such field, as a model without norms has none of theirs.
+std::span<const double> field(const StepRecord& record, std::string_view path) {
+  const RecordField* found = record.layout->find(log_file::kStability, path);
+  return found == nullptr ? std::span<const double>() : record.of(*found);
+}
+
+}  // namespace
+
+std::vector<BoundViolation> bound_violations(BoundWatch& watch, const StepRecord& record) {
+  if (!record.sampled || record.skipped) return {};
+  const std::span<const double> measured = field(record, "profiles.stream.max_row_norm");
+  const NormSizes sizes{.gain_max_abs = field(record, "norms.gain.max_abs"),
+                        .bias_mean = field(record, "norms.bias.mean"),
+                        .bias_std = field(record, "norms.bias.std")};
+  return violations(watch.model(), watch.bound(record.step - 1, sizes, measured.front()), measured,
+                    record.step);
+}
+
+}  // namespace plumb
