@@ -64,8 +64,9 @@ class EventFile::Writer {
       auto* value = event.mutable_summary()->add_value();
       value->set_tag(scalar.tag);
       value->set_simple_value(static_cast<float>(scalar.value));
-      if (described_.insert(scalar.tag).second)
-        value->mutable_metadata()->set_summary_description(scalar.description);
+      if (!described_.insert(scalar.tag).second) continue;
+      value->mutable_metadata()->set_summary_description(scalar.description);
+      value->mutable_metadata()->mutable_plugin_data()->set_plugin_name("scalars");
     }
     write(event);
   }

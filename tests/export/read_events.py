@@ -27,7 +27,7 @@ def value_of(event):
     return event.value if hasattr(event, "value") else event.tensor_proto.float_val[0]
 
 
-for path in ["loss", "lr", "grad_norm", "tokens", "max_abs", "val_loss"]:
+for path in ["loss", "lr", "grad_norm", "tokens", "max_abs", "val_loss", "skipped", "overflows"]:
     expected = [(record["step"], float(numpy.float32(record[path]))) for record in log if path in record]
     found = [(event.step, value_of(event)) for event in tags[f"metrics/{path}"]]
     assert expected, path

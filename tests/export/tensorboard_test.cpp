@@ -109,7 +109,8 @@ struct Message {
 };
 
 // Of event.proto: wall_time = 1, step = 2, file_version = 3, summary = 5, session_log = 7. Of summary.proto:
-// value = 1; in a value tag = 1, simple_value = 2, metadata = 9; in metadata summary_description = 3.
+// value = 1; in a value tag = 1, simple_value = 2, metadata = 9; in metadata plugin_data = 1 (in which
+// plugin_name = 1), summary_description = 3.
 struct Scalar {
   std::int64_t step;
   std::string tag;
@@ -130,6 +131,10 @@ std::vector<Scalar> scalars_of(const std::filesystem::path& file) {
     const auto [first, last] = summary.texts.equal_range(1);
     for (auto entry = first; entry != last; ++entry) {
       const Message value(entry->second);
+      EXPECT_TRUE(value.numbers.contains(2)) << value.text(1) << " has no value, which is not the same as 0";
+      if (!value.text(9).empty()) {
+        EXPECT_EQ(Message(Message(value.text(9)).text(1)).text(1), "scalars");
+      }
       scalars.push_back({static_cast<std::int64_t>(event.number(2)), value.text(1),
                          std::bit_cast<float>(static_cast<std::uint32_t>(value.number(2))),
                          Message(value.text(9)).text(3)});
@@ -180,6 +185,16 @@ TEST(EventFile, EventsAreReadable) {
   EXPECT_EQ(found[2].step, 300);
   EXPECT_EQ(found[2].tag, "a");
   EXPECT_EQ(found[2].description, "") << "once per file is enough";
+}
+
+TEST(EventFile, AZeroIsAValue) {
+  const TemporaryFolder folder;
+  EventFile file(folder.path(), std::nullopt);
+  const std::vector<EventScalar> scalars = {{"overflows", 0, "how many"}};
+  file.add(1, scalars);
+  const std::vector<Scalar> found = scalars_of(file.path());
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].value, 0.0F);
 }
 
 TEST(EventFile, OneCutAnywhereHoldsItsWholeEvents) {
