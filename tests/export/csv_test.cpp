@@ -75,9 +75,10 @@ TEST_F(Csv, ProfilesAreLong) {
                          Row{"2", "profiles.stream.max_abs", "stream", "1", "", "inf"},
                          Row{"4", "profiles.branch.rms", "sublayer", "1", "blocks.0.ffn", "8.5"},
                          Row{"4", "attention.max_logit", "sublayer", "0", "blocks.0.attention", "11"},
+                         Row{"2", "norms.gain.mean", "norm", "0", "blocks.0.attention.norm_in", "0.75"},
                          Row{"2", "gradient_bottom_top", "", "", "", "0.5"}}));
-  // Records of 3 + 3 + 2 values each, one of the ratio, one of attention.
-  EXPECT_EQ(rows.size(), 1u + 8 + 8 + 1 + 1);
+  // Records of 3 + 3 + 2 values each, one of the ratio, one of a norm, one of attention.
+  EXPECT_EQ(rows.size(), 1u + 8 + 8 + 1 + 1 + 1);
 }
 
 TEST_F(Csv, Tensors) {

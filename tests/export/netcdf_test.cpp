@@ -99,6 +99,7 @@ TEST_F(Netcdf, DimensionsHaveCoordinates) {
   EXPECT_THAT(reader.numbers("ranks_step"), ElementsAre(2, 4));
   EXPECT_THAT(reader.numbers("stream_layer"), ElementsAre(0, 1, 2));
   EXPECT_THAT(reader.texts("sublayer"), ElementsAre("blocks.0.attention", "blocks.0.ffn"));
+  EXPECT_THAT(reader.texts("norm"), ElementsAre("blocks.0.attention.norm_in"));
   EXPECT_THAT(reader.texts("tensor"), ElementsAre("one", "two, \"quoted\""));
   EXPECT_THAT(reader.numbers("rank"), ElementsAre(0, 1));
 }
@@ -112,6 +113,8 @@ TEST_F(Netcdf, Values) {
   EXPECT_THAT(reader.numbers("profiles_stream_rms"), ElementsAre(1, 2, 3, 1.5, 2.5, 3.5));
   EXPECT_THAT(reader.dimensions("profiles_branch_rms"), ElementsAre("stability_step", "sublayer"));
   EXPECT_THAT(reader.numbers("profiles_branch_rms"), ElementsAre(7, 8, 7.5, 8.5));
+  EXPECT_THAT(reader.dimensions("norms_gain_mean"), ElementsAre("stability_step", "norm"));
+  EXPECT_THAT(reader.numbers("norms_gain_mean"), ElementsAre(0.75, ::testing::IsNan()));
   EXPECT_THAT(reader.dimensions("tensors_grad_norm"), ElementsAre("stability_step", "tensor"));
   EXPECT_THAT(reader.numbers("tensors_grad_norm"), ElementsAre(0.25, 0.5, 0.125, 0.75));
   EXPECT_THAT(reader.dimensions("ranks_loss"), ElementsAre("ranks_step", "rank"));

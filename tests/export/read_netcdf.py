@@ -35,6 +35,7 @@ def value_of(record, path):
 header = records("stability.jsonl")[0]
 assert list(data["tensor"].values) == header["tensors"]
 assert list(data["sublayer"].values) == header["sublayers"]
+assert list(data["norm"].values) == header["norms"]
 assert list(data["stream_layer"].values) == list(range(len(header["sublayers"]) + 1))
 logs = {"metrics.jsonl": ("step", records("metrics.jsonl")),
         "stability.jsonl": ("stability_step", records("stability.jsonl")[1:]),

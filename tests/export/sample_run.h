@@ -1,4 +1,4 @@
-// A run folder with logs written by hand: two sublayers, two tensors, and what logs may hold.
+// A run folder with logs written by hand: two sublayers, a norm, two tensors, and what logs may hold.
 #pragma once
 
 #include <filesystem>
@@ -20,8 +20,8 @@ inline void write_sample_run(const std::filesystem::path& folder) {
 )");
   write_bytes(
       folder / "stability.jsonl",
-      R"({"kind":"header","tensors":["one","two, \"quoted\""],"sublayers":["blocks.0.attention","blocks.0.ffn"]}
-{"step":2,"profiles":{"stream":{"rms":[1,2,3],"max_abs":[4,null,6]},"branch":{"rms":[7,8]}},"gradient_bottom_top":0.5,"tensors":{"grad_norm":[0.25,0.5]},"nonfinite":[{"path":"profiles.stream.max_abs[1]","kind":"inf"}]}
+      R"({"kind":"header","tensors":["one","two, \"quoted\""],"sublayers":["blocks.0.attention","blocks.0.ffn"],"norms":["blocks.0.attention.norm_in"]}
+{"step":2,"profiles":{"stream":{"rms":[1,2,3],"max_abs":[4,null,6]},"branch":{"rms":[7,8]}},"gradient_bottom_top":0.5,"norms":{"gain":{"mean":[0.75]}},"tensors":{"grad_norm":[0.25,0.5]},"nonfinite":[{"path":"profiles.stream.max_abs[1]","kind":"inf"}]}
 {"step":4,"profiles":{"stream":{"rms":[1.5,2.5,3.5],"max_abs":[4,5,6]},"branch":{"rms":[7.5,8.5]}},"attention":{"max_logit":[11,null]},"tensors":{"grad_norm":[0.125,0.75]}}
 )");
   write_bytes(folder / "ranks.jsonl", R"({"step":2,"loss":[2,2.5],"step_seconds":[0.5,0.25]}
