@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "report/report_page.h"
 #include "session.h"
 #include "sweep/plan.h"
 #include "sweep/runner.h"
@@ -61,8 +62,10 @@ int run_to_end(const std::string& program, std::vector<std::string> arguments, c
 /// Asks the program itself for a report of all runs that have a step; false when there was to be one and is
 /// not.
 bool report(const SweepPlan& plan, const SweepRunner& runner, const std::string& program) {
-  if (run_to_end(program, {"report", "--help"}, "/dev/null") != 0) {
-    fmt::print("\nno report: this build has no `plumb report`\n");
+  try {
+    vega_script();
+  } catch (const InputError& error) {
+    fmt::print("\nno report: {}\n", error.what());
     return true;
   }
   std::vector<std::string> arguments = {"report"};

@@ -75,6 +75,22 @@ TEST(Configurations, SweepsAreWhole) {
   EXPECT_EQ(gpt2_xl_cells().size(), small_cells().size());
 }
 
+// 3 placements x 3 steps x 5 seeds, which see the same tokens at the same rates, on one thread each.
+TEST(Configurations, CellsOfPlacementsDifferInPlacementStepAndSeedAlone) {
+  const std::vector<SweepCell> cells = cells_of({"placements"});
+  EXPECT_EQ(cells.size(), 45U);
+  for (const SweepCell& cell : cells) {
+    check(cell.loaded);
+    EXPECT_EQ(cell.loaded.config.model.blocks, 24);
+    EXPECT_EQ(cell.loaded.config.compute.threads, 1);
+    for (const SweepSetting& setting : cell.settings) {
+      EXPECT_TRUE(setting.key == "model.placement" || setting.key == "training.seed" ||
+                  setting.key.starts_with("model.residual.b"))
+          << setting.key;
+    }
+  }
+}
+
 TEST(Configurations, ThoseThatTheReadmeNamesAreThere) {
   for (const char* name : {"quickstart.toml", "king-james.toml"}) {
     EXPECT_TRUE(fs::exists(configs_folder() / name)) << name;

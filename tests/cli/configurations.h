@@ -49,7 +49,7 @@ inline std::vector<SweepCell> cells_of(const std::vector<std::string>& sweeps) {
   return cells;
 }
 
-/// Sweeps that run on a laptop, and the same at the size of GPT-2 XL.
+/// Sweeps of published grids that run on a laptop, and the same at the size of GPT-2 XL.
 inline std::vector<SweepCell> small_cells() { return cells_of({"kan", "prores"}); }
 inline std::vector<SweepCell> gpt2_xl_cells() { return cells_of({"kan-gpt2-xl", "prores-gpt2-xl"}); }
 

@@ -77,7 +77,7 @@ TEST(Sweep, TrainsEveryCellAndSaysWhatCameOut) {
                 (std::min(first, start) + std::min(second, start) - 2 * std::min(first, second)) / 2, 1e-12);
   }
   EXPECT_THAT(outcome.out, HasSubstr("Sensitivity to the learning rate"));
-  EXPECT_THAT(outcome.out, ::testing::AnyOf(HasSubstr("no report: this build has no `plumb report`"),
+  EXPECT_THAT(outcome.out, ::testing::AnyOf(HasSubstr("no report: this program was built without Vega"),
                                             HasSubstr("report: " + (folder / "runs/report.html"))));
   EXPECT_EQ(fs::exists(folder / "runs/report.html"), outcome.out.find("no report") == std::string::npos);
 }
