@@ -22,9 +22,9 @@
 namespace plumb {
 namespace {
 
-void report(Verdict verdict, const std::string& subject, const std::string& finding,
+void report(Grade verdict, const std::string& subject, const std::string& finding,
             const std::string& fix = "") {
-  const char* mark = verdict == Verdict::Good ? "ok  " : verdict == Verdict::Note ? "note" : "FIX ";
+  const char* mark = verdict == Grade::Good ? "ok  " : verdict == Grade::Note ? "note" : "FIX ";
   fmt::print("{}  {:<17} {}\n", mark, subject, finding);
   if (!fix.empty()) fmt::print("      {:<17} -> {}\n", "", fix);
 }
@@ -57,7 +57,7 @@ void report_backend(const std::string& name) {
   std::string dtypes;
   for (DType dtype : backend->compute_dtypes())
     dtypes += std::string(dtypes.empty() ? "" : ", ") + std::string(name_of(dtype));
-  report(Verdict::Good, "backend " + name, fmt::format("{}; compute.dtype {}", facts.name, dtypes));
+  report(Grade::Good, "backend " + name, fmt::format("{}; compute.dtype {}", facts.name, dtypes));
   if (!facts.features.empty()) fmt::print("      {:<17} {}\n", "", fmt::join(facts.features, ", "));
 }
 
@@ -68,7 +68,7 @@ void report_backends() {
     try {
       report_backend(name);
     } catch (const std::exception& error) {
-      report(Verdict::Problem, "backend " + name, error.what());
+      report(Grade::Problem, "backend " + name, error.what());
     }
   }
   for (const Finding& finding : gpu_findings(this_gpu_host()))
@@ -77,27 +77,27 @@ void report_backends() {
 
 void report_machine(const Session& session) {
   const std::vector<int> processors = allowed_processors();
-  report(Verdict::Good, "cores",
+  report(Grade::Good, "cores",
          fmt::format(
              "{} usable by this rank ({} of the machine's {} hardware threads); {} thread(s) per rank by "
              "default",
              cores_of(processors).size(), processors.size(), sysconf(_SC_NPROCESSORS_ONLN),
              session.default_thread_count()));
-  report(memory_gib("MemAvailable") < 2 ? Verdict::Problem : Verdict::Good, "memory",
+  report(memory_gib("MemAvailable") < 2 ? Grade::Problem : Grade::Good, "memory",
          fmt::format("{:.1f} of {:.1f} GiB available", memory_gib("MemAvailable"), memory_gib("MemTotal")),
          memory_gib("MemAvailable") < 2 ? "end other programs, or train a smaller model" : "");
   struct statvfs shared_memory = {};
   if (statvfs("/dev/shm", &shared_memory) == 0) {
     const double gib =
         static_cast<double>(shared_memory.f_bavail) * static_cast<double>(shared_memory.f_frsize) / (1 << 30);
-    report(gib < 0.25 ? Verdict::Problem : Verdict::Good, "/dev/shm", fmt::format("{:.2f} GiB free", gib),
+    report(gib < 0.25 ? Grade::Problem : Grade::Good, "/dev/shm", fmt::format("{:.2f} GiB free", gib),
            gib < 0.25 ? "ranks of one host talk through it: start the container with --shm-size=1g" : "");
   } else {
-    report(Verdict::Problem, "/dev/shm", "is not there", "mount a tmpfs: ranks of one host talk through it");
+    report(Grade::Problem, "/dev/shm", "is not there", "mount a tmpfs: ranks of one host talk through it");
   }
   struct rlimit files = {};
   getrlimit(RLIMIT_NOFILE, &files);
-  report(files.rlim_cur < 1024 ? Verdict::Problem : Verdict::Good, "open files",
+  report(files.rlim_cur < 1024 ? Grade::Problem : Grade::Good, "open files",
          fmt::format("limit {}", files.rlim_cur), files.rlim_cur < 1024 ? "ulimit -n 4096" : "");
 }
 
@@ -110,20 +110,20 @@ bool root_may_run_mpirun() {
 void report_launch(Session& session) {
   const Launch& launch = session.launch();
   const std::vector<std::string> hosts = distinct_hosts(session.communicator().hosts());
-  report(Verdict::Good, "launch",
+  report(Grade::Good, "launch",
          fmt::format("{} rank(s) by {}{}{}", session.world(), launch.launcher_name(),
                      hosts.empty() ? "" : ", hosts ", fmt::join(hosts, ", ")));
   if (!on_path("mpirun")) {
-    report(Verdict::Problem, "mpirun", "not on PATH", "apt install openmpi-bin (launch/setup.sh does)");
+    report(Grade::Problem, "mpirun", "not on PATH", "apt install openmpi-bin (launch/setup.sh does)");
   } else if (geteuid() == 0 && !root_may_run_mpirun()) {
-    report(Verdict::Note, "mpirun", "refuses to run as root",
+    report(Grade::Note, "mpirun", "refuses to run as root",
            "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 (our scripts do), or use "
            "another user");
   } else {
-    report(Verdict::Good, "mpirun", "found");
+    report(Grade::Good, "mpirun", "found");
   }
   report(
-      Verdict::Note, "stopping",
+      Grade::Note, "stopping",
       "mpirun passes SIGTERM on after odls_base_sigkill_timeout seconds and kills as long again after that",
       "mpirun --mca odls_base_sigkill_timeout 10 (our scripts do), or send SIGUSR1, which it passes on at "
       "once");
@@ -131,7 +131,7 @@ void report_launch(Session& session) {
 
 void report_data() {
   const bool text = std::filesystem::exists("data/king-james.txt");
-  report(text ? Verdict::Good : Verdict::Note, "sample text", text ? "data/king-james.txt" : "not here",
+  report(text ? Grade::Good : Grade::Note, "sample text", text ? "data/king-james.txt" : "not here",
          text ? "" : "launch/setup.sh fetches it; the quick start goes on without");
 }
 

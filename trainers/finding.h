@@ -5,10 +5,10 @@
 
 namespace plumb {
 
-enum class Verdict { Good, Note, Problem };
+enum class Grade { Good, Note, Problem };
 
 struct Finding {
-  Verdict verdict = Verdict::Good;
+  Grade verdict = Grade::Good;
   std::string subject;  ///< "NCCL"
   std::string text;     ///< one line
   std::string fix;      ///< what to do; empty = nothing

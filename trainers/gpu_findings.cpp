@@ -25,12 +25,12 @@ std::string cuda_version(long number) { return fmt::format("{}.{}", number / 100
 
 void add_driver(const GpuHost& host, std::vector<Finding>& findings) {
   if (host.driver.driver_version == 0) {
-    findings.push_back({Verdict::Note, "GPU", host.absence, "training runs on the CPU until then"});
+    findings.push_back({Grade::Note, "GPU", host.absence, "training runs on the CPU until then"});
     return;
   }
   findings.push_back(
-      {Verdict::Good, "NVIDIA driver", "for CUDA " + cuda_version(host.driver.driver_version), ""});
-  if (!host.absence.empty()) findings.push_back({Verdict::Problem, "GPU", host.absence, ""});
+      {Grade::Good, "NVIDIA driver", "for CUDA " + cuda_version(host.driver.driver_version), ""});
+  if (!host.absence.empty()) findings.push_back({Grade::Problem, "GPU", host.absence, ""});
 }
 
 /// One line per GPU from nvidia-smi; what is asked for is in this order.
@@ -46,14 +46,14 @@ void add_device(const GpuHost& host, const std::vector<std::string>& row, std::v
   const std::vector<std::string> built = split(host.architectures, ';');
   const bool runs = std::find(built.begin(), built.end(), architecture) != built.end();
   findings.push_back(
-      {runs ? Verdict::Good : Verdict::Problem, subject,
+      {runs ? Grade::Good : Grade::Problem, subject,
        fmt::format("{}, {} MiB, sm_{}, {} of {} MHz now", row[kName], row[kMemory], architecture, row[kClock],
                    row[kHighestClock]),
        runs ? ""
             : fmt::format("this build is for sm {}: build with -DPLUMB_CUDA_ARCHITECTURES={}",
                           host.architectures.empty() ? "(none)" : host.architectures, architecture)});
   if (row[kPersistence] == "Disabled") {
-    findings.push_back({Verdict::Note, subject, "persistence mode is off: the first CUDA call takes seconds",
+    findings.push_back({Grade::Note, subject, "persistence mode is off: the first CUDA call takes seconds",
                         "nvidia-smi -pm 1"});
   }
 }
@@ -62,7 +62,7 @@ void add_devices(const GpuHost& host, std::vector<Finding>& findings) {
   if (host.driver.devices == 0) return;
   const auto table = host.run(kQuery);
   if (!table) {
-    findings.push_back({Verdict::Note, "nvidia-smi", "does not answer: clocks and memory are not known",
+    findings.push_back({Grade::Note, "nvidia-smi", "does not answer: clocks and memory are not known",
                         "install the driver's tools (Debian: nvidia-smi)"});
     return;
   }
@@ -94,15 +94,15 @@ void add_libraries(const GpuHost& host, std::vector<Finding>& findings) {
   for (const Library& library : kLibraries) {
     const auto version = host.library_version(library.file, library.function);
     if (version) {
-      findings.push_back({Verdict::Good, library.subject, library.text(*version), ""});
+      findings.push_back({Grade::Good, library.subject, library.text(*version), ""});
     } else if (needed) {
-      findings.push_back({Verdict::Problem, library.subject, fmt::format("{} cannot be opened", library.file),
+      findings.push_back({Grade::Problem, library.subject, fmt::format("{} cannot be opened", library.file),
                           "install it with the CUDA toolkit, or add its folder to LD_LIBRARY_PATH"});
     }
   }
   const auto runtime = host.library_version("libcudart.so.13", "cudaRuntimeGetVersion");
   if (runtime && host.driver.driver_version > 0 && host.driver.driver_version / 1000 < *runtime / 1000) {
-    findings.push_back({Verdict::Problem, "CUDA",
+    findings.push_back({Grade::Problem, "CUDA",
                         fmt::format("the driver is for CUDA {}, the libraries are of CUDA {}",
                                     cuda_version(host.driver.driver_version), cuda_version(*runtime)),
                         "update the driver, or build with the toolkit of its version"});
@@ -116,7 +116,7 @@ void add_interconnect(const GpuHost& host, std::vector<Finding>& findings) {
         topology && topology->find("NV") != std::string::npos &&
         topology->find_first_of("0123456789", topology->find("NV")) == topology->find("NV") + 2;
     findings.push_back(
-        {nvlink ? Verdict::Good : Verdict::Note, "NVLink",
+        {nvlink ? Grade::Good : Grade::Note, "NVLink",
          nvlink ? "the GPUs of this host are connected by it" : "none seen: GPUs talk over PCIe",
          nvlink ? "" : "look at `nvidia-smi topo -m` and `nvidia-smi nvlink -s`"});
   }
@@ -126,13 +126,13 @@ void add_interconnect(const GpuHost& host, std::vector<Finding>& findings) {
     std::string& list = state.find("ACTIVE") != std::string::npos ? active : down;
     list += (list.empty() ? "" : ", ") + adapter;
   }
-  if (!active.empty()) findings.push_back({Verdict::Good, "InfiniBand", active, ""});
+  if (!active.empty()) findings.push_back({Grade::Good, "InfiniBand", active, ""});
   if (!down.empty())
     findings.push_back(
-        {Verdict::Problem, "InfiniBand", down + " not active", "look at `ibstat`; NCCL falls back to TCP"});
+        {Grade::Problem, "InfiniBand", down + " not active", "look at `ibstat`; NCCL falls back to TCP"});
   if (!active.empty() && host.locked_memory_limit != RLIM_INFINITY) {
     findings.push_back(
-        {Verdict::Problem, "locked memory",
+        {Grade::Problem, "locked memory",
          fmt::format("limit {} KiB: InfiniBand cannot register buffers", host.locked_memory_limit / 1024),
          "ulimit -l unlimited (Slurm: PropagateResourceLimitsExcept=MEMLOCK)"});
   }
@@ -147,7 +147,7 @@ std::vector<Finding> gpu_findings(const GpuHost& host) {
   add_libraries(host, findings);
   add_interconnect(host, findings);
   if (host.emulation) {
-    findings.push_back({Verdict::Good, "emulated GPU",
+    findings.push_back({Grade::Good, "emulated GPU",
                         "device = \"cuda-emulated\" runs the CUDA backend's code on the CPU, for tests", ""});
   }
   return findings;

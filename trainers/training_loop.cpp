@@ -269,6 +269,7 @@ StepRecord& TrainingLoop::single_step() {
 }
 
 StepRecord& TrainingLoop::finish_step() {
+  statistics_.wait_for_step();
   StepRecord& record =
       statistics_.finish_step(engine_.stream(), {.step_seconds = seconds_since(step_started_),
                                                  .wait_seconds = reducer_.take_wait_seconds(),

@@ -45,26 +45,26 @@ StatisticRecords records_of(const RunData& run, const std::string& id) {
   return records;
 }
 
-/// Buckets of a matrix: smallest, largest and mean of the finite entries of every column.
-Json map_json(const StatisticRecords& records, std::size_t most_buckets) {
+/// Bins of a matrix: smallest, largest and mean of the finite entries of every column.
+Json map_json(const StatisticRecords& records, std::size_t most_bins) {
   const RecordMatrix& matrix = records.matrix;
-  const std::vector<Bucket> buckets = make_buckets(records.steps, most_buckets);
+  const std::vector<StepBin> bins = step_bins(records.steps, most_bins);
   std::vector<float> smallest, largest, mean;
   std::vector<double> column;
-  for (const Bucket& bucket : buckets) {
+  for (const StepBin& bin : bins) {
     for (std::size_t k = 0; k < matrix.columns; ++k) {
       column.clear();
-      for (std::size_t i = bucket.begin; i < bucket.end; ++i) column.push_back(matrix.row(i)[k]);
-      const BucketValues found = summarise(column);
+      for (std::size_t i = bin.begin; i < bin.end; ++i) column.push_back(matrix.row(i)[k]);
+      const BinValues found = summarise(column);
       smallest.push_back(static_cast<float>(found.smallest));
       largest.push_back(static_cast<float>(found.largest));
       mean.push_back(static_cast<float>(found.mean));
     }
   }
-  Json map = bucket_steps(buckets, records.steps);
+  Json map = bin_steps(bins, records.steps);
   map["columns"] = matrix.columns;
   map["mean"] = base64_floats(mean);
-  if (buckets.size() < matrix.rows()) {
+  if (bins.size() < matrix.rows()) {
     map["min"] = base64_floats(smallest);
     map["max"] = base64_floats(largest);
   }
@@ -73,11 +73,11 @@ Json map_json(const StatisticRecords& records, std::size_t most_buckets) {
 
 }  // namespace
 
-ReportJson bucket_steps(const std::vector<Bucket>& buckets, const std::vector<std::int64_t>& steps) {
+ReportJson bin_steps(const std::vector<StepBin>& bins, const std::vector<std::int64_t>& steps) {
   Json first = Json::array(), last = Json::array();
-  for (const Bucket& bucket : buckets) {
-    first.push_back(steps[bucket.begin]);
-    last.push_back(steps[bucket.end - 1]);
+  for (const StepBin& bin : bins) {
+    first.push_back(steps[bin.begin]);
+    last.push_back(steps[bin.end - 1]);
   }
   return {{"first", first}, {"last", last}, {"records", steps.size()}};
 }

@@ -11,8 +11,8 @@
 
 namespace plumb {
 
-/// First and last step of every bucket, and of how many records they were made.
-ReportJson bucket_steps(const std::vector<Bucket>& buckets, const std::vector<std::int64_t>& steps);
+/// First and last step of every bin, and of how many records they were made.
+ReportJson bin_steps(const std::vector<StepBin>& bins, const std::vector<std::int64_t>& steps);
 
 /// By statistic id: {steps, rows}, at steps that are chosen among those that have it.
 ReportJson profiles_json(const RunData& run, const ReportOptions& options);

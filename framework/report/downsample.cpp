@@ -21,12 +21,12 @@ double median(std::span<const double> values) {
 
 }  // namespace
 
-std::vector<Bucket> make_buckets(std::span<const std::int64_t> steps, std::size_t count) {
-  std::vector<Bucket> buckets;
-  if (steps.empty()) return buckets;
+std::vector<StepBin> step_bins(std::span<const std::int64_t> steps, std::size_t count) {
+  std::vector<StepBin> bins;
+  if (steps.empty()) return bins;
   if (steps.size() <= count) {
-    for (std::size_t i = 0; i < steps.size(); ++i) buckets.push_back({i, i + 1});
-    return buckets;
+    for (std::size_t i = 0; i < steps.size(); ++i) bins.push_back({i, i + 1});
+    return bins;
   }
   const double first = static_cast<double>(steps.front());
   const double width = (static_cast<double>(steps.back()) - first + 1) / static_cast<double>(count);
@@ -34,16 +34,16 @@ std::vector<Bucket> make_buckets(std::span<const std::int64_t> steps, std::size_
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const auto place =
         std::min(static_cast<std::size_t>((static_cast<double>(steps[i]) - first) / width), count - 1);
-    if (place != current) buckets.push_back({i, i});
+    if (place != current) bins.push_back({i, i});
     current = place;
-    buckets.back().end = i + 1;
+    bins.back().end = i + 1;
   }
-  return buckets;
+  return bins;
 }
 
-BucketValues summarise(std::span<const double> values) {
+BinValues summarise(std::span<const double> values) {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-  BucketValues result{kNaN, kNaN, kNaN};
+  BinValues result{kNaN, kNaN, kNaN};
   double sum = 0;
   std::size_t finite = 0;
   for (const double value : values) {

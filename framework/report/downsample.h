@@ -11,20 +11,20 @@
 namespace plumb {
 
 /// Records [begin, end) drawn as one point.
-struct Bucket {
+struct StepBin {
   std::size_t begin = 0, end = 0;
-  bool operator==(const Bucket&) const = default;
+  bool operator==(const StepBin&) const = default;
 };
 
-/// At most `count` buckets of equal width in steps; none is empty. One record each when there are no more
+/// At most `count` bins of equal width in steps; none is empty. One record each when there are no more
 /// than `count`. Steps rise.
-std::vector<Bucket> make_buckets(std::span<const std::int64_t> steps, std::size_t count);
+std::vector<StepBin> step_bins(std::span<const std::int64_t> steps, std::size_t count);
 
-/// Of the finite values of a bucket; all NaN when there is none.
-struct BucketValues {
+/// Of the finite values of a bin; all NaN when there is none.
+struct BinValues {
   double smallest, largest, mean;
 };
-BucketValues summarise(std::span<const double> values);
+BinValues summarise(std::span<const double> values);
 
 /// Median of the finite values of a window of `width` (odd) records around each record; NaN where it has
 /// none. Unlike a mean, a spike does not smear over the window.

@@ -20,18 +20,18 @@ std::vector<double> column(const RecordMatrix& matrix, std::size_t rank) {
   return values;
 }
 
-/// By bucket: smallest, middle and largest over ranks and records.
-Json band_json(const RecordMatrix& matrix, const std::vector<Bucket>& buckets) {
+/// By bin: smallest, middle and largest over ranks and records.
+Json band_json(const RecordMatrix& matrix, const std::vector<StepBin>& bins) {
   std::vector<double> smallest, middle, largest;
-  for (const Bucket& bucket : buckets) {
+  for (const StepBin& bin : bins) {
     std::vector<double> values;
-    for (std::size_t i = bucket.begin; i < bucket.end; ++i) {
+    for (std::size_t i = bin.begin; i < bin.end; ++i) {
       for (std::size_t rank = 0; rank < matrix.columns; ++rank) {
         if (std::isfinite(matrix.row(i)[rank])) values.push_back(matrix.row(i)[rank]);
       }
     }
     std::sort(values.begin(), values.end());
-    const BucketValues found = summarise(values);
+    const BinValues found = summarise(values);
     smallest.push_back(found.smallest);
     largest.push_back(found.largest);
     middle.push_back(values.empty() ? found.mean : values[values.size() / 2]);
@@ -39,11 +39,11 @@ Json band_json(const RecordMatrix& matrix, const std::vector<Bucket>& buckets) {
   return {{"min", rounded_list(smallest)}, {"median", rounded_list(middle)}, {"max", rounded_list(largest)}};
 }
 
-Json curve_json(const RecordMatrix& matrix, std::size_t rank, const std::vector<Bucket>& buckets) {
+Json curve_json(const RecordMatrix& matrix, std::size_t rank, const std::vector<StepBin>& bins) {
   const std::vector<double> values = column(matrix, rank);
   std::vector<double> mean;
-  for (const Bucket& bucket : buckets) {
-    mean.push_back(summarise(std::span(values).subspan(bucket.begin, bucket.end - bucket.begin)).mean);
+  for (const StepBin& bin : bins) {
+    mean.push_back(summarise(std::span(values).subspan(bin.begin, bin.end - bin.begin)).mean);
   }
   return rounded_list(mean);
 }
@@ -88,7 +88,7 @@ ReportJson rank_document(const RunData& run, const std::vector<RankOutlier>& out
   const RecordMatrix* norms = find_array(run, "ranks.grad_norm");
   if (norms == nullptr) return nullptr;
   if (norms->columns == 1) return {{"world", 1}};
-  const std::vector<Bucket> buckets = make_buckets(run.ranks.steps, kPoints);
+  const std::vector<StepBin> bins = step_bins(run.ranks.steps, kPoints);
   const std::vector<double> ratios = mean_rank_ratios(*norms);
   const std::vector<std::size_t> ranks = by_difference(ratios);
   std::vector<std::size_t> drawn(
@@ -96,14 +96,14 @@ ReportJson rank_document(const RunData& run, const std::vector<RankOutlier>& out
   std::sort(drawn.begin(), drawn.end());
 
   Json json = {{"world", norms->columns}, {"records", run.ranks.steps.size()}, {"step", Json::array()}};
-  for (const Bucket& bucket : buckets) json["step"].push_back(run.ranks.steps[bucket.begin]);
+  for (const StepBin& bin : bins) json["step"].push_back(run.ranks.steps[bin.begin]);
   json["drawn"] = drawn;
   for (const char* id : {"ranks.grad_norm", "ranks.loss"}) {
     const RecordMatrix* matrix = find_array(run, id);
     if (matrix == nullptr || matrix->columns != norms->columns) continue;
     Json curves = Json::array();
-    for (const std::size_t rank : drawn) curves.push_back(curve_json(*matrix, rank, buckets));
-    json["values"][id] = {{"band", band_json(*matrix, buckets)}, {"curves", curves}};
+    for (const std::size_t rank : drawn) curves.push_back(curve_json(*matrix, rank, bins));
+    json["values"][id] = {{"band", band_json(*matrix, bins)}, {"curves", curves}};
   }
   Json points = Json::array();
   for (const RankOutlier& outlier : outliers) {

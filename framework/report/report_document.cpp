@@ -65,20 +65,20 @@ Json statistics_json() {
   return list;
 }
 
-Json curve_json(std::span<const double> values, const std::vector<Bucket>& buckets, bool smoothed) {
+Json curve_json(std::span<const double> values, const std::vector<StepBin>& bins, bool smoothed) {
   std::vector<double> smallest, largest, mean, smooth;
   const std::vector<double> moving =
       smoothed ? moving_median(values, std::max<std::size_t>(values.size() / 50, 1) | 1U)
                : std::vector<double>();
-  for (const Bucket& bucket : buckets) {
-    const BucketValues found = summarise(values.subspan(bucket.begin, bucket.end - bucket.begin));
+  for (const StepBin& bin : bins) {
+    const BinValues found = summarise(values.subspan(bin.begin, bin.end - bin.begin));
     smallest.push_back(found.smallest);
     largest.push_back(found.largest);
     mean.push_back(found.mean);
-    if (smoothed) smooth.push_back(moving[(bucket.begin + bucket.end - 1) / 2]);
+    if (smoothed) smooth.push_back(moving[(bin.begin + bin.end - 1) / 2]);
   }
   Json curve = {{"mean", rounded_list(mean)}};
-  if (buckets.size() < values.size()) {
+  if (bins.size() < values.size()) {
     curve["min"] = rounded_list(smallest);
     curve["max"] = rounded_list(largest);
   }
@@ -87,15 +87,15 @@ Json curve_json(std::span<const double> values, const std::vector<Bucket>& bucke
 }
 
 Json curves_json(const RunData& run, const ReportOptions& options) {
-  const std::vector<Bucket> buckets = make_buckets(run.metrics.steps, options.curve_points);
+  const std::vector<StepBin> bins = step_bins(run.metrics.steps, options.curve_points);
   Json values = Json::object();
   for (const ReportStatistic& statistic : report_statistics()) {
     if (statistic.shape != StatisticShape::Scalar || statistic.section.empty()) continue;
     const auto found = run.metrics.scalars.find(statistic.id);
     if (found == run.metrics.scalars.end()) continue;
-    values[std::string(statistic.id)] = curve_json(found->second, buckets, statistic.id != "lr");
+    values[std::string(statistic.id)] = curve_json(found->second, bins, statistic.id != "lr");
   }
-  Json curves = bucket_steps(buckets, run.metrics.steps);
+  Json curves = bin_steps(bins, run.metrics.steps);
   curves["values"] = std::move(values);
   return curves;
 }
@@ -142,9 +142,9 @@ Json growth_json(const RunData& run) {
 Json ratio_json(const RunData& run, const ReportOptions& options) {
   const std::vector<double> ratios = gradient_ratios(run);
   if (ratios.empty()) return nullptr;
-  const std::vector<Bucket> buckets = make_buckets(run.stability.steps, options.curve_points);
-  Json json = bucket_steps(buckets, run.stability.steps);
-  json["values"] = {{"gradient.ratio", curve_json(ratios, buckets, false)}};
+  const std::vector<StepBin> bins = step_bins(run.stability.steps, options.curve_points);
+  Json json = bin_steps(bins, run.stability.steps);
+  json["values"] = {{"gradient.ratio", curve_json(ratios, bins, false)}};
   return json;
 }
 

@@ -99,9 +99,13 @@ void StepStatistics::read_step(Stream& stream, const StepInputs& inputs) {
   ++steps_read_;
 }
 
+void StepStatistics::wait_for_step() {
+  PLUMB_CHECK(steps_finished_ < steps_read_, "no step was read that is not finished");
+  reads_[steps_finished_ % kStepsInFlight].done->synchronize();
+}
+
 void StepStatistics::take_read(std::size_t slot) {
   const Read& read = reads_[slot];
-  read.done->synchronize();
   finishing_ = read.cadence;
   sources_.set_cadence(finishing_);
   const auto* host = static_cast<const double*>(read.memory.data());
@@ -115,7 +119,7 @@ void StepStatistics::take_read(std::size_t slot) {
 
 StepRecord& StepStatistics::finish_step(Stream& stream, const StepTimes& times) {
   const PhaseRange range(backend_, "statistics over ranks");
-  PLUMB_CHECK(steps_finished_ < steps_read_, "no step was read that is not finished");
+  wait_for_step();
   const std::size_t slot = steps_finished_++ % kStepsInFlight;
   take_read(slot);
   remove_loss_scale();

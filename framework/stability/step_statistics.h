@@ -72,6 +72,8 @@ class StepStatistics {
   /// Starts to copy the step's results to the host, in stream order. At most kStepsInFlight steps may be read
   /// and not finished.
   void read_step(Stream& stream, const StepInputs& inputs);
+  /// Waits until the oldest step that was read is over on this rank's device: only then is its time known.
+  void wait_for_step();
   /// Waits for the oldest step that was read, meets the other ranks and fills the record, which lives until
   /// the next call. The caller may add to it (validation).
   StepRecord& finish_step(Stream& stream, const StepTimes& times);

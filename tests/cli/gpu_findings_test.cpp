@@ -34,7 +34,7 @@ std::string problems(const GpuHost& host) {
   std::string list;
   for (const Finding& finding : gpu_findings(host)) {
     EXPECT_FALSE(finding.text.empty()) << finding.subject;
-    if (finding.verdict == Verdict::Good) continue;
+    if (finding.verdict == Grade::Good) continue;
     list += finding.subject + ": " + finding.text + " -> " + finding.fix + "\n";
   }
   return list;

@@ -51,7 +51,7 @@ TEST(SharedMemory, StaticLimit) {
   const std::string report = error_of([&] { run(dim3(1), dim3(1), 0, use_static<48 * 1024 + 1>, &y); });
   EXPECT_THAT(report, HasSubstr("test_kernel: block (0,0,0), thread (0,0,0): values (shared.cu:"));
   EXPECT_THAT(report, HasSubstr("a block needs 49153 bytes of static and 0 of dynamic shared memory; at most "
-                                "49152 static and together 232448 are possible"));
+                                "49152 static and together 49152 are possible without asking for more"));
 }
 
 TEST(SharedMemory, StaticAndDynamicTogether) {
@@ -59,6 +59,22 @@ TEST(SharedMemory, StaticAndDynamicTogether) {
   run(dim3(1), dim3(1), 179 * 1024, use_static<48 * 1024>, &y);
   EXPECT_THAT(error_of([&] { run(dim3(1), dim3(1), 180 * 1024, use_static<48 * 1024>, &y); }),
               HasSubstr("49152 bytes of static and 184320 of dynamic"));
+}
+
+TEST(SharedMemory, ALaunchThatDoesNotAskHas48KilobytesOfBoth) {
+  const auto report = [](std::size_t dynamic_bytes) {
+    return error_of([&] {
+      float y = 0;
+      emulation::launch_kernel(nullptr, reinterpret_cast<const void*>(&use_static<1024>),
+                               {"test_kernel", dim3(1), dim3(1), dynamic_bytes, /*asked_for_shared=*/false},
+                               [&y] { use_static<1024>(&y); });
+      finish_launch();
+    });
+  };
+  EXPECT_EQ(report(47 * 1024), "");
+  EXPECT_THAT(report(47 * 1024 + 1),
+              HasSubstr("1024 bytes of static and 48129 of dynamic shared memory; at most "
+                        "49152 static and together 49152 are possible without asking"));
 }
 
 }  // namespace

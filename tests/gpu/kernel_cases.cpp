@@ -316,10 +316,12 @@ void add_updates(std::vector<KernelCase>& list) {
          tensors[0].parameter = memory.tensor(kMaster, flat);
          tensors[0].gradient = memory.tensor(kMaster, flat);
          tensors[0].momentum = memory.tensor(kMaster, flat);
-         tensors[0].variance = memory.tensor(kMaster, flat);
+         tensors[0].variance = memory.zeros(kMaster, flat);
          tensors[0].compute_copy = memory.tensor(kCompute, flat);
          AdamW adamw;
-         adamw.step_scalars = memory.tensor(DType::Float64, {kStepScalars});
+         std::vector<double> scalars(kStepScalars, 1.0);  // no clipping, no skip
+         scalars[kStepLearningRate] = 1e-6;
+         adamw.step_scalars = memory.doubles(scalars);
          adamw.statistics = {memory.tensor(DType::Float64, {1}), memory.tensor(DType::Float64, {1})};
          adamw.workspace = memory.workspace(backend.optimizer().update_workspace(tensors));
          return [&backend, &stream, adamw, tensors] { backend.optimizer().adamw(stream, adamw, tensors); };
@@ -350,8 +352,12 @@ Buffer& DeviceMemory::add(std::size_t bytes) {
   return buffers_.back();
 }
 
+Tensor DeviceMemory::zeros(DType dtype, Shape shape) {
+  return Tensor(add(static_cast<std::size_t>(shape.elements()) * size_of(dtype)).data(), dtype, shape);
+}
+
 Tensor DeviceMemory::tensor(DType dtype, Shape shape) {
-  const Tensor tensor(add(static_cast<std::size_t>(shape.elements()) * size_of(dtype)).data(), dtype, shape);
+  const Tensor tensor = zeros(dtype, shape);
   if (dtype != DType::Float32 && dtype != DType::BFloat16) return tensor;  // zeros
   constexpr std::int64_t kPattern = 1 << 16;
   std::vector<float> values(static_cast<std::size_t>(std::min(kPattern, tensor.elements())));
@@ -377,6 +383,14 @@ Tensor DeviceMemory::integers(std::int64_t count, std::int64_t limit) {
   return tensor;
 }
 
+Tensor DeviceMemory::doubles(const std::vector<double>& values) {
+  const auto count = static_cast<std::int64_t>(values.size());
+  const Tensor tensor(add(values.size() * sizeof(double)).data(), DType::Float64, {count});
+  backend_.upload(stream_, values.data(), tensor.data, tensor.bytes());
+  stream_.synchronize();
+  return tensor;
+}
+
 Workspace DeviceMemory::workspace(std::size_t bytes) {
   return bytes == 0 ? Workspace{} : Workspace{add(bytes).data(), bytes};
 }
@@ -394,6 +408,16 @@ std::vector<KernelCase> kernel_cases() {
 }
 
 Peaks h100() { return {"NVIDIA H100 SXM", 3.35e12, 989e12, 67e12}; }
+
+Peaks peaks_of(const std::string& device_name) {
+  static const std::vector<std::pair<std::string, Peaks>> known = {
+      {"A100", {"NVIDIA A100 SXM 80GB", 2.039e12, 312e12, 19.5e12}},
+      {"H200", {"NVIDIA H200 SXM", 4.8e12, 989e12, 67e12}},
+  };
+  for (const auto& [word, peaks] : known)
+    if (device_name.find(word) != std::string::npos) return peaks;
+  return h100();
+}
 
 double predicted_seconds(const KernelCase& one, const Peaks& peaks) {
   const double rate = one.tensor_cores ? peaks.tensor_operations_per_second : peaks.operations_per_second;

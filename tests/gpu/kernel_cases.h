@@ -15,8 +15,10 @@ class DeviceMemory {
  public:
   DeviceMemory(Backend& backend, Stream& stream) : backend_(backend), stream_(stream) {}
   Tensor tensor(DType dtype, Shape shape);
+  Tensor zeros(DType dtype, Shape shape);
   /// int32 in [0, limit).
   Tensor integers(std::int64_t elements, std::int64_t limit);
+  Tensor doubles(const std::vector<double>& values);
   Workspace workspace(std::size_t bytes);
 
  private:
@@ -46,6 +48,8 @@ struct Peaks {
 };
 /// NVIDIA H100 SXM: 3.35 TB/s, 989 and 67 TFLOP/s (NVIDIA H100 data sheet, dense figures).
 Peaks h100();
+/// Of the device with that name: A100, H100 and H200 from NVIDIA's data sheets; of any other the H100's.
+Peaks peaks_of(const std::string& device_name);
 
 /// The roofline's time in seconds: the longer of moving the bytes and doing the operations.
 double predicted_seconds(const KernelCase& one, const Peaks& peaks);

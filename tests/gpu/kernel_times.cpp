@@ -75,7 +75,7 @@ double measure(const std::function<void()>& issue, Stream& stream) {
 
 void run(const Arguments& arguments) {
   const auto backend = make_backend(arguments.device);
-  const Peaks peaks = h100();
+  const Peaks peaks = peaks_of(backend->facts().name);
   nlohmann::ordered_json json = {{"device", backend->facts().name}, {"peaks_of", peaks.device}};
   fmt::print("Device: {}. Roofline of {}. Time: the best mean of many calls.\n\n", backend->facts().name,
              peaks.device);

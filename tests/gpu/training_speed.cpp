@@ -134,7 +134,7 @@ class Trainer {
 
 void run(const Arguments& arguments) {
   const auto backend = make_backend(arguments.device);
-  const Peaks peaks = h100();
+  const Peaks peaks = peaks_of(backend->facts().name);
   nlohmann::ordered_json json = {{"device", backend->facts().name}};
   fmt::print("Device: {}, bf16; utilisation of {} (dense bf16).\n\n", backend->facts().name, peaks.device);
   fmt::print(

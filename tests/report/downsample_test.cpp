@@ -1,4 +1,4 @@
-// Down-sampling keeps every record in one bucket, and what stands out of it.
+// Down-sampling keeps every record in one bin, and what stands out of it.
 #include "report/downsample.h"
 
 #include <gmock/gmock.h>
@@ -21,44 +21,44 @@ std::vector<std::int64_t> steps_to(std::int64_t last, std::int64_t every = 1) {
 
 TEST(Downsample, FewRecordsAreKeptOneByOne) {
   const std::vector<std::int64_t> steps = {1, 7, 9};
-  EXPECT_THAT(make_buckets(steps, 3), ::testing::ElementsAre(Bucket{0, 1}, Bucket{1, 2}, Bucket{2, 3}));
-  EXPECT_THAT(make_buckets({}, 3), ::testing::IsEmpty());
+  EXPECT_THAT(step_bins(steps, 3), ::testing::ElementsAre(StepBin{0, 1}, StepBin{1, 2}, StepBin{2, 3}));
+  EXPECT_THAT(step_bins({}, 3), ::testing::IsEmpty());
 }
 
-TEST(Downsample, BucketsCoverEveryRecordOnceAndAreOfEqualWidth) {
+TEST(Downsample, BinsCoverEveryRecordOnceAndAreOfEqualWidth) {
   for (const std::size_t count : {2, 7, 500}) {
     SCOPED_TRACE(count);
     const std::vector<std::int64_t> steps = steps_to(10007);
-    const std::vector<Bucket> buckets = make_buckets(steps, count);
-    ASSERT_EQ(buckets.size(), count);
+    const std::vector<StepBin> bins = step_bins(steps, count);
+    ASSERT_EQ(bins.size(), count);
     std::size_t next = 0;
-    for (const Bucket& bucket : buckets) {
-      EXPECT_EQ(bucket.begin, next);
-      EXPECT_GT(bucket.end, bucket.begin);
-      EXPECT_NEAR(static_cast<double>(bucket.end - bucket.begin), 10007.0 / static_cast<double>(count), 1.0);
-      next = bucket.end;
+    for (const StepBin& bin : bins) {
+      EXPECT_EQ(bin.begin, next);
+      EXPECT_GT(bin.end, bin.begin);
+      EXPECT_NEAR(static_cast<double>(bin.end - bin.begin), 10007.0 / static_cast<double>(count), 1.0);
+      next = bin.end;
     }
     EXPECT_EQ(next, steps.size());
   }
 }
 
-TEST(Downsample, GapsInTheStepsMakeNoEmptyBucket) {
+TEST(Downsample, GapsInTheStepsMakeNoEmptyBin) {
   const std::vector<std::int64_t> steps = {1, 2, 3, 4, 1000, 1001, 1002};
-  const std::vector<Bucket> buckets = make_buckets(steps, 5);
-  EXPECT_THAT(buckets, ::testing::ElementsAre(Bucket{0, 4}, Bucket{4, 7}));
+  const std::vector<StepBin> bins = step_bins(steps, 5);
+  EXPECT_THAT(bins, ::testing::ElementsAre(StepBin{0, 4}, StepBin{4, 7}));
 }
 
-TEST(Downsample, ASpikeOfOneStepIsInTheExtremesOfItsBucket) {
+TEST(Downsample, ASpikeOfOneStepIsInTheExtremesOfItsBin) {
   std::vector<double> values(10000, 1.0);
   values[6789] = 50;
   values[1234] = -3;
   const std::vector<std::int64_t> steps = steps_to(10000);
   double largest = 0, smallest = 0, sum = 0;
-  for (const Bucket& bucket : make_buckets(steps, 160)) {
-    const BucketValues found = summarise(std::span(values).subspan(bucket.begin, bucket.end - bucket.begin));
+  for (const StepBin& bin : step_bins(steps, 160)) {
+    const BinValues found = summarise(std::span(values).subspan(bin.begin, bin.end - bin.begin));
     largest = std::max(largest, found.largest);
     smallest = std::min(smallest, found.smallest);
-    sum += found.mean * static_cast<double>(bucket.end - bucket.begin);
+    sum += found.mean * static_cast<double>(bin.end - bin.begin);
   }
   EXPECT_EQ(largest, 50);
   EXPECT_EQ(smallest, -3);
@@ -67,7 +67,7 @@ TEST(Downsample, ASpikeOfOneStepIsInTheExtremesOfItsBucket) {
 
 TEST(Downsample, ValuesThatAreNotFiniteAreLeftOut) {
   const std::vector<double> values = {kNaN, 2, std::numeric_limits<double>::infinity(), 4};
-  const BucketValues found = summarise(values);
+  const BinValues found = summarise(values);
   EXPECT_EQ(found.smallest, 2);
   EXPECT_EQ(found.largest, 4);
   EXPECT_EQ(found.mean, 3);

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "backends/cuda/check.h"
+#include "backends/cuda/launch_rules.h"
 #include "core/error.h"
 
 namespace plumb::cuda {
@@ -58,6 +59,11 @@ DeviceFacts device_facts() {
 int multiprocessor_count() {
   static const int count = properties().multiProcessorCount;
   return count;
+}
+
+std::size_t shared_bytes_of_block() {
+  static const std::size_t bytes = properties().sharedMemPerBlockOptin;
+  return bytes;
 }
 
 }  // namespace plumb::cuda

@@ -2,6 +2,7 @@
 
 #include "backends/cuda/arguments.h"
 #include "backends/cuda/cuda_ops.h"
+#include "backends/cuda/launch_rules.h"
 #include "backends/cuda/stream.h"
 #include "core/error.h"
 
@@ -68,6 +69,11 @@ void require_backward(const char* op, const NormBackward& arguments) {
   require_coefficient_gradient(op, "dscale", arguments.scale, arguments.dscale);
 }
 
+/// Floats of shared memory that a block may have for its sums; 20 KiB stay for rows on their way.
+std::int64_t most_shared_sums() {
+  return static_cast<std::int64_t>((shared_bytes_of_block() - kSharedReserve - 20 * 1024) / sizeof(float));
+}
+
 NormPartials take_partials(WorkspaceCarver& carver, const NormBackward& arguments) {
   const bool gain = arguments.dgain.defined(), bias = arguments.dbias.defined();
   const bool alpha = arguments.dalpha.defined(), offset = arguments.doffset.defined();
@@ -87,7 +93,7 @@ NormPartials take_partials(WorkspaceCarver& carver, const NormBackward& argument
   partials.single_scale = totals(scale && single);
   const int arrays = gain + bias + (scale && !single);
   const std::int64_t wide = wide_sums_of_block(width, arrays, size_of(arguments.dy.dtype));
-  if (wide > kMostSharedSums) partials.wide_sums = carver.take<float>(blocks * wide);
+  if (wide > most_shared_sums()) partials.wide_sums = carver.take<float>(blocks * wide);
   return partials;
 }
 

@@ -43,7 +43,8 @@ inline std::int64_t wide_sums_of_block(std::int64_t width, int arrays, std::size
   const std::int64_t step = 256 * 16 / static_cast<std::int64_t>(element_bytes);
   return arrays * ((width + step - 1) / step * step);
 }
-/// Shared memory that a block may have for its sums.
-inline constexpr std::int64_t kMostSharedSums = 200 * 1024 / sizeof(float);
+/// What a block of norm_backward leaves of the device's shared memory: its static variables, and what else
+/// may be reserved.
+inline constexpr std::size_t kSharedReserve = 7 * 1024;
 
 }  // namespace plumb::cuda

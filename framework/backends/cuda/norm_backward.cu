@@ -2,6 +2,7 @@
 #include "backends/cuda/device/dispatch.cuh"
 #include "backends/cuda/device/norm_function.cuh"
 #include "backends/cuda/device/staged_rows.cuh"
+#include "backends/cuda/launch_rules.h"
 #include "backends/cuda/norm.h"
 
 namespace plumb::cuda {
@@ -343,12 +344,10 @@ void add_up(cudaStream_t stream, const NormBackward& arguments, const NormPartia
   launch_column_sums("norm_backward scalars", stream, totals);
 }
 
-constexpr std::size_t kMostShared = 220 * 1024;  // of the 227 KiB of an H100
-
 /// Two stages, unless that keeps a second block from the multiprocessor that would fit with one.
-SharedRows shared_rows(std::size_t stage_bytes, std::size_t sum_bytes) {
-  const auto fits = [&](int stages) { return 2 * (stages * stage_bytes + sum_bytes) <= kMostShared; };
-  const int stages = fits(2) || (!fits(1) && 2 * stage_bytes + sum_bytes <= kMostShared) ? 2 : 1;
+SharedRows shared_rows(std::size_t stage_bytes, std::size_t sum_bytes, std::size_t most) {
+  const auto fits = [&](int stages) { return 2 * (stages * stage_bytes + sum_bytes) <= most; };
+  const int stages = fits(2) || (!fits(1) && 2 * stage_bytes + sum_bytes <= most) ? 2 : 1;
   return {stages, stages * stage_bytes};
 }
 
@@ -361,9 +360,10 @@ void launch_form(cudaStream_t stream, const NormBackward& arguments, const NormP
                                : Form::kTeams * partials.arrays() * Layout::padded(width) * sizeof(float);
   SharedRows rows;
   if constexpr (Form::kVector) {
-    rows = shared_rows(StagedRows<Layout>::stage_bytes(width), sums);
+    const std::size_t most = shared_bytes_of_block() - kSharedReserve;
+    rows = shared_rows(StagedRows<Layout>::stage_bytes(width), sums, most);
     // Too wide even for one stage.
-    if (rows.bytes + sums > kMostShared)
+    if (rows.bytes + sums > most)
       return launch_form<TeamForm<kTeamBlock, false>, T>(stream, arguments, partials);
   }
   const std::int64_t blocks = partials.row_blocks.count * arguments.groups;

@@ -88,7 +88,8 @@ bool BlockEngine::run_block(uint3 index) {
   fibers_ = &fiber_sets_[fiber_set_of(index, view_.grid)];
   prepare(*fibers_);
   scheduler_.begin_block(threads_);
-  shared_memory_.begin_block(launch_->shared_bytes);
+  const bool asked = launch_->asked_for_shared || launch_->shared_bytes > kSharedBytesWithoutOptIn;
+  shared_memory_.begin_block(launch_->shared_bytes, asked ? kSharedBytes : kSharedBytesWithoutOptIn);
   sanitizer::release(&begin_token_);
   const ThreadView* outer = running_thread;
   change(caller_, fiber(static_cast<unsigned>(scheduler_.first())));

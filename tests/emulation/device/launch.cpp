@@ -17,7 +17,7 @@ void launch_kernel(cudaStream_t stream, const void* kernel, const GridLaunch& la
   settings();  // throws here, and not on the stream, if a variable of the environment is wrong
   const std::string reason = refusal(launch);
   if (!reason.empty()) check(cudaErrorInvalidConfiguration, reason.c_str());
-  if (launch.shared_bytes > kSharedBytesWithoutOptIn) {  // as the real launch does it
+  if (launch.asked_for_shared) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(launch.shared_bytes)),
           launch.name);

@@ -47,10 +47,11 @@ void SharedMemory::renew() {
   memory_ = map();
 }
 
-void SharedMemory::begin_block(std::size_t dynamic_bytes) {
+void SharedMemory::begin_block(std::size_t dynamic_bytes, std::size_t most_bytes) {
   if constexpr (sanitizer::kFreshSharedMemory) renew();
   sanitizer::poison(memory_, used_);
   dynamic_.bytes = dynamic_bytes;
+  most_bytes_ = most_bytes;
   slots_.clear();
   used_ = static_bytes_ = 0;
   error_.clear();
@@ -79,11 +80,12 @@ void* SharedMemory::variable(const SharedDeclaration& declaration) {
   }
   if (&declaration != &dynamic_) {
     static_bytes_ += declaration.bytes;
-    if (static_bytes_ > kStaticSharedBytes || static_bytes_ + dynamic_.bytes > kSharedBytes) {
+    if (static_bytes_ > kStaticSharedBytes || static_bytes_ + dynamic_.bytes > most_bytes_) {
       error_ = "with " + std::string(declaration.name) + " a block needs " + std::to_string(static_bytes_) +
                " bytes of static and " + std::to_string(dynamic_.bytes) +
                " of dynamic shared memory; at most " + std::to_string(kStaticSharedBytes) +
-               " static and together " + std::to_string(kSharedBytes) + " are possible";
+               " static and together " + std::to_string(most_bytes_) + " are possible";
+      if (most_bytes_ < kSharedBytes) error_ += " without asking for more";
       return nullptr;
     }
   }

@@ -28,7 +28,8 @@ class SharedMemory {
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
 
-  void begin_block(std::size_t dynamic_bytes);
+  /// `most_bytes`: of static and dynamic variables together.
+  void begin_block(std::size_t dynamic_bytes, std::size_t most_bytes);
   /// The variable, aligned to 128 bytes; null when there is no room for it: error() says why.
   void* variable(const SharedDeclaration& declaration);
   void* dynamic() { return variable(dynamic_); }
@@ -47,7 +48,7 @@ class SharedMemory {
   void renew();
 
   char* memory_ = nullptr;
-  std::size_t used_ = 0, static_bytes_ = 0;
+  std::size_t used_ = 0, static_bytes_ = 0, most_bytes_ = kSharedBytes;
   SharedDeclaration dynamic_{"dynamic shared memory", 0};
   std::vector<Slot> slots_;
   std::string error_;

@@ -38,6 +38,7 @@ __global__ void use_static(float* y) {
   values[kBytes - 1] = 1;
   *y = values[kBytes - 1];
 }
+template __global__ void use_static<1024>(float*);
 template __global__ void use_static<48 * 1024>(float*);
 #ifndef __CUDACC__  // ptxas refuses it
 template __global__ void use_static<48 * 1024 + 1>(float*);

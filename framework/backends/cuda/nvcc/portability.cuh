@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "backends/cuda/check.h"
+#include "backends/cuda/launch_rules.h"
 
 /// __shared__ float tile[32][33]  is spelled  PLUMB_SHARED(float, tile, [32][33]).
 #define PLUMB_SHARED(type, name, dimensions) __shared__ type name dimensions
@@ -41,8 +42,7 @@ struct Launch {
 /// Kernels are launched by this call only. Throws when the launch is refused.
 template <class... Parameters, class... Arguments>
 void launch(const Launch& how, void (*kernel)(Parameters...), Arguments... arguments) {
-  constexpr std::size_t kWithoutOptIn = 48 * 1024;
-  if (how.shared_bytes > kWithoutOptIn) {
+  if (asks_for_shared_memory(how.shared_bytes)) {
     check_cuda(
         cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                              cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(how.shared_bytes)),

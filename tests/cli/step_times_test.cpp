@@ -1,0 +1,31 @@
+// The times that a run logs, on a device that works behind the host's back.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "tiny_run.h"
+
+namespace plumb::test {
+namespace {
+
+// Lazy streams do nothing before somebody waits for them: all the work of a step lies in that wait, as it
+// nearly does on a GPU with captured steps.
+TEST(StepTimes, HoldTheWorkOfTheDevice) {
+  const Folder folder;
+  write_tiny_run(folder);
+  const auto start = std::chrono::steady_clock::now();
+  const Outcome outcome = train_tiny(folder, 1,
+                                     {"--set", "device=cuda-emulated", "--set", "validation.at_end=false",
+                                      "--set", "checkpoint.at_end=false", "--set", "training.steps=12"});
+  const double whole = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  ASSERT_EQ(outcome.status, 0) << outcome.text();
+  double steps = 0;
+  for (const std::string& line : lines_of(read_file(folder / "run/metrics.jsonl")))
+    steps += nlohmann::json::parse(line).at("step_seconds").get<double>();
+  EXPECT_GT(steps, 0.4 * whole) << "of " << whole << " s";
+  EXPECT_LT(steps, whole);
+}
+
+}  // namespace
+}  // namespace plumb::test
