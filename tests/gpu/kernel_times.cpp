@@ -1,6 +1,7 @@
-// kernel_times [--device NAME] [--json FILE]: the time of every kernel case on a device, beside the
-// roofline's. kernel_times --predict: the roofline on an H100 alone, without a device; it is the
-// table in docs/design/cuda.md (roofline_test.cpp). Prints a Markdown table.
+// kernel_times [--device NAME] [--json FILE] [--only WORD]: the time of every kernel case (of those with the
+// word in their name) on a device, beside the roofline's. kernel_times --predict: the roofline on an H100
+// alone, without a device; it is the table in docs/design/cuda.md (roofline_test.cpp). Prints a Markdown
+// table.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -17,7 +18,7 @@ namespace plumb::gpu {
 namespace {
 
 struct Arguments {
-  std::string device = "cuda", json;
+  std::string device = "cuda", json, only;
   bool predict = false;
 };
 
@@ -31,8 +32,10 @@ Arguments parse(int count, char** values) {
       arguments.device = values[++i];
     } else if (word == "--json" && i + 1 < count) {
       arguments.json = values[++i];
+    } else if (word == "--only" && i + 1 < count) {
+      arguments.only = values[++i];
     } else {
-      fail_input("unknown argument '{}'; known: --predict, --device NAME, --json FILE", word);
+      fail_input("unknown argument '{}'; known: --predict, --device NAME, --json FILE, --only WORD", word);
     }
   }
   return arguments;
@@ -83,6 +86,7 @@ void run(const Arguments& arguments) {
       "| kernel | shape | least bytes | operations | roofline | measured | of roofline | GB/s | TFLOP/s |\n");
   fmt::print("|---|---|---|---|---|---|---|---|---|\n");
   for (const KernelCase& one : kernel_cases()) {
+    if (one.name.find(arguments.only) == std::string::npos) continue;
     const auto stream = backend->create_stream();
     DeviceMemory memory(*backend, *stream);
     const double seconds = measure(one.prepare(*backend, *stream, memory), *stream);

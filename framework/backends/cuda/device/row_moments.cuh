@@ -28,7 +28,7 @@ struct EntryMoments {
     const double wide = static_cast<double>(value), square = wide * wide;
     row.sum += wide;
     row.squares += square;
-    sum_abs += static_cast<double>(magnitude);
+    sum_abs += fabs(wide);
     sum_fourth += square * square;
     max_abs = maximum_or_nan(max_abs, magnitude);
     overflows += !(magnitude <= kLargestFloat16);
