@@ -13,7 +13,8 @@ namespace plumb {
 namespace {
 
 constexpr const char* kLogs[] = {"metrics.jsonl", "stability.jsonl", "ranks.jsonl", "events.jsonl"};
-constexpr const char* kOtherEntries[] = {"manifest.json", "checkpoints", "tensorboard", "report.html", "export"};
+constexpr const char* kOtherEntries[] = {"manifest.json", "checkpoints", "tensorboard", "report.html",
+                                         "export"};
 
 void create_folder(const std::filesystem::path& directory) {
   std::error_code error;
