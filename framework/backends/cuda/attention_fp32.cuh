@@ -42,13 +42,13 @@ __device__ __forceinline__ void load_float_tile(const AttentionView& view,
     const int column = 4 * thread.part + 32 * k;
     Pack<float, 4> pack{};
     if (token < view.tokens && view.vectors && column < view.width) {
-      pack = *reinterpret_cast<const Pack<float, 4>*>(source.row(token) + column);
+      pack = load_pack<Pack<float, 4>>(source.row(token) + column);
     } else if (token < view.tokens) {
 #pragma unroll
       for (int i = 0; i < 4; ++i)
         if (column + i < view.width) pack.values[i] = source.row(token)[column + i];
     }
-    *reinterpret_cast<Pack<float, 4>*>(tile + thread.row * kFloatStride<kWidth> + column) = pack;
+    store_pack(tile + thread.row * kFloatStride<kWidth> + column, pack);
   }
 }
 

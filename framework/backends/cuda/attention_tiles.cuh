@@ -84,7 +84,7 @@ __device__ __forceinline__ void load_tile(const AttentionView& view, const HeadR
 #pragma unroll
     for (int i = 0; i < kPack; ++i)
       if (row < rows && column + i < view.width) pack.values[i] = values[i];
-    *reinterpret_cast<Pack<T, kPack>*>(target) = pack;
+    store_pack(target, pack);
     values += kRowsAtOnce * source.stride;
     target += kRowsAtOnce * kTileStride<kWidth>;
   }
@@ -120,7 +120,7 @@ __device__ __forceinline__ void store_sums(const AttentionView& view, const Sums
     if (token >= view.tokens || first_column + column >= view.width) continue;
     T* out = target.row(token) + first_column + column;
     if (view.vectors) {
-      *reinterpret_cast<Pack<T, kPack>*>(out) = *reinterpret_cast<const Pack<T, kPack>*>(place);
+      store_pack(out, load_pack<Pack<T, kPack>>(place));
       continue;
     }
 #pragma unroll

@@ -78,7 +78,7 @@ struct ReadView {
 
 /// Reads x and dh, reads and writes dx; dh comes from a cache for the second stream and those behind it.
 template <class T, int kCount>
-__global__ void __launch_bounds__(kThreads, kArchitecture == 80 ? 4 : 0)
+__global__ void __launch_bounds__(kThreads, kArchitecture == 80 ? 4 : 3)
     read_backward_kernel(MixWeights weights, WeightGradients gradients, ReadView<T> view) {
   PLUMB_SHARED(double, sums, [kWarps][kMaxStreamEntries]);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -229,7 +229,9 @@ __device__ __forceinline__ void mix_back(const MixWeights& weights, const WriteV
 }
 
 template <class T, int kCount, bool kFewStreams>
-__global__ void __launch_bounds__(kThreads, kArchitecture == 100 && !kFewStreams && kCount == 1 ? 2 : 0)
+__global__ void __launch_bounds__(kThreads, kFewStreams&& kCount == 4                             ? 3
+                                            : kArchitecture == 100 && !kFewStreams && kCount == 1 ? 2
+                                                                                                  : 0)
     write_backward_kernel(MixWeights weights, WeightGradients gradients, WriteView<T> view) {
   PLUMB_SHARED(double, sums, [kWarps][kMaxStreamEntries]);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, streams = weights.entries.streams;

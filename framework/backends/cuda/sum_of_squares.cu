@@ -28,7 +28,7 @@ __device__ __forceinline__ double sum_of_piece(const SquareEntry& entry, const P
   if (entry.whole) {
 #pragma unroll 4
     for (; at + kPack <= piece.end; at += kPieceThreads * kPack) {
-      const auto pack = *reinterpret_cast<const Pack<T, kPack>*>(data + at);
+      const auto pack = load_pack<Pack<T, kPack>>(data + at);
 #pragma unroll
       for (int j = 0; j < kPack; ++j) sum += square(pack.values[j]);
     }

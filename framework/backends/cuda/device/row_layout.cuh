@@ -37,7 +37,7 @@ struct RowLayout {
   /// The pack of a row; columns beyond the width are 0.
   __device__ __forceinline__ Packed read(const T* row, int pack) const {
     Packed packed;
-    if (kVector && holds_any(pack)) return *reinterpret_cast<const Packed*>(row + column(pack, 0));
+    if (kVector && holds_any(pack)) return load_pack<Packed>(row + column(pack, 0));
 #pragma unroll
     for (int j = 0; j < kPack; ++j)
       packed.values[j] = !kVector && holds(pack, j) ? row[column(pack, j)] : from_float<T>(0.0f);
@@ -57,7 +57,7 @@ struct RowLayout {
     if (kVector && parameters != nullptr && holds_any(pack)) {
 #pragma unroll
       for (int quad = 0; quad < kPack; quad += 4)
-        copy_quad(*reinterpret_cast<const Pack<float, 4>*>(parameters + column(pack, quad)), out + quad);
+        copy_quad(load_pack<Pack<float, 4>>(parameters + column(pack, quad)), out + quad);
       return;
     }
 #pragma unroll
@@ -92,11 +92,11 @@ struct RowLayout {
     if constexpr (kVector) {
 #pragma unroll
       for (int quad = 0; quad < kPack; quad += 4) {
-        auto& place = *reinterpret_cast<Pack<float, 4>*>(sums + slot_of(pack, lane, quad));
-        Pack<float, 4> total = place;
+        float* const place = sums + slot_of(pack, lane, quad);
+        auto total = load_pack<Pack<float, 4>>(place);
 #pragma unroll
         for (int j = 0; j < 4; ++j) total.values[j] += terms[quad + j];
-        place = total;
+        store_pack(place, total);
       }
     } else {
 #pragma unroll

@@ -65,7 +65,7 @@ class RowPacks {
   template <class T>
   __device__ __forceinline__ void read(const T* source, int count, T (&out)[kPack]) const {
     if (whole_ && count == kPack) {
-      const auto pack = *reinterpret_cast<const Pack<T, kPack>*>(source);
+      const auto pack = load_pack<Pack<T, kPack>>(source);
 #pragma unroll
       for (int j = 0; j < kPack; ++j) out[j] = pack.values[j];
       return;
@@ -79,7 +79,7 @@ class RowPacks {
       Pack<T, kPack> pack;
 #pragma unroll
       for (int j = 0; j < kPack; ++j) pack.values[j] = values[j];
-      *reinterpret_cast<Pack<T, kPack>*>(target) = pack;
+      store_pack_global(target, pack);
       return;
     }
 #pragma unroll
