@@ -21,6 +21,16 @@ set_mpirun() {
   mpirun_command=(mpirun -np "$ranks" "${placement[@]}" --mca odls_base_sigkill_timeout 10)
 }
 
+# set_passed_on: puts the options of mpirun into the array passed_on that give all ranks the variables of NCCL and UCX and the
+# library path as they are here.
+set_passed_on() {
+  local variable
+  passed_on=()
+  for variable in $(compgen -e | grep -E '^(NCCL_|UCX_)|^LD_LIBRARY_PATH$'); do
+    passed_on+=(-x "$variable")
+  done
+}
+
 # run_and_forward COMMAND...: runs it and passes SIGTERM and SIGUSR1 on to it; its status is ours.
 run_and_forward() {
   "$@" &

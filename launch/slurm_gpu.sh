@@ -22,6 +22,7 @@ case " $* " in
   *" --resume "*) ;;
   *) set -- "$@" --resume auto ;;
 esac
-export NCCL_DEBUG=${NCCL_DEBUG:-WARN}  # NCCL_SOCKET_IFNAME, NCCL_IB_HCA and the like: see launch/cluster.sh
+export NCCL_DEBUG=${NCCL_DEBUG:-WARN}  # NCCL_SOCKET_IFNAME, NCCL_IB_HCA and the like: see docs/cluster.md
+set_passed_on
 run_and_forward mpirun --map-by "ppr:${SLURM_NTASKS_PER_NODE:-1}:node" --bind-to socket \
-  --mca odls_base_sigkill_timeout 10 "$here/build/release/trainers/plumb" train "$@" --set 'device="cuda"'
+  --mca odls_base_sigkill_timeout 10 "${passed_on[@]}" "$here/build/release/trainers/plumb" train "$@" --set 'device="cuda"'

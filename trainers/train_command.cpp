@@ -1,5 +1,6 @@
 // plumb train: from the command line to a TrainingLoop, and the summary at the end.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -103,6 +104,24 @@ void prepare(Setup& setup, Session& session, const TrainOptions& options,
     for (const std::string& action : clean_atomic_leftovers(setup.folder / "checkpoints"))
       log_info("{}", action);
   }
+}
+
+/// "NCCL_ALGO=Ring" and its like, of this process.
+std::vector<std::string> nccl_settings() {
+  std::vector<std::string> settings;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    if (std::string_view(*entry).starts_with("NCCL_")) settings.emplace_back(*entry);
+  }
+  return settings;
+}
+
+/// A collective. `identity`: empty where ranks do not use NCCL.
+void check_devices(Session& session, const std::string& identity) {
+  check_devices_differ(session.communicator(), identity);
+  const auto own = identity.empty() ? std::vector<std::string>() : nccl_settings();
+  const std::vector<std::string> notes = check_settings_agree(session.communicator(), own);
+  if (!session.is_first()) return;
+  for (const std::string& note : notes) log_warning("{}", note);
 }
 
 void build(Setup& setup, Session& session, const TrainOptions& options) {
@@ -217,8 +236,7 @@ int run_train(const TrainOptions& options) {
   std::vector<ConfigSource> sources;
   if (!session.all_succeed([&] { sources = session.read_config(options.configs); })) return 2;
   if (!session.all_succeed([&] { prepare(setup, session, options, sources); })) return 2;
-  const std::string device = setup.backend->facts().identity;
-  if (!session.all_succeed([&] { check_devices_differ(session.communicator(), device); })) return 2;
+  if (!session.all_succeed([&] { check_devices(session, setup.backend->facts().identity); })) return 2;
   if (!session.all_succeed([&] { build(setup, session, options); })) return 2;
   if (!session.all_succeed([&] { check_models_agree(session.communicator(), setup.model_hash); })) return 2;
   if (!session.all_succeed([&] { open_folder(setup, session, options); })) return 2;

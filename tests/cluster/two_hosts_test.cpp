@@ -104,6 +104,34 @@ TEST_P(TwoHosts, TrainByOneCommandFromTheFilesOfTheFirst) {
   EXPECT_FALSE(std::filesystem::exists(on_second("config.toml"))) << "the hosts share a file system";
 }
 
+/// The same, as on GPUs: so many ranks on each host, whatever its slots.
+TEST_P(TwoHosts, TrainWithRanksForTheGpusOfEach) {
+  const Outcome outcome =
+      on_two_hosts(hosts(), fmt::format("printf 'host-a\nhost-b\n' >names.txt\n"
+                                        "PLUMB_GPUS_PER_HOST=1 PLUMB_INTERFACE=cable PLUMB_PROGRAM={} "
+                                        "{}/launch/hosts.sh names.txt config.toml --set training.steps=2 "
+                                        "--set run.dir=run --set {}",
+                                        PLUMB_PROGRAM, PLUMB_SOURCE_DIR, device()));
+  ASSERT_EQ(outcome.status, 0) << outcome.output;
+  const Json manifest = Json::parse(text_of(on_first("run") / "manifest.json"));
+  EXPECT_THAT(manifest.at("hosts").get<std::vector<std::string>>(), ElementsAre("host-a", "host-b"));
+}
+
+TEST_P(TwoHosts, HaveTheVariablesOfTheFirst) {
+  const std::filesystem::path program = folder_.path() / "show.sh";
+  std::ofstream(program) << "#!/bin/sh\necho $(hostname) $NCCL_ALGO $NCCL_SOCKET_IFNAME $UCX_TLS \"$*\"\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  const Outcome outcome = on_two_hosts(
+      hosts(), fmt::format("NCCL_ALGO=Ring UCX_TLS=self PLUMB_INTERFACE=cable PLUMB_GPUS_PER_HOST=1 "
+                           "PLUMB_PROGRAM={} {}/launch/hosts.sh hosts.txt config.toml",
+                           program.string(), PLUMB_SOURCE_DIR));
+  ASSERT_EQ(outcome.status, 0) << outcome.output;
+  for (const char* host : {"host-a", "host-b"}) {
+    EXPECT_THAT(outcome.output,
+                HasSubstr(fmt::format("{} Ring cable self train config.toml --set device=\"cuda\"", host)));
+  }
+}
+
 /// What one host cannot see ends all ranks, with its name.
 TEST_P(TwoHosts, SayWhichOfThemLacksAFile) {
   std::ofstream(on_first("train.bin"), std::ios::binary) << std::string(4000, '\0');

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "ranks.h"
 
 namespace plumb::test {
@@ -11,6 +13,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Not;
 using testing::ThrowsMessage;
 
@@ -27,6 +30,46 @@ TEST(Devices, EachRankNeedsItsOwn) {
 }
 
 TEST(Devices, ProcessorsAreShared) { check_devices_differ(ranks(), ""); }
+
+std::string last_name() {
+  const int last = ranks().world() - 1;
+  return "rank " + std::to_string(last) + " (host " + host_of(last) + ")";
+}
+bool is_last() { return ranks().rank() == ranks().world() - 1; }
+
+TEST(Settings, AreTheSameInAnyOrder) {
+  std::vector<std::string> own = {"NCCL_ALGO=Ring", "NCCL_PROTO=LL=1", "NCCL_EMPTY="};
+  if (is_last()) std::reverse(own.begin(), own.end());
+  EXPECT_THAT(check_settings_agree(ranks(), own), IsEmpty());
+  EXPECT_THAT(check_settings_agree(ranks(), {}), IsEmpty());
+}
+
+TEST(Settings, OfOneRankAreNamedWithBothValuesRanksAndHosts) {
+  const std::string others =
+      ranks().world() > 2 ? " and " + std::to_string(ranks().world() - 2) + " more" : "";
+  const std::string first = "'Ring' on rank 0 (host " + host_of(0) + ")" + others;
+  EXPECT_THAT(
+      [&] {
+        check_settings_agree(ranks(), {"NCCL_PROTO=Simple", is_last() ? "NCCL_ALGO=Tree" : "NCCL_ALGO=Ring"});
+      },
+      ThrowsMessage<InputError>(
+          AllOf(HasSubstr("NCCL_ALGO differs between ranks: " + first + ", 'Tree' on " + last_name() + ";"),
+                Not(HasSubstr("NCCL_PROTO")))));
+  EXPECT_THAT(
+      [&] {
+        check_settings_agree(
+            ranks(), is_last() ? std::vector<std::string>{} : std::vector<std::string>{"NCCL_ALGO=Ring"});
+      },
+      ThrowsMessage<InputError>(HasSubstr(first + ", unset on " + last_name() + ";")));
+}
+
+TEST(Settings, ThatNameAThingOfOneHostMayDiffer) {
+  const auto notes =
+      check_settings_agree(ranks(), {is_last() ? "NCCL_SOCKET_IFNAME=eth1" : "NCCL_SOCKET_IFNAME=ens2"});
+  ASSERT_EQ(notes.size(), 1U);
+  EXPECT_THAT(notes[0], AllOf(HasSubstr("NCCL_SOCKET_IFNAME differs between ranks: 'ens2' on rank 0"),
+                              HasSubstr("'eth1' on " + last_name())));
+}
 
 TEST(Models, AreTheSameOnAllRanks) { check_models_agree(ranks(), {.tensors = 3, .values = 7}); }
 
