@@ -7,69 +7,125 @@
 # --build-dir: a build made elsewhere, e.g. with -DPLUMB_WITH_MPI=OFF -DPLUMB_WITH_ONEDNN=OFF and the shared libraries
 # that this machine lacks in DIR/lib. Without it the script builds into build/release.
 # --device cuda-emulated tries the script itself where no GPU is; its times mean nothing.
+# Status: 0 passed, or skipped because there is no GPU; 1 something failed; 2 a wrong command line.
 set -uo pipefail
-cd "$(dirname "$0")/.."
-. launch/environment.sh
+
+# refuse STATUS TEXT: one line, and the end.
+refuse() {
+  echo "gpu_acceptance: $2" >&2
+  exit "$1"
+}
 
 build=""
-output=build/gpu-acceptance
+output=""
 device=cuda
 while [ $# -gt 0 ]; do
   case "$1" in
-    --build-dir) build=$2; shift 2 ;;
-    --output) output=$2; shift 2 ;;
-    --device) device=$2; shift 2 ;;
-    *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    --build-dir | --output | --device) [ -n "${2:-}" ] || refuse 2 "$1 needs a value" ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   esac
+  case "$1" in
+    --build-dir) build=$(realpath -e -- "$2" 2>/dev/null) || refuse 2 "--build-dir $2: there is no such folder" ;;
+    --output) output=$(realpath -m -- "$2") ;;
+    --device) device=$2 ;;
+  esac
+  shift 2
 done
-if [ -z "$build" ]; then
-  build=build/release
-  cmake --preset release >/dev/null && cmake --build --preset release || exit 1
-fi
-export LD_LIBRARY_PATH="$PWD/$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-export PLUMB_PLUGIN_DIR="$PWD/$build/lib"
-plumb=$build/trainers/plumb
-mkdir -p "$output"
-report=$output/acceptance.md
-status=0
+case "$device" in
+  cuda) plugin=libplumb_cuda.so ;;
+  cuda-emulated) plugin=libplumb_cuda_emulated.so ;;
+  *) refuse 2 "--device $device is unknown; there are cuda, cuda-emulated" ;;
+esac
+cd "$(dirname "$0")/.." || exit 1
+. launch/environment.sh
+output=${output:-$PWD/build/gpu-acceptance}
 
-if [ "$device" = cuda ]; then
-  reason=$("$plumb" doctor 2>/dev/null | sed -n 's/^\(note\|FIX \)  GPU  *//p' | head -1)
-  if ! "$plumb" doctor 2>/dev/null | grep -q '^ok .* backend cuda '; then
-    echo "skipped: ${reason:-device = \"cuda\" cannot be had here}"
+if [ -z "$build" ]; then
+  build=$PWD/build/release
+  cmake --preset release >/dev/null && cmake --build --preset release || exit 1
+elif [ ! -e "$build/lib/$plugin" ]; then
+  refuse 1 "$build has no lib/$plugin: it was built without the CUDA toolkit, or is no build of Plumb"
+fi
+export LD_LIBRARY_PATH="$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export PLUMB_PLUGIN_DIR="$build/lib"
+plumb=$build/trainers/plumb
+version=$("$plumb" --version 2>&1) || refuse 1 "$plumb cannot be run: $version"
+findings=$("$plumb" doctor 2>/dev/null)
+
+if [ "$device" = cuda ] && ! grep -q '^ok .* backend cuda ' <<<"$findings"; then
+  reason=$(sed -n 's/^\(note\|FIX \)  \(backend cuda\|GPU\) *//p' <<<"$findings" | head -1)
+  reason=${reason:-device = \"cuda\" cannot be had here}
+  if [ "$("$plumb" doctor --gpus)" = 0 ]; then
+    echo "skipped: $reason"
     exit 0
   fi
+  refuse 1 "$build does not work here: $reason"
 fi
+mkdir -p "$output"
+report=$output/acceptance.md
+limit=240  # seconds of each program
+status=0
 
 {
   echo "# GPU acceptance: device \"$device\""
   echo
-  echo "Plumb $("$plumb" --version | head -1)"
+  echo "$version" | head -1
+  if grep -q -e -dirty <<<"$version"; then
+    echo
+    echo "**Built from a tree with uncommitted changes**: the revision alone does not say what ran."
+  fi
   echo
   echo '```'
-  "$plumb" doctor 2>/dev/null | grep -i 'gpu\|cuda\|driver\|cublas\|cudnn\|nccl\|nvlink\|infiniband'
+  grep -i 'gpu\|cuda\|driver\|cublas\|cudnn\|nccl\|nvlink\|infiniband' <<<"$findings"
   echo '```'
   echo
   echo "| what | result | seconds |"
   echo "|---|---|---|"
 } >"$report"
 
-# check NAME COMMAND...: one row of the report; the output of the command, a program that has four minutes or a function,
-# goes to its own file.
+# check NAME COMMAND...: one row of the report; the output of the command, a program or a function that limits its own,
+# goes to its own file. Status 77 of a command: it cannot be run, and its last line says why.
 check() {
-  local name=$1 start=$SECONDS verdict=passed log
+  local name=$1 start=$SECONDS verdict=passed log code=0 ranks tests counts
   shift
   log=$output/$(echo "$name" | tr ' /' '__').log
-  local limit=(timeout 240)
-  if [ "$(type -t "$1")" = function ]; then limit=(); fi
-  if ! "${limit[@]}" "$@" >"$log" 2>&1; then
-    verdict="FAILED, see $(basename "$log")"
-    status=1
-  fi
-  local tests
+  local limited=(timeout "$limit")
+  if [ "$(type -t "$1")" = function ]; then limited=(); fi
+  "${limited[@]}" "$@" >"$log" 2>&1 || code=$?
+  case "$code" in
+    0) ;;
+    77) verdict="not run: $(tail -1 "$log" | sed 's/^skipped: //')" ;;
+    124) verdict="FAILED: not through after $limit seconds, see $(basename "$log")" ;;
+    *) verdict="FAILED, see $(basename "$log")" ;;
+  esac
+  if [ "$code" != 0 ] && [ "$code" != 77 ]; then status=1; fi
+  ranks=$(sed -n 's/^nccl: //p' "$log")
   tests=$(sed -n 's/^\[  PASSED  \] \(.*\)\.$/\1/p' "$log" | tail -1)
-  echo "| $name | $verdict${tests:+ ($tests)} | $((SECONDS - start)) |" >>"$report"
-  echo "gpu: $name: $verdict${tests:+ ($tests)}"
+  counts=$ranks${ranks:+${tests:+, }}$tests
+  echo "| $name | $verdict${counts:+ ($counts)} | $((SECONDS - start)) |" >>"$report"
+  echo "gpu: $name: $verdict${counts:+ ($counts)}"
+}
+
+# measure TITLE NAME COMMAND...: a section of the report with what the command prints.
+measure() {
+  local title=$1 name=$2 code=0
+  shift 2
+  timeout "$limit" "$@" >"$output/$name.md" 2>"$output/$name.err" || code=$?
+  {
+    echo
+    echo "## $title"
+    echo
+    cat "$output/$name.md"
+    case "$code" in
+      0) ;;
+      124) echo; echo "FAILED: not through after $limit seconds" ;;
+      *) echo; echo "FAILED: $(cat "$output/$name.err")" ;;
+    esac
+  } >>"$report"
+  if [ "$code" != 0 ]; then
+    status=1
+    echo "gpu: $title: FAILED, see $report"
+  fi
 }
 
 # op_tests: the op tests in parts side by side, since the float64 reference takes longer than the device.
@@ -79,7 +135,7 @@ op_tests() {
   if [ "$parts" -gt 8 ]; then parts=8; fi
   for ((part = 0; part < parts; ++part)); do
     GTEST_TOTAL_SHARDS=$parts GTEST_SHARD_INDEX=$part OMP_NUM_THREADS=1 \
-      timeout 240 "$build/tests/backend/test_backend" --gtest_brief=1 >"$output/op_tests.$part.log" 2>&1 &
+      timeout "$limit" "$build/tests/backend/test_backend" --gtest_brief=1 >"$output/op_tests.$part.log" 2>&1 &
     jobs+=($!)
   done
   for job in "${jobs[@]}"; do wait "$job" || failed=1; done
@@ -96,36 +152,16 @@ export PLUMB_TEST_BACKENDS=$device
 check "op tests" op_tests
 check "golden models" "$build/tests/golden/test_golden" --gtest_brief=1
 check "training equals reference" "$build/tests/gpu/test_gpu_training" --gtest_brief=1
-if [ -x "$build/tests/comm/test_comm_device" ] && command -v mpirun >/dev/null; then
-  gpus=$(nvidia-smi -L 2>/dev/null | wc -l)
-  if [ "$device" != cuda ]; then gpus=2; fi
-  check "NCCL over $gpus rank(s)" mpirun -np "$gpus" --oversubscribe "$build/tests/comm/test_comm_device" --gtest_brief=1
-else
-  echo "| NCCL over several GPUs | not run: this build or this machine has no MPI | - |" >>"$report"
-fi
+check "NCCL over all local GPUs" tests/gpu/nccl_ranks.sh "$build" "$device"
 
-echo >>"$report"
-echo "## Training: memory, throughput, cost of statistics" >>"$report"
-echo >>"$report"
 small=()
-if [ "$device" != cuda ]; then small=(--small); fi
-if "$build/tests/gpu/training_speed" --device "$device" "${small[@]}" --json "$output/training.json" >"$output/training.md" 2>"$output/training.err"; then
-  cat "$output/training.md" >>"$report"
-else
-  status=1
-  echo "FAILED: $(cat "$output/training.err")" >>"$report"
+kernels=(--device "$device" --json "$output/kernels.json")
+if [ "$device" != cuda ]; then
+  small=(--small)
+  kernels=(--predict)
 fi
-
-echo >>"$report"
-echo "## Kernels against their roofline" >>"$report"
-echo >>"$report"
-kernels=("$build/tests/gpu/kernel_times" --device "$device" --json "$output/kernels.json")
-if [ "$device" != cuda ]; then kernels=("$build/tests/gpu/kernel_times" --predict); fi
-if "${kernels[@]}" >"$output/kernels.md" 2>"$output/kernels.err"; then
-  cat "$output/kernels.md" >>"$report"
-else
-  status=1
-  echo "FAILED: $(cat "$output/kernels.err")" >>"$report"
-fi
+measure "Training: memory, throughput, cost of statistics" training \
+  "$build/tests/gpu/training_speed" --device "$device" "${small[@]}" --json "$output/training.json"
+measure "Kernels against their roofline" kernels "$build/tests/gpu/kernel_times" "${kernels[@]}"
 echo "gpu: report in $report"
 exit $status

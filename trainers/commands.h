@@ -112,5 +112,7 @@ struct SweepOptions {
 int run_sweep(const SweepOptions& options);
 
 int run_doctor();
+/// The number of GPUs that the driver shows this process, on one line: for scripts.
+int run_gpu_count();
 
 }  // namespace plumb

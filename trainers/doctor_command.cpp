@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/loader.h"
+#include "backends/cuda_probe.h"
 #include "commands.h"
 #include "core/error.h"
 #include "cores.h"
@@ -147,6 +148,11 @@ int run_doctor() {
     report_data();
   }
   session.communicator().barrier("doctor");
+  return 0;
+}
+
+int run_gpu_count() {
+  fmt::print("{}\n", probe_cuda().devices);
   return 0;
 }
 

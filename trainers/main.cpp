@@ -174,6 +174,13 @@ void add_sweep(CLI::App& app, SweepOptions& options, Action& action) {
   command->callback([&options, &action] { action = [&options] { return run_sweep(options); }; });
 }
 
+void add_doctor(CLI::App& app, bool& count_gpus, Action& action) {
+  CLI::App* command =
+      app.add_subcommand("doctor", "What this machine and this launch offer, what is missing, how to get it");
+  command->add_flag("--gpus", count_gpus, "Print the number of GPUs that ranks here can use, and no more");
+  command->callback([&] { action = count_gpus ? run_gpu_count : run_doctor; });
+}
+
 /// One line about the first word that is no subcommand of `app`, which CLI11 would only call missing; empty
 /// when there is none.
 std::string unknown_subcommand(const CLI::App& app, int argc, char** argv) {
@@ -223,6 +230,7 @@ int run(int argc, char** argv) {
   CheckOptions check;
   ExportOptions exported;
   SweepOptions sweep;
+  bool count_gpus = false;
   add_train(app, train, action);
   add_eval(app, eval, action);
   add_generate(app, generate, action);
@@ -234,8 +242,7 @@ int run(int argc, char** argv) {
   add_check(app, check, action);
   add_export(app, exported, action);
   add_sweep(app, sweep, action);
-  app.add_subcommand("doctor", "What this machine and this launch offer, what is missing, how to get it")
-      ->callback([&] { action = run_doctor; });
+  add_doctor(app, count_gpus, action);
 
   const std::string unknown = unknown_subcommand(app, argc, argv);
   if (!unknown.empty()) return refuse(unknown);

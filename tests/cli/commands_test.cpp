@@ -247,5 +247,13 @@ TEST(Doctor, NamesBackendsAndTheVariablesForRoot) {
   EXPECT_THAT(run_plumb(folder, 1, {"doctor"}, {first + "=1", second + "=1"}).out, Not(HasSubstr(advice)));
 }
 
+TEST(Doctor, CountsGpusForScripts) {
+  const Folder folder;
+  // Where there are GPUs: of none, none is visible.
+  const Outcome outcome = run_plumb(folder, 1, {"doctor", "--gpus"}, {"CUDA_VISIBLE_DEVICES="});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_EQ(outcome.out, "0\n");
+}
+
 }  // namespace
 }  // namespace plumb::test
