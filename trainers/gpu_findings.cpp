@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "backends/cuda/cudnn_versions.h"
+
 namespace plumb {
 namespace {
 
@@ -30,6 +32,13 @@ void add_driver(const GpuHost& host, std::vector<Finding>& findings) {
   }
   findings.push_back(
       {Grade::Good, "NVIDIA driver", "for CUDA " + cuda_version(host.driver.driver_version), ""});
+  if (host.driver.driver_version / 1000 < host.compiled.runtime / 1000) {
+    findings.push_back(
+        {Grade::Problem, "CUDA",
+         fmt::format("the driver is for CUDA {}, this build was compiled with CUDA {}",
+                     cuda_version(host.driver.driver_version), cuda_version(host.compiled.runtime)),
+         "update the driver, or build with the toolkit of its version"});
+  }
   if (!host.absence.empty()) findings.push_back({Grade::Problem, "GPU", host.absence, ""});
 }
 
@@ -76,36 +85,55 @@ struct Library {
   const char* subject;
   const char* file;
   const char* function;
-  std::string (*text)(long version);
+  long CudaVersions::*compiled;
 };
 
-// Each library numbers its versions in its own way.
 const Library kLibraries[] = {
-    {"cuBLASLt", "libcublasLt.so.13", "cublasLtGetVersion",
-     [](long v) { return fmt::format("{}.{}.{}", v / 10000, v % 10000 / 100, v % 100); }},
-    {"cuDNN", "libcudnn.so.9", "cudnnGetVersion",
-     [](long v) { return fmt::format("{}.{}.{}", v / 10000, v % 10000 / 100, v % 100); }},
-    {"NCCL", "libnccl.so.2", "ncclGetVersion",
-     [](long v) { return fmt::format("{}.{}.{}", v / 10000, v % 10000 / 100, v % 100); }},
+    {"cuBLASLt", "libcublasLt.so.13", "cublasLtGetVersion", &CudaVersions::cublaslt},
+    {"cuDNN", "libcudnn.so.9", "cudnnGetVersion", &CudaVersions::cudnn},
+    {"NCCL", "libnccl.so.2", "ncclGetVersion", &CudaVersions::nccl},
 };
+
+/// "13.1.0" of 130100: all three count alike.
+std::string library_version(long number) {
+  return fmt::format("{}.{}.{}", number / 10000, number % 10000 / 100, number % 100);
+}
+
+Finding finding_of(const Library& library, long version, long compiled) {
+  Finding finding{Grade::Good, library.subject, library_version(version), ""};
+  if (version < compiled) {
+    finding.verdict = Grade::Note;
+    finding.text +=
+        fmt::format(", older than {}, which this build was compiled with", library_version(compiled));
+    finding.fix = "update it, or take the older copy out of LD_LIBRARY_PATH";
+  }
+  return finding;
+}
+
+/// What compute.attention makes of a cuDNN that is not among those whose attention was tried.
+void add_cudnn_range(long version, std::vector<Finding>& findings) {
+  if (cuda::takes_cudnn(version)) return;
+  findings.push_back(
+      {Grade::Note, "cuDNN",
+       fmt::format(
+           "{} is not among {} to {}, whose attention is used: compute.attention = \"auto\" falls back to "
+           "own kernels, \"library\" is an error",
+           library_version(version), library_version(cuda::kOldestCudnn),
+           library_version(cuda::kFirstUnknownCudnn - 1)),
+       "install a version among them"});
+}
 
 void add_libraries(const GpuHost& host, std::vector<Finding>& findings) {
   const bool needed = host.driver.devices > 0 || !host.architectures.empty();
   for (const Library& library : kLibraries) {
     const auto version = host.library_version(library.file, library.function);
     if (version) {
-      findings.push_back({Grade::Good, library.subject, library.text(*version), ""});
+      findings.push_back(finding_of(library, *version, host.compiled.*library.compiled));
+      if (library.compiled == &CudaVersions::cudnn) add_cudnn_range(*version, findings);
     } else if (needed) {
       findings.push_back({Grade::Problem, library.subject, fmt::format("{} cannot be opened", library.file),
                           "install it with the CUDA toolkit, or add its folder to LD_LIBRARY_PATH"});
     }
-  }
-  const auto runtime = host.library_version("libcudart.so.13", "cudaRuntimeGetVersion");
-  if (runtime && host.driver.driver_version > 0 && host.driver.driver_version / 1000 < *runtime / 1000) {
-    findings.push_back({Grade::Problem, "CUDA",
-                        fmt::format("the driver is for CUDA {}, the libraries are of CUDA {}",
-                                    cuda_version(host.driver.driver_version), cuda_version(*runtime)),
-                        "update the driver, or build with the toolkit of its version"});
   }
 }
 

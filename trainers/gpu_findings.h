@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backends/cuda_probe.h"
+#include "cuda_versions.h"
 #include "finding.h"
 
 namespace plumb {
@@ -18,6 +19,7 @@ struct GpuHost {
   std::string absence;  ///< why device = "cuda" cannot be had (cuda_absence())
   bool emulation = false;
   std::string architectures;  ///< that the plug-in is built for, "80;90"; empty = no plug-in
+  CudaVersions compiled;      ///< that the plug-in was compiled with
   /// Standard output of a command; nothing when it is not there or fails.
   std::function<std::optional<std::string>(const std::string& command)> run;
   /// Version number that a library's own function reports; nothing when it cannot be opened.

@@ -24,14 +24,13 @@ std::optional<std::string> run_command(const std::string& command) {
   return text;
 }
 
-/// NCCL and the CUDA runtime write to an int, the others return the number.
+/// NCCL writes to an int, the others return the number.
 std::optional<long> version_of(const char* library, const char* function) {
   void* handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
   if (handle == nullptr) return std::nullopt;
   void* symbol = dlsym(handle, function);
   if (symbol == nullptr) return std::nullopt;
-  const std::string name = function;
-  if (name == "ncclGetVersion" || name == "cudaRuntimeGetVersion") {
+  if (std::string(function) == "ncclGetVersion") {
     int version = 0;
     if (reinterpret_cast<int (*)(int*)>(symbol)(&version) != 0) return std::nullopt;
     return version;
@@ -62,6 +61,7 @@ GpuHost this_gpu_host() {
   host.absence = cuda_absence();
   host.emulation = has_emulated_cuda();
   host.architectures = PLUMB_CUDA_ARCHITECTURES;
+  host.compiled = compiled_cuda_versions();
   host.run = run_command;
   host.library_version = version_of;
   host.list = entries_of;

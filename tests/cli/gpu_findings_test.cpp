@@ -7,14 +7,17 @@
 namespace plumb {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 /// A host with two H100s, everything in order.
 GpuHost good_host() {
   GpuHost host;
   host.driver = {.devices = 2, .driver_version = 13000, .reason = ""};
   host.architectures = "80;90";
+  host.compiled = {.runtime = 13000, .cublaslt = 130100, .cudnn = 91900, .nccl = 22809};
   host.locked_memory_limit = RLIM_INFINITY;
   host.run = [](const std::string& command) -> std::optional<std::string> {
     if (command.find("topo") != std::string::npos) return "        GPU0    GPU1\nGPU0     X      NV18\n";
@@ -23,7 +26,7 @@ GpuHost good_host() {
   };
   host.library_version = [](const char*, const char* function) -> std::optional<long> {
     const std::string name = function;
-    return name == "cudaRuntimeGetVersion" ? 13000 : name == "cudnnGetVersion" ? 91900 : 22809;
+    return name == "cublasLtGetVersion" ? 130100 : name == "cudnnGetVersion" ? 91900 : 22809;
   };
   host.list = [](const std::string&) -> std::vector<std::string> { return {"mlx5_0"}; };
   host.read = [](const std::string&) -> std::string { return "4: ACTIVE"; };
@@ -61,6 +64,48 @@ TEST(GpuFindings, NoDriverIsANoteWithTheReason) {
   EXPECT_THAT(problems(host), HasSubstr("GPU: there is no NVIDIA driver"));
 }
 
+TEST(GpuFindings, ADriverIsComparedWithTheBuildWhateverLibrariesAreThere) {
+  GpuHost host = good_host();
+  host.driver.driver_version = 12040;
+  host.library_version = [](const char*, const char*) -> std::optional<long> { return std::nullopt; };
+  EXPECT_THAT(problems(host), HasSubstr("the driver is for CUDA 12.4"));
+  host.compiled = {};  // no plug-in to be too new
+  EXPECT_THAT(problems(host), Not(HasSubstr("the driver is for")));
+  // Minor versions of one major version go together.
+  host = good_host();
+  host.compiled.runtime = 13010;
+  EXPECT_THAT(problems(host), IsEmpty());
+}
+
+TEST(GpuFindings, ACudnnOutsideTheRangeIsNotPlainlyGood) {
+  GpuHost host = good_host();
+  long version = 0;
+  host.library_version = [&](const char*, const char* function) {
+    return std::string(function) == "cudnnGetVersion" ? std::optional(version)
+                                                      : good_host().library_version("", function);
+  };
+  for (const long other : {91800L, 92300L, 100000L}) {
+    version = other;
+    host.compiled.cudnn = other;
+    EXPECT_THAT(problems(host), AllOf(HasSubstr("is not among 9.18.1 to 9.22.99"),
+                                      HasSubstr("\"auto\" falls back to own kernels")))
+        << other;
+  }
+  for (const long taken : {91801L, 92299L}) {
+    version = taken;
+    host.compiled.cudnn = taken;
+    EXPECT_THAT(problems(host), IsEmpty()) << taken;
+  }
+}
+
+TEST(GpuFindings, ALibraryOlderThanTheBuildIsNamed) {
+  GpuHost host = good_host();
+  host.compiled = {.runtime = 13000, .cublaslt = 130101, .cudnn = 92000, .nccl = 22900};
+  for (const char* line : {"cuBLASLt: 13.1.0, older than 13.1.1", "cuDNN: 9.19.0, older than 9.20.0",
+                           "NCCL: 2.28.9, older than 2.29.0, which this build was compiled with -> update"})
+    EXPECT_THAT(problems(host), HasSubstr(line));
+}
+
 TEST(GpuFindings, EachFaultComesWithItsFix) {
   GpuHost host = good_host();
   host.architectures = "80";
@@ -68,7 +113,9 @@ TEST(GpuFindings, EachFaultComesWithItsFix) {
 
   host = good_host();
   host.driver.driver_version = 12040;
-  EXPECT_THAT(problems(host), HasSubstr("the driver is for CUDA 12.4, the libraries are of CUDA 13.0"));
+  EXPECT_THAT(
+      problems(host),
+      HasSubstr("CUDA: the driver is for CUDA 12.4, this build was compiled with CUDA 13.0 -> update"));
 
   host = good_host();
   host.library_version = [](const char* library, const char*) -> std::optional<long> {

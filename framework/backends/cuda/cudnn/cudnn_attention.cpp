@@ -16,13 +16,11 @@
 #include "backends/cuda/cudnn/attention_graph.h"
 #include "backends/cuda/cudnn/attention_plan.h"
 #include "backends/cuda/cudnn/cudnn_check.h"
+#include "backends/cuda/cudnn_versions.h"
 #include "core/error.h"
 
 namespace plumb::cuda {
 namespace {
-
-// The versions that the plans were tried with, and whose numbers attention_plan.cpp knows.
-constexpr std::size_t kOldestVersion = 91801, kFirstUnknownVersion = 92300;
 
 struct DestroyHandle {
   void operator()(cudnnHandle_t handle) const { static_cast<void>(cudnnDestroy(handle)); }
@@ -142,10 +140,9 @@ class CudnnAttention final : public AttentionLibrary {
     return found->second;
   }
   Served serve(const AttentionRequest& request) const {
-    const std::size_t version = cudnnGetVersion();
-    if (version < kOldestVersion || version >= kFirstUnknownVersion) {
-      return {fmt::format("its version is not among {} to {}", version_text(kOldestVersion),
-                          version_text(kFirstUnknownVersion - 1)),
+    if (!takes_cudnn(static_cast<long>(cudnnGetVersion()))) {
+      return {fmt::format("its version is not among {} to {}", version_text(kOldestCudnn),
+                          version_text(kFirstUnknownCudnn - 1)),
               {}};
     }
     try {
