@@ -8,13 +8,14 @@
 namespace plumb::cuda::test {
 namespace {
 
-/// Refuses fp16, and takes a workspace of its choice.
+/// Refuses fp16, fails at fp32, and takes a workspace of its choice.
 class FakeLibrary final : public AttentionLibrary {
  public:
   FakeLibrary(std::size_t bytes, int& questions) : bytes_(bytes), questions_(questions) {}
   std::string name() const override { return "fake"; }
   std::string refusal(const AttentionRequest& request) const override {
     ++questions_;
+    if (request.dtype == DType::Float32) fail("the device is broken");
     return request.dtype == DType::Float16 ? "it dislikes fp16" : "";
   }
   std::string plan(const AttentionRequest&) const override { return "plan 7"; }
@@ -66,6 +67,18 @@ TEST_F(AttentionChooserTest, LibraryIsAnErrorWithTheReasonWhenItRefuses) {
         error.what(),
         "compute.attention = \"library\", but fake does not take attention backward, fp16, B 4, T 1024, "
         "H 12, D 64, causal, row strides 2304 2304 2304 768 768 2304 2304 2304: it dislikes fp16");
+  }
+}
+
+TEST_F(AttentionChooserTest, AFaultIsNoRefusalAndNotRemembered) {
+  const AttentionRequest failing = packed_request(AttentionPass::Backward, 64, 1024, true, DType::Float32);
+  for (const AttentionChoice wanted : {AttentionChoice::Auto, AttentionChoice::Library}) {
+    const AttentionChooser choice = chooser(wanted);
+    questions_ = 0;
+    for (int i = 0; i < 2; ++i)
+      EXPECT_THAT([&] { choice.library_for(failing); },
+                  testing::ThrowsMessage<Error>("the device is broken"));
+    EXPECT_EQ(questions_, 2);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "backends/cuda/attention_library.h"
 #include "backends/cuda/attention_refusal.h"
 #include "backends/cuda/cudnn/attention_plan.h"
+#include "backends/cuda/cudnn/cudnn_check.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "cudnn/requests.h"
@@ -150,13 +151,37 @@ TEST_F(Cudnn, ErrorsNameThePlaceAndSayCudnnsWords) {
   }
 }
 
-TEST_F(Cudnn, WithoutADeviceEveryRequestIsRefused) {
+TEST_F(Cudnn, WithoutADeviceTheErrorIsCudasOwnAndNotRemembered) {
   const auto library = make_attention_library();
   EXPECT_THAT(library->name(), HasSubstr("cuDNN 9."));
-  const std::string reason = library->refusal(packed_request(kForward, 64));
-  EXPECT_THAT(reason, HasSubstr("it does not work here: "));
-  EXPECT_THAT(reason, HasSubstr("cudnnCreate"));
-  EXPECT_THAT(reason, HasSubstr("NOT_INITIALIZED"));
+  for (int i = 0; i < 2; ++i)
+    EXPECT_THAT([&] { static_cast<void>(library->refusal(packed_request(kForward, 64))); },
+                testing::ThrowsMessage<Error>(HasSubstr("cudaGetDevice")));
+}
+
+/// What a status makes of a request, by the kind of exception.
+std::string kind_of(cudnnStatus_t status) {
+  try {
+    check_cudnn(status, "a call");
+    return "none";
+  } catch (const CudnnRefusal&) {
+    return "refusal";
+  } catch (const Error&) {
+    return "fault";
+  }
+}
+
+TEST(CudnnStatus, FaultsOfTheDeviceAreNoRefusals) {
+  EXPECT_EQ(kind_of(CUDNN_STATUS_SUCCESS), "none");
+  for (const cudnnStatus_t status : {CUDNN_STATUS_NOT_INITIALIZED, CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED,
+                                     CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, CUDNN_STATUS_NOT_SUPPORTED_SHAPE,
+                                     CUDNN_STATUS_INTERNAL_ERROR_COMPILATION_FAILED})
+    EXPECT_EQ(kind_of(status), "refusal") << cudnnGetErrorString(status);
+  for (const cudnnStatus_t status :
+       {CUDNN_STATUS_EXECUTION_FAILED, CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER,
+        CUDNN_STATUS_EXECUTION_FAILED_CUDART, CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED,
+        CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED})
+    EXPECT_EQ(kind_of(status), "fault") << cudnnGetErrorString(status);
 }
 
 }  // namespace

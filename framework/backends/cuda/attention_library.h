@@ -20,7 +20,8 @@ class AttentionLibrary {
   /// "cuDNN 9.19.0".
   virtual std::string name() const = 0;
   /// Why it does not take such a call, in words that follow "because"; empty when it does. May take a second
-  /// when a request is new: the library compiles for it.
+  /// when a request is new: the library compiles for it. Error when the device or its memory fails: that is
+  /// no refusal, and is not remembered.
   virtual std::string refusal(const AttentionRequest& request) const = 0;
   /// How it serves a request that it does not refuse, for the log.
   virtual std::string plan(const AttentionRequest& request) const = 0;

@@ -120,8 +120,8 @@ class CudnnAttention final : public AttentionLibrary {
 
  private:
   struct Device {
+    int compute_capability = device_compute_capability();  // first: a fault of CUDA is to be its own error
     Handle handle = make_handle();
-    int compute_capability = device_compute_capability();
     PlanDevice plans{handle.get(), compute_capability};
   };
   /// Either a reason or a plan.
@@ -150,7 +150,7 @@ class CudnnAttention final : public AttentionLibrary {
       if (!known.empty()) return {std::move(known), {}};
       PlanSearch search = find_attention_plan(request, device().plans);
       return {search.failure(), std::move(search).take()};
-    } catch (const Error& error) {
+    } catch (const CudnnRefusal& error) {
       return {fmt::format("it does not work here: {}", error.what()), {}};
     }
   }

@@ -46,8 +46,9 @@ void Descriptor::finalize(std::source_location where) {
   check_cudnn(cudnnBackendFinalize(descriptor_), "cudnnBackendFinalize", where);
 }
 
-std::string Descriptor::try_finalize() {
+std::string Descriptor::try_finalize(std::source_location where) {
   const cudnnStatus_t status = cudnnBackendFinalize(descriptor_);
+  if (is_fault(status)) check_cudnn(status, "cudnnBackendFinalize", where);
   return status == CUDNN_STATUS_SUCCESS ? "" : cudnn_text(status);
 }
 

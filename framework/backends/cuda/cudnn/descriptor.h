@@ -75,8 +75,8 @@ class Descriptor {
             where);
   }
   void finalize(std::source_location where = std::source_location::current());
-  /// finalize() of what the library may refuse: its reason, or an empty text.
-  std::string try_finalize();
+  /// finalize() of what the library may refuse: its reason, or an empty text. Error at a fault.
+  std::string try_finalize(std::source_location where = std::source_location::current());
 
   std::int64_t integer(cudnnBackendAttributeName_t name) const;
   /// All the values of an attribute.
