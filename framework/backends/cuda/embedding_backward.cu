@@ -88,15 +88,15 @@ __device__ __forceinline__ void leave_cut(double* cut, const double (&sums)[kCou
   for (int j = 0; j < kCount; ++j) cut[j] = sums[j];
 }
 
-/// Block (columns, tile). A thread adds up its columns of the tile's rows, one run of equal ids after the
-/// other. A run that lies within the tile goes to the table at once; the runs that its ends cut go to
-/// cut_sums.
+/// Block (tile, columns): there may be more tiles than the 65535 blocks of the other dimensions. A thread
+/// adds up its columns of the tile's rows, one run of equal ids after the other. A run that lies within the
+/// tile goes to the table at once; the runs that its ends cut go to cut_sums.
 template <class T, int kCount>
 __global__ void __launch_bounds__(kThreads)
     tile_kernel(BackwardView view, const T* dout, std::int64_t stride) {
   PLUMB_SHARED(std::int32_t, tile_rows, [kEmbeddingTile]);
   PLUMB_SHARED(std::int32_t, tile_ids, [kEmbeddingTile]);
-  const std::int64_t tile = blockIdx.y, begin = tile * kEmbeddingTile;
+  const std::int64_t tile = blockIdx.x, begin = tile * kEmbeddingTile;
   const std::int64_t rest = view.rows - begin;
   const int rows = static_cast<int>(rest < kEmbeddingTile ? rest : kEmbeddingTile);
   const int thread = static_cast<int>(threadIdx.x);
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(kThreads)
     tile_ids[thread] = view.ids[tile_rows[thread]];
   }
   __syncthreads();
-  const std::int64_t column = (blockIdx.x * std::int64_t{kThreads} + thread) * kCount;
+  const std::int64_t column = (blockIdx.y * std::int64_t{kThreads} + thread) * kCount;
   if (column >= view.cols) return;
   const bool cut_before = begin > 0 && view.id_at(begin - 1) == tile_ids[0];
   const bool cut_behind = rest > rows && view.id_at(begin + rows) == tile_ids[rows - 1];
@@ -137,18 +137,18 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// Block (columns, tile): where a run begins in the tile and goes on behind it, adds up its parts in
+/// Block (tile, columns): where a run begins in the tile and goes on behind it, adds up its parts in
 /// ascending order of rows.
 template <int kCount>
 __global__ void __launch_bounds__(kThreads) cut_kernel(BackwardView view) {
-  const std::int64_t column = (blockIdx.x * std::int64_t{kThreads} + threadIdx.x) * kCount;
-  const std::int64_t begin = blockIdx.y * kEmbeddingTile, end = begin + kEmbeddingTile;
+  const std::int64_t column = (blockIdx.y * std::int64_t{kThreads} + threadIdx.x) * kCount;
+  const std::int64_t tile = blockIdx.x, begin = tile * kEmbeddingTile, end = begin + kEmbeddingTile;
   if (column >= view.cols || end >= view.rows) return;
   const std::int32_t id = view.id_at(end - 1);
   const bool begins_here = begin == 0 || view.id_at(begin - 1) != id;
   if (!begins_here || view.id_at(end) != id) return;
   double sums[kCount];
-  const double* first = view.cut(blockIdx.y, 1) + column;
+  const double* first = view.cut(tile, 1) + column;
 #pragma unroll
   for (int j = 0; j < kCount; ++j) sums[j] = first[j];
   for (std::int64_t at = end; at < view.rows && view.id_at(at) == id; at += kEmbeddingTile) {
@@ -186,7 +186,7 @@ template <class T, int kCount>
 void launch_tokens(cudaStream_t stream, const BackwardView& view, const Tensor& dout) {
   const std::int64_t tiles = (view.rows + kEmbeddingTile - 1) / kEmbeddingTile;
   const std::int64_t columns = (view.cols + kThreads * kCount - 1) / (kThreads * kCount);
-  const dim3 grid(static_cast<unsigned>(columns), static_cast<unsigned>(tiles));
+  const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(columns));
   launch({"embedding_backward", grid, dim3(kThreads), 0, stream}, tile_kernel<T, kCount>, view,
          static_cast<const T*>(dout.data), dout.row_stride);
   launch({"embedding_backward_cuts", grid, dim3(kThreads), 0, stream}, cut_kernel<kCount>, view);

@@ -23,19 +23,20 @@ __global__ void __launch_bounds__(kThreads)
   if (lane == 0 && row < rows) scales[row] = squares == 0 ? 0.0 : 1 / sqrt(squares);
 }
 
-/// Block (c, s): the square of the sum of sequence s's units, for chunk c of the columns.
+/// Block (s, c): the square of the sum of sequence s's units, for chunk c of the columns. There may be more
+/// sequences than the 65535 blocks of the other dimensions.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     unit_sums_kernel(const T* x, std::int64_t stride, std::int64_t tokens, int cols, const double* scales,
                      double* squares) {
   PLUMB_SHARED(double, scratch, [kWarps]);
-  const int column = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
-  const std::int64_t first = blockIdx.y * tokens;
+  const int column = static_cast<int>(blockIdx.y) * kThreads + static_cast<int>(threadIdx.x);
+  const std::int64_t first = blockIdx.x * tokens;
   double sum = 0;
   for (std::int64_t t = 0; column < cols && t < tokens; ++t)
     sum += scales[first + t] * static_cast<double>(to_float(x[(first + t) * stride + column]));
   const double square = block_reduce<kThreads>(sum * sum, Add{}, &scratch[0]);
-  if (threadIdx.x == 0) squares[std::int64_t{blockIdx.y} * gridDim.x + blockIdx.x] = square;
+  if (threadIdx.x == 0) squares[std::int64_t{blockIdx.x} * gridDim.y + blockIdx.y] = square;
 }
 
 /// One block, a thread for each sequence at a time: in float64, because |sum of units|^2 is of the size of T
@@ -73,7 +74,7 @@ void launch_token_similarity(cudaStream_t stream, const TokenSimilarity& argumen
             dim3(kThreads), 0, stream},
            scales_kernel<T>, data, x.row_stride, rows, cols, scratch.scales);
     launch({"token_similarity units",
-            dim3(static_cast<unsigned>(scratch.chunks), static_cast<unsigned>(sequences)), dim3(kThreads), 0,
+            dim3(static_cast<unsigned>(sequences), static_cast<unsigned>(scratch.chunks)), dim3(kThreads), 0,
             stream},
            unit_sums_kernel<T>, data, x.row_stride, tokens, cols, scratch.scales, scratch.squares);
   });
