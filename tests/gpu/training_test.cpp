@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <numeric>
 #include <vector>
 
@@ -144,7 +146,7 @@ std::vector<Case> cases() {
   for (const std::string& backend : test::tested_backends()) {
     if (backend == "reference") continue;
     list.push_back({backend, DType::Float32, 1e-5});
-    list.push_back({backend, DType::BFloat16, 3e-2});
+    list.push_back({backend, DType::BFloat16, 2e-2});  // seen: 1.4e-2
     if (backend != "cpu") list.push_back({backend, DType::Float16, 5e-3});
   }
   return list;
@@ -158,11 +160,15 @@ class DeviceTraining : public ::testing::TestWithParam<Case> {
 TEST_P(DeviceTraining, LossAndGradientsEqualTheReference) {
   const auto reference_backend = make_backend("reference");
   Trainer reference(*reference_backend, DType::Float64), device(*backend_, GetParam().compute);
+  double largest = 0;
   for (int index = 0; index < kSteps; ++index) {
     const double expected = reference.step(index), loss = device.step(index);
     EXPECT_NEAR(loss, expected, GetParam().tolerance * expected) << "step " << index;
-    EXPECT_LE(distance(device.gradient(), reference.gradient()), GetParam().tolerance) << "step " << index;
+    const double off = distance(device.gradient(), reference.gradient());
+    EXPECT_LE(off, GetParam().tolerance) << "step " << index;
+    largest = std::max(largest, off);
   }
+  std::printf("gradients: at most %.2g off, %.2g allowed\n", largest, GetParam().tolerance);
 }
 
 TEST_P(DeviceTraining, TwoRunsHaveTheSameBits) {

@@ -56,11 +56,6 @@ DeviceFacts device_facts() {
   return facts;
 }
 
-int multiprocessor_count() {
-  static const int count = properties().multiProcessorCount;
-  return count;
-}
-
 std::size_t shared_bytes_of_block() {
   static const std::size_t bytes = properties().sharedMemPerBlockOptin;
   return bytes;

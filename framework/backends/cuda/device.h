@@ -17,7 +17,4 @@ void bind_device(int local_rank, int local_size);
 /// Name, compute capability, memory, library versions.
 DeviceFacts device_facts();
 
-/// Of the device of this thread; read once.
-int multiprocessor_count();
-
 }  // namespace plumb::cuda
