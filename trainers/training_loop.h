@@ -84,7 +84,7 @@ class TrainingLoop {
   void reduce_and_update(double gradient_scale);
   /// What is taken of the step that is the `step`-th, counted from 1.
   Cadence cadence_of(std::int64_t step) const;
-  /// Issues a step; nothing in it waits for the device.
+  /// Issues a step. It waits for no result of it; from the third micro-batch on, for a free staging buffer.
   void issue_step();
   /// Waits for the oldest issued step. The record lives until the next call.
   StepRecord& finish_step();
