@@ -123,6 +123,7 @@ std::vector<MemoryShare> TrainingLoop::memory_plan() const {
   shares.push_back({"optimiser", optimizer_.bytes()});
   shares.push_back({"statistics", statistics_.bytes() + gradient_workspace_.bytes()});
   if (evaluator_) shares.push_back({"validation", evaluator_->bytes()});
+  if (wire_.bytes() > 0) shares.push_back({"gradients on the wire", wire_.bytes()});
   return shares;
 }
 
