@@ -127,7 +127,7 @@ class StepStatisticsTest : public testing::Test {
       const Tensor gradients[] = {Tensor(dx.data(), DType::Float64, {4})};
       backend_->elementwise().sum_of_squares(
           *stream_,
-          {.squares = (of_stream ? probes.stream_gradient_square : probes.branch_gradient_square)[k],
+          {.squares = (of_stream ? probes.stream_gradient : probes.branch_gradient)[k].square,
            .accumulate = true,
            .workspace = {}},
           gradients);
