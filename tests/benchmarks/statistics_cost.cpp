@@ -66,7 +66,8 @@ Config config_of(const Case& one) {
   return load_config({ConfigSource{"statistics_cost", ""}},
                      {"model.placement=peri", fmt::format("model.blocks={}", one.blocks),
                       fmt::format("model.width={}", one.width), fmt::format("model.heads={}", one.heads),
-                      fmt::format("model.sequence_length={}", one.tokens), "log.stability_every=1"},
+                      fmt::format("model.sequence_length={}", one.tokens), "log.stability_every=1",
+                      fmt::format("training.sequences_per_step={}", one.batch), "data.kind=markov"},
                      {placement_settings, placement_names})
       .config;
 }
