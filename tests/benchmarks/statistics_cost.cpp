@@ -1,15 +1,17 @@
-// statistics_cost [--device NAME] [--pairs N] [--shape a|c] [--dtype fp32|bf16] [--threads N]: what the
-// default statistics cost when they are taken and logged at every step, as the ratio of a step with them to
-// one without any. Steps come in pairs on one model, so that a change of the machine's speed meets both; of
-// the pairs' ratios it prints the median and its 95 % confidence interval, and the bytes on the wire and on
-// disk.
+// statistics_cost [--device NAME] [--pairs N] [--shape a|c] [--dtype fp32|bf16] [--threads N] [--clock
+// wall|cpu]: what the default statistics cost when they are taken and logged at every step, as the ratio of a
+// step with them to one without any. Steps come in pairs on one model, so that a change of the machine's
+// speed meets both; of the pairs' ratios it prints the median and its 95 % confidence interval, and the bytes
+// on the wire and on disk. --clock cpu: processor time of all threads, for a machine that others use too.
+// --set statistics.attention=false and the like: what one key costs (log.stability_every=0: no record is
+// made, statistics.detail_every=0: none is detailed).
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <string>
 
@@ -29,7 +31,9 @@ namespace {
 
 struct Arguments {
   std::string device = "cpu", shape, dtype;
+  std::vector<std::string> settings;
   int pairs = 200, threads = 0;
+  bool processor_time = false;
 };
 
 Arguments parse(int count, char** values) {
@@ -46,10 +50,17 @@ Arguments parse(int count, char** values) {
       arguments.dtype = value;
     } else if (word == "--pairs") {
       arguments.pairs = std::stoi(value);
+    } else if (word == "--clock") {
+      if (value != "wall" && value != "cpu") fail_input("--clock {}: wall or cpu", value);
+      arguments.processor_time = value == "cpu";
+    } else if (word == "--set") {
+      arguments.settings.push_back(value);
     } else if (word == "--threads") {
       arguments.threads = std::stoi(value);
     } else {
-      fail_input("unknown argument '{}'; known: --device, --pairs, --shape, --dtype, --threads", word);
+      fail_input(
+          "unknown argument '{}'; known: --device, --pairs, --shape, --dtype, --threads, --clock, --set",
+          word);
     }
   }
   return arguments;
@@ -62,13 +73,19 @@ struct Case {
 constexpr Case kCases[] = {{"a", 6, 384, 6, 256, 8}, {"c", 48, 128, 4, 128, 8}};
 constexpr std::int64_t kVocabulary = 512;
 
-Config config_of(const Case& one) {
-  return load_config({ConfigSource{"statistics_cost", ""}},
-                     {"model.placement=peri", fmt::format("model.blocks={}", one.blocks),
-                      fmt::format("model.width={}", one.width), fmt::format("model.heads={}", one.heads),
-                      fmt::format("model.sequence_length={}", one.tokens), "log.stability_every=1",
-                      fmt::format("training.sequences_per_step={}", one.batch), "data.kind=markov"},
-                     {placement_settings, placement_names})
+Config config_of(const Case& one, const std::vector<std::string>& more) {
+  std::vector<std::string> settings = {
+      "model.placement=peri",
+      fmt::format("model.blocks={}", one.blocks),
+      fmt::format("model.width={}", one.width),
+      fmt::format("model.heads={}", one.heads),
+      fmt::format("model.sequence_length={}", one.tokens),
+      fmt::format("training.sequences_per_step={}", one.batch),
+      "data.kind=markov",
+      "log.stability_every=1",
+  };
+  settings.insert(settings.end(), more.begin(), more.end());
+  return load_config({ConfigSource{"statistics_cost", ""}}, settings, {placement_settings, placement_names})
       .config;
 }
 
@@ -89,17 +106,27 @@ struct Folder {
   }
 };
 
+double seconds_of(clockid_t clock) {
+  timespec time{};
+  clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
 /// Steps of one model as the training loop makes them, with statistics and without.
 class Model {
  public:
-  Model(const Case& one, const Config& config, DType compute, Backend& backend)
+  Model(const Case& one, const Config& config, DType compute, clockid_t clock, Backend& backend)
       : one_(one),
+        clock_(clock),
         backend_(backend),
         engine_(config.model, kVocabulary, {.batch = one.batch, .tokens = one.tokens, .compute = compute}, 1,
                 backend),
         optimizer_({}, engine_.parameters(), backend),
         shape_(statistics_shape(engine_)),
         settings_(statistics_settings(config)),
+        cadence_(config.log.stability_every == 0       ? Cadence::EveryStep
+                 : config.statistics.detail_every == 0 ? Cadence::Sampled
+                                                       : Cadence::Detailed),
         statistics_(shape_, settings_, backend, communicator_),
         loss_(backend.allocate(kHeadLossSums * sizeof(double))) {
     engine_.initialize();
@@ -130,7 +157,7 @@ class Model {
   double seconds_with_statistics() {
     return timed([&] {
       Stream& stream = engine_.stream();
-      statistics_.begin_step(stream, Cadence::Detailed);
+      statistics_.begin_step(stream, cadence_);
       engine_.probe_norms(statistics_.probes());
       pass(statistics_.probes(), UpdateResults::All, true);
       statistics_.read_step(stream, {.step = step_,
@@ -154,8 +181,7 @@ class Model {
     const StatisticsLayout layout(shape_, settings_);
     const auto bytes = [](std::int64_t elements) { return static_cast<double>(elements) * sizeof(double); };
     return fmt::format("{:.1f} kB summed, {:.1f} kB gathered | {:.1f} kB",
-                       bytes(layout.sum_elements(Cadence::Detailed)) / 1e3,
-                       bytes(layout.row_elements(Cadence::Detailed)) / 1e3,
+                       bytes(layout.sum_elements(cadence_)) / 1e3, bytes(layout.row_elements(cadence_)) / 1e3,
                        folder_.bytes() / logged_steps / 1e3);
   }
 
@@ -168,10 +194,10 @@ class Model {
 
   template <class Body>
   double timed(Body&& body) {
-    const auto start = std::chrono::steady_clock::now();
+    const double start = seconds_of(clock_);
     body();
     engine_.stream().synchronize();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return seconds_of(clock_) - start;
   }
 
   void pass(const Probes& probes, UpdateResults results, bool local_squares) {
@@ -194,12 +220,14 @@ class Model {
   }
 
   Case one_;
+  clockid_t clock_;
   Backend& backend_;
   Engine engine_;
   Optimizer optimizer_;
   LocalCommunicator communicator_{"localhost"};
   StatisticsShape shape_;
   StatisticsSettings settings_;
+  Cadence cadence_;
   StepStatistics statistics_;
   Buffer loss_, workspace_;
   Probes plain_;
@@ -228,8 +256,9 @@ std::pair<double, double> interval_of_median(std::vector<double> values) {
 }
 
 void measure(const Case& one, const std::string& dtype, const Arguments& arguments, Backend& backend) {
-  const Config config = config_of(one);
-  Model model(one, config, dtype == "bf16" ? DType::BFloat16 : DType::Float32, backend);
+  const Config config = config_of(one, arguments.settings);
+  Model model(one, config, dtype == "bf16" ? DType::BFloat16 : DType::Float32,
+              arguments.processor_time ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, backend);
   std::vector<double> plain, with, ratios;
   constexpr int kWarmUp = 3;
   for (int pair = -kWarmUp; pair < arguments.pairs; ++pair) {
@@ -255,8 +284,8 @@ void measure(const Case& one, const std::string& dtype, const Arguments& argumen
 void run(const Arguments& arguments) {
   if (arguments.threads > 0) set_thread_count(arguments.threads);
   const auto backend = make_backend(arguments.device);
-  fmt::print("Device {}, {} threads; default statistics at every step, all of them logged.\n\n",
-             backend->facts().name, thread_count());
+  fmt::print("Device {}, {} threads, {} time; default statistics at every step, all of them logged.\n\n",
+             backend->facts().name, thread_count(), arguments.processor_time ? "processor" : "wall");
   fmt::print(
       "| shape | dtype | pairs | ms without | ms with | ratio, median | 95 % of the median | bytes per step "
       "and rank "
