@@ -250,7 +250,9 @@ void TrainingLoop::issue_step() {
                                  .step_scalars = optimizer_.step_scalars(),
                                  .reduced_gradient_squares = optimizer_.gradient_squares(),
                                  .update_squares = optimizer_.update_squares(),
-                                 .parameter_squares = optimizer_.parameter_squares()});
+                                 .parameter_squares = optimizer_.parameter_squares(),
+                                 .lag_squares = optimizer_.lag_squares(),
+                                 .eps_dominated = optimizer_.eps_dominated()});
 }
 
 void TrainingLoop::reduce_and_update(double gradient_scale) {

@@ -86,6 +86,12 @@ struct LogConfig {
 struct StatisticsConfig {
   bool attention = true;
   bool kurtosis = false;
+  bool updates = false;
+  bool small_variance = false;
+  bool saturation = false;
+  bool dead_units = false;
+  bool massive_activations = false;
+  bool token_similarity = false;
   std::int64_t detail_every = 1;  ///< records of stability.jsonl; 0 = never
   double noise_scale_decay = 0.99;
 };

@@ -41,6 +41,17 @@ double StepSources::rank_gradient_norm(int rank) const {
   return views_.targets_factors[index(rank)] * std::sqrt(row(rank)[kRowGradientSquare]);
 }
 
+double StepSources::adam_lag(std::int64_t tensor) const {
+  const std::int64_t entries = count_at(shape_.tensor_entries, tensor);
+  const double squares = optimizer(kLagSquares, tensor);
+  if (scalars_.skipped || entries == 0 || is_absent(squares)) return kAbsent;
+  return std::sqrt(squares / static_cast<double>(entries));
+}
+
+double StepSources::eps_dominated(std::int64_t tensor) const {
+  return scalars_.skipped ? kAbsent : optimizer(kEpsDominated, tensor);
+}
+
 double StepSources::moment(std::int64_t probe, MomentScalar scalar) const {
   return views_.sums[index(probe * kSummedMoments + scalar)];
 }

@@ -1,6 +1,7 @@
 // Rows of the table: metrics.jsonl, the header of stability.jsonl, ranks.jsonl, events.jsonl.
 #include <cmath>
 
+#include "core/maximum.h"
 #include "stability/absent.h"
 #include "stability/statistics_table.h"
 #include "stability/step_sources.h"
@@ -18,6 +19,39 @@ double step_value(const StepSources& sources, std::int64_t) {
 template <RowEntry entry>
 double of_rank(const StepSources& sources, std::int64_t rank) {
   return sources.row(static_cast<int>(rank))[entry];
+}
+
+// What is known to move before the loss does.
+
+double largest_adam_lag(const StepSources& sources, std::int64_t) {
+  double largest = kAbsent;
+  for (std::int64_t tensor = 0; tensor < sources.shape().tensors; ++tensor) {
+    const double lag = sources.adam_lag(tensor);
+    if (!is_absent(lag)) largest = is_absent(largest) ? lag : maximum_or_nan(lag, largest);
+  }
+  return largest;
+}
+
+double mean_kappa(const StepSources& sources, std::int64_t) {
+  if (sources.cadence() == Cadence::EveryStep) return kAbsent;
+  double sum = 0, sublayers = 0;
+  for (std::int64_t k = 0; k < sources.shape().sublayers; ++k) {
+    const double kappa = alignment_kappa(sources, k);
+    if (is_absent(kappa)) continue;
+    sum += kappa;
+    sublayers += 1;
+  }
+  return sublayers == 0 ? kAbsent : sum / sublayers;
+}
+
+double largest_attention_logit(const StepSources& sources, std::int64_t) {
+  double largest = kAbsent;
+  for (std::int64_t k = 0; k < sources.shape().sublayers; ++k) {
+    if (!sources.shape().attends(k)) continue;
+    const double logit = sources.largest(kAttentionLogitPart, k);
+    largest = is_absent(largest) ? logit : maximum_or_nan(logit, largest);
+  }
+  return largest;
 }
 
 constexpr Statistic kStepRows[] = {
@@ -71,6 +105,16 @@ constexpr Statistic kStepRows[] = {
      "or NaN",
      "entries", Probe::Step, "count", kAllRanks, "arXiv 1710.03740",
      [](const StepSources& sources, std::int64_t) { return sources.sum_of(kRowOverflows); }},
+    {kMetrics, "adam_lag", "largest RMS_t of a tensor: tensors.adam_lag of stability.jsonl, in every step",
+     "1", Probe::Step, kNoRows, kSameOnAll, "arXiv 2304.13013", largest_adam_lag},
+    {kMetrics, "kappa",
+     "mean over sublayers of residual.kappa; only in steps with a record in stability.jsonl", "1",
+     Probe::Step, "mean", kAllRanks, kDefinedHere, mean_kappa},
+    Statistic{kMetrics, "attention_max_logit",
+              "largest attention.max_logit of any sublayer; only in steps with a detailed record", "nats",
+              Probe::Step, "max", kMaxOverAll, "arXiv 2302.05442, 2309.14322", largest_attention_logit}
+        .with_key("attention")
+        .at_detailed_records(),
     {kMetrics, "loss_scale", "what this step's gradients were multiplied by while in fp16; 1 in other dtypes",
      "1", Probe::Step, kNoRows, kSameOnAll, "arXiv 1710.03740", step_value<&StepScalars::loss_scale>},
     {kMetrics, "val_loss", "loss on the validation split; only at validation steps", "nats per token",

@@ -96,7 +96,7 @@ class Trainer {
     const Probes& probes = kind == Statistics::None ? none : statistics_.probes();
     engine_.forward(probes, true);
     engine_.backward(probes, 1.0 / static_cast<double>(inputs_.size()), nullptr, true);
-    optimizer_.update(stream);
+    optimizer_.update(stream, kind == Statistics::None ? UpdateResults::ClippingOnly : UpdateResults::All);
     ++step_;
   }
   double seconds_per_step(Statistics kind, int steps) {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "observation_definitions.h"
 #include "stability/absent.h"
 #include "sublayer_definitions.h"
 
@@ -306,9 +307,18 @@ void define_profiles(Table& table) {
   table.profile("fourth_moment", mean_over_entries([](double v) { return v * v * v * v; }));
   table.profile("kurtosis", kurtosis);
   table.gradient_profile("gradient_norm", frobenius);
+  table.gradient_profile("gradient_max_row_norm", max_row_norm);
   table.extremes("mean_abs", mean_abs);
   table.extremes("entry_variance", entry_variance);
   table.extremes("max_abs", max_abs);
+  table.stability("growth_exponent", [](const StepTensors& step) {
+    const std::size_t last = step.ranks[0].stream.size() - 1, half = last / 2;
+    const auto variance = [&](std::size_t k) {
+      return entry_variance(all_rows(step, &RankTensors::stream, k));
+    };
+    return Values{std::log(variance(last) / variance(half)) /
+                  std::log(static_cast<double>(last) / static_cast<double>(half))};
+  });
   table.stability("gradient_bottom_top", [](const StepTensors& step) {
     const std::size_t top = step.ranks[0].stream.size() - 1;
     return Values{frobenius(all_rows(step, &RankTensors::stream_gradient, 0)) /
@@ -335,9 +345,7 @@ void define_gradients(Table& table) {
   table.of_gradient("grad_norm", [](const StepTensors& step, std::ptrdiff_t i) {
     return std::sqrt(reduced_square(step, i));
   });
-  table.metric("clip_coef", [](const StepTensors& step) {
-    return std::min(1.0, 1 / std::sqrt(reduced_square(step, -1)));
-  });
+  table.metric("clip_coef", clip_factor);
   const Table::OfTensor one = [](const StepTensors&, std::ptrdiff_t) { return 1.0; };
   const Table::OfTensor agreement = [](const StepTensors& step, std::ptrdiff_t i) {
     return noise_square(step, i) / mean_rank_square(step, i);
@@ -400,6 +408,13 @@ void define_updates(Table& table) {
 
 }  // namespace
 
+double clip_factor(const StepTensors& step) { return std::min(1.0, 1 / std::sqrt(reduced_square(step, -1))); }
+
+double unbiased_second_moment(const StepTensors& step, std::size_t tensor, std::size_t entry) {
+  return step.second_moments[tensor][entry] /
+         (1 - std::pow(ModelRun::kBeta2, static_cast<double>(step.step)));
+}
+
 double square_of(const Values& values) {
   double sum = 0;
   for (const double value : values) sum += value * value;
@@ -440,6 +455,8 @@ const std::map<std::string, Definition>& definitions() {
     all.merge(attention_definitions());
     all.merge(norm_definitions());
     all.merge(residual_definitions());
+    all.merge(observation_definitions());
+    all.merge(update_definitions());
     return all;
   }();
   return table;
