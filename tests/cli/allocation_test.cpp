@@ -53,6 +53,8 @@ at_end = false
 console_every = 3
 stability_every = 4
 ranks_every = 2
+[alarms]
+replicas_every = 3
 [checkpoint]
 at_end = false
 )";
