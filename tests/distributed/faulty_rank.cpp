@@ -8,7 +8,7 @@
 //   scaled-gradient  its gradients are multiplied by 1.5 before the ranks meet
 //   flipped-bit      after that step, one bit of one weight of blocks.1's first FFN matrix is another
 //   nan              in that step only, one weight of the FFN of layer 7 is not a number
-//   slow             every sequence takes 25 ms longer to read
+//   slow             every sequence takes 50 ms longer to read
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -43,7 +43,7 @@ class FaultySource final : public SequenceSource {
     inner_->fill(sequence, inputs, targets);
     if (sequence < first_) return;
     if (!is_noise_) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(25));
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
       return;
     }
     std::mt19937_64 random(sequence);
