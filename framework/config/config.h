@@ -96,6 +96,12 @@ struct StatisticsConfig {
   double noise_scale_decay = 0.99;
 };
 
+/// What becomes an event of the run (docs/alarms.md).
+struct AlarmsConfig {
+  bool ranks = true;                  ///< ranks that differ from the others, or keep them waiting
+  std::int64_t replicas_every = 100;  ///< steps between comparisons of all ranks' parameters; 0 = never
+};
+
 struct CheckpointConfig {
   std::int64_t every = 0;  ///< steps; 0 = only at the end
   std::int64_t keep = 2;   ///< newest ones that stay
@@ -115,6 +121,7 @@ struct Config {
   ValidationConfig validation;
   LogConfig log;
   StatisticsConfig statistics;
+  AlarmsConfig alarms;
   CheckpointConfig checkpoint;
   ModelConfig model;
 };

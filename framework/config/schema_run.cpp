@@ -217,6 +217,16 @@ std::vector<FieldSpec<StatisticsConfig>> statistics_fields() {
   };
 }
 
+std::vector<FieldSpec<AlarmsConfig>> alarms_fields() {
+  return {
+      {"ranks", &AlarmsConfig::ranks, anything(), "",
+       "Events for ranks whose loss or gradient leaves that of the others, is not finite, or that keep the "
+       "others waiting (docs/alarms.md)."},
+      {"replicas_every", &AlarmsConfig::replicas_every, between(0, kMostSteps), "optimiser steps",
+       "Cadence of the comparison of all ranks' parameters and optimiser state, bit by bit; 0: never."},
+  };
+}
+
 std::vector<FieldSpec<CheckpointConfig>> checkpoint_fields() {
   return {
       {"every", &CheckpointConfig::every, between(0, kMostSteps), "optimiser steps",
@@ -246,6 +256,7 @@ void append_run_fields(std::vector<Field>& fields) {
   append("validation", validation_fields(), [](Config& c) -> ValidationConfig& { return c.validation; });
   append("log", log_fields(), [](Config& c) -> LogConfig& { return c.log; });
   append("statistics", statistics_fields(), [](Config& c) -> StatisticsConfig& { return c.statistics; });
+  append("alarms", alarms_fields(), [](Config& c) -> AlarmsConfig& { return c.alarms; });
   append("checkpoint", checkpoint_fields(), [](Config& c) -> CheckpointConfig& { return c.checkpoint; });
 }
 

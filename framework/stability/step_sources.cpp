@@ -119,6 +119,16 @@ RankSpread StepSources::gradient_spread() const {
   return spread([this](int rank) { return rank_gradient_norm(rank); });
 }
 
+RankSpread StepSources::loss_spread() const {
+  return spread([this](int rank) { return rank_loss(rank); });
+}
+
+std::int64_t StepSources::first_sequence(int rank) const {
+  double of_others = 0;  // of this rank and those after it
+  for (int other = rank; other < world_; ++other) of_others += row(other)[kRowSequences];
+  return scalars_.data_cursor - static_cast<std::int64_t>(of_others);
+}
+
 RankSpread StepSources::local_spread(std::int64_t tensor) const {
   return spread([&](int rank) { return local_norm(rank, tensor); });
 }

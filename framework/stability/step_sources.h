@@ -65,6 +65,11 @@ class StepSources {
   /// Of the mean gradient over the rank's own targets, before reduction.
   double rank_gradient_norm(int rank) const;
   RankSpread gradient_spread() const;
+  /// Over the rank's own targets; NaN without any.
+  double rank_loss(int rank) const { return row(rank)[kRowCrossEntropy] / row(rank)[kRowTargets]; }
+  RankSpread loss_spread() const;
+  /// Place in the data order of the first sequence that the rank read: ranks read one after the other's.
+  std::int64_t first_sequence(int rank) const;
   /// Noise can be told with 2 of them.
   int ranks_with_sequences() const;
   GradientNoise gradient_noise() const;

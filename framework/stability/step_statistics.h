@@ -79,6 +79,8 @@ class StepStatistics {
   /// the next call. The caller may add to it (validation).
   StepRecord& finish_step(Stream& stream, const StepTimes& times);
   static constexpr std::size_t kStepsInFlight = 2;
+  /// What the record of the last finish_step was made of, until the next call.
+  const StepSources& sources() const { return sources_; }
 
   /// Device memory taken.
   std::size_t bytes() const { return accumulators_.bytes(); }

@@ -132,6 +132,22 @@ constexpr Statistic kStepRows[] = {
                 return spread.mean == 0 ? kAbsent : spread.standard_deviation / spread.mean;
               }}
         .of_several_ranks(),
+    Statistic{kMetrics, "grad_argmax_rank",
+              "the lowest rank with the largest |g_r|, a NaN being larger than all. Its host is entry r of "
+              "`hosts` in manifest.json; what it read is in first_sequence and sequences of ranks.jsonl",
+              "rank", Probe::Step, kNoRows, kAllRanks, kDefinedHere,
+              [](const StepSources& sources, std::int64_t) {
+                return static_cast<double>(sources.gradient_spread().argmax);
+              }}
+        .as(Form::Integer)
+        .of_several_ranks(),
+    Statistic{kMetrics, "loss_argmax_rank", "the same of the loss over the rank's own targets", "rank",
+              Probe::Step, kNoRows, kAllRanks, kDefinedHere,
+              [](const StepSources& sources, std::int64_t) {
+                return static_cast<double>(sources.loss_spread().argmax);
+              }}
+        .as(Form::Integer)
+        .of_several_ranks(),
     Statistic{kMetrics, "grad_agreement",
               "noise_square / m with m = sum_r (n_r/n) |g_r|^2: the mean cosine between gradients of two "
               "ranks where their norms are equal; 1 = the same gradient, 0 = noise. n_r of the n sequences "
@@ -185,10 +201,7 @@ constexpr Statistic kRankRows[] = {
         .as(Form::Integer),
     {kRanks, "loss", "as in metrics.jsonl, over the rank's own targets", "nats per token", Probe::Rank,
      "mean", kEachRank, kDefinedHere,
-     [](const StepSources& sources, std::int64_t rank) {
-       const double* row = sources.row(static_cast<int>(rank));
-       return row[kRowCrossEntropy] / row[kRowTargets];
-     }},
+     [](const StepSources& sources, std::int64_t rank) { return sources.rank_loss(static_cast<int>(rank)); }},
     {kRanks, "grad_norm",
      "2-norm of the mean gradient over the rank's own targets, before reduction and clipping",
      "loss / parameter", Probe::Rank, kNoRows, kEachRank, kDefinedHere,
@@ -199,12 +212,36 @@ constexpr Statistic kRankRows[] = {
      of_rank<kRowStepSeconds>},
     {kRanks, "wait_seconds", "part of it spent waiting for reductions after the backward pass", "s",
      Probe::Rank, kNoRows, kEachRank, kDefinedHere, of_rank<kRowWaitSeconds>},
+    Statistic{kRanks, "first_sequence",
+              "place in the data order of the first sequence that the rank read in this step; the others "
+              "follow it",
+              "sequences", Probe::Rank, kNoRows, kEachRank, kDefinedHere,
+              [](const StepSources& sources, std::int64_t rank) {
+                return static_cast<double>(sources.first_sequence(static_cast<int>(rank)));
+              }}
+        .as(Form::Integer),
+    Statistic{kRanks, "sequences", "how many it read", "sequences", Probe::Rank, kNoRows, kEachRank,
+              kDefinedHere, of_rank<kRowSequences>}
+        .as(Form::Integer),
     text_row(kRanks, "nonfinite", kNonfinite, "-", "list", kSameOnAll),
 };
 
 constexpr Statistic kEventRows[] = {
     text_row(kEvents, "step", "updates done when it happened", "steps", "scalar", kSameOnAll),
-    text_row(kEvents, "kind", "resume, checkpoint, skip, stop, ...", "-", "text", kSameOnAll),
+    text_row(kEvents, "kind",
+             "resume, checkpoint, skip, stop, ..., and those of docs/alarms.md: rank_loss, rank_gradient, "
+             "rank_nonfinite, rank_slow, replica_drift",
+             "-", "text", kSameOnAll),
+    text_row(kEvents, "ranks", "the ranks that it is about, where it is about some", "-", "list", kSameOnAll),
+    text_row(kEvents, "hosts", "their hosts", "-", "list", kSameOnAll),
+    text_row(kEvents, "tensor", "the tensor that it is about, where it is about one", "-", "text",
+             kSameOnAll),
+    text_row(
+        kEvents, "first_sequence",
+        "place in the data order of the first sequence that the first of `ranks` read in this step, where "
+        "that may matter",
+        "sequences", "scalar", kSameOnAll),
+    text_row(kEvents, "sequences", "how many it read", "sequences", "scalar", kSameOnAll),
     text_row(kEvents, "text", "one line for a person", "-", "text", kSameOnAll),
     text_row(kEvents, "time", "when, UTC, ISO 8601", "-", "text", "rank 0"),
 };

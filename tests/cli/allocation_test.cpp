@@ -61,6 +61,8 @@ saturation = true
 dead_units = true
 massive_activations = true
 token_similarity = true
+[alarms]
+replicas_every = 3
 [checkpoint]
 at_end = false
 )";

@@ -228,6 +228,9 @@ class Table {
       return values;
     });
   }
+  void all_ranks(const std::string& name, std::function<Values(const StepTensors&)> values) {
+    add("ranks.jsonl: " + name, std::move(values));
+  }
   void stability(const std::string& name, std::function<Values(const StepTensors&)> values) {
     add("stability.jsonl: " + name, std::move(values));
   }
@@ -288,6 +291,28 @@ void define_head(Table& table) {
     for (std::int64_t r = 0; r < rank.logits.rows(); ++r)
       sum += cross_entropy(rank.logits, r, rank.targets[static_cast<std::size_t>(r)]);
     return sum / targets_of(rank);
+  });
+  table.metric("loss_argmax_rank", [cross_entropy](const StepTensors& step) {
+    Values losses;
+    for (const RankTensors& rank : step.ranks) {
+      double sum = 0;
+      for (std::int64_t r = 0; r < rank.logits.rows(); ++r)
+        sum += cross_entropy(rank.logits, r, rank.targets[static_cast<std::size_t>(r)]);
+      losses.push_back(sum / targets_of(rank));
+    }
+    return static_cast<double>(std::max_element(losses.begin(), losses.end()) - losses.begin());
+  });
+  table.ranks("sequences", [](const RankTensors& rank) { return static_cast<double>(rank.sequences); });
+  // Steps read on from where the step before ended, and in it ranks from where the rank before them ended.
+  table.all_ranks("first_sequence", [](const StepTensors& step) {
+    double next = 0;
+    for (const RankTensors& rank : step.ranks) next += static_cast<double>((step.step - 1) * rank.sequences);
+    Values first;
+    for (const RankTensors& rank : step.ranks) {
+      first.push_back(next);
+      next += static_cast<double>(rank.sequences);
+    }
+    return first;
   });
 }
 
@@ -379,6 +404,10 @@ void define_gradients(Table& table) {
     table.tensors("grad_norm_local." + name,
                   [f](const StepTensors& step, std::ptrdiff_t i) { return f(local_norms(step, i)); });
   };
+  table.of_gradient("grad_argmax_rank", [](const StepTensors& step, std::ptrdiff_t i) {
+    const Values norms = local_norms(step, i);
+    return static_cast<double>(std::max_element(norms.begin(), norms.end()) - norms.begin());
+  });
   spread("min", smallest_of);
   spread("mean", mean_of);
   spread("max", largest_of);
