@@ -84,6 +84,10 @@ std::string run_manifest(const Setup& setup, Session& session) {
   json["compute_dtype"] = name_of(setup.compute);
   json["seed"] = setup.loaded.config.training.seed;
   json["parameters"] = setup.loop->engine().parameters().trainable_elements();
+  for (const MemoryShare& share : setup.loop->memory_plan())
+    json["memory"]["planned"][share.name] = share.bytes;
+  json["memory"]["allocated"] = setup.backend->memory_use().bytes;
+  json["memory"]["device_in_use"] = setup.backend->device_bytes_in_use();
   return json.dump(2) + "\n";
 }
 

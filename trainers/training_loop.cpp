@@ -112,8 +112,22 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
       listener_(reducer_),
       learning_rate_(learning_rate_schedule(config_)),
       bound_watch_(config_.model, norm_names(), compute),
+      rank_alarms_(*statistics_.record_layout(),
+                   {.tensors = tensor_names(), .hosts = session.communicator().hosts()}),
       parts_(backend, engine_.stream(), config_.compute.captured_steps) {
   engine_.set_loss_scale(optimizer_.loss_scale());
+  if (session.world() > 1 && config_.alarms.replicas_every > 0) {
+    std::vector<NamedTensor> replicated = parameter_tensors(engine_.parameters());
+    for (NamedTensor& tensor : optimizer_tensors()) replicated.push_back(std::move(tensor));
+    std::vector<Tensor> tensors;
+    std::vector<std::string> names;
+    for (const NamedTensor& tensor : replicated) {
+      tensors.push_back(tensor.tensor);
+      names.push_back(tensor.name);
+    }
+    rank_alarms_.name_replicas(std::move(names));
+    replica_hashes_ = std::make_unique<ReplicaHashes>(std::move(tensors), backend, session.communicator());
+  }
   if (task.validation)
     evaluator_ = std::make_unique<Evaluator>(engine_, task.validation, session.communicator());
 }
@@ -121,9 +135,18 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
 std::vector<MemoryShare> TrainingLoop::memory_plan() const {
   std::vector<MemoryShare> shares = engine_.memory_plan();
   shares.push_back({"optimiser", optimizer_.bytes()});
-  shares.push_back({"statistics", statistics_.bytes() + gradient_workspace_.bytes()});
+  shares.push_back({"statistics", statistics_.bytes() + gradient_workspace_.bytes() +
+                                      (replica_hashes_ ? replica_hashes_->bytes() : 0)});
   if (evaluator_) shares.push_back({"validation", evaluator_->bytes()});
+  if (wire_.bytes() > 0) shares.push_back({"gradients on the wire", wire_.bytes()});
   return shares;
+}
+
+std::vector<NamedTensor> TrainingLoop::optimizer_tensors() const {
+  std::vector<NamedTensor> list;
+  for (const OptimizerStateTensor& tensor : optimizer_.state_tensors())
+    list.push_back({tensor.name, tensor.tensor});
+  return list;
 }
 
 RunLogSettings TrainingLoop::log_settings() const {
@@ -249,7 +272,10 @@ void TrainingLoop::issue_step() {
                                  .step_scalars = optimizer_.step_scalars(),
                                  .reduced_gradient_squares = optimizer_.gradient_squares(),
                                  .update_squares = optimizer_.update_squares(),
-                                 .parameter_squares = optimizer_.parameter_squares()});
+                                 .parameter_squares = optimizer_.parameter_squares(),
+                                 .lag_squares = optimizer_.lag_squares(),
+                                 .eps_dominated = optimizer_.eps_dominated()});
+  if (replica_hashes_ && due(config_.alarms.replicas_every)) replica_hashes_->read(stream, step_);
 }
 
 void TrainingLoop::reduce_and_update(double gradient_scale) {
@@ -276,8 +302,15 @@ StepRecord& TrainingLoop::finish_step() {
                                                  .stop_requested = stop_signal() != 0});
   steps_in_flight_ -= 1;
   step_started_ = Clock::now();
+  watch_ranks(record);
   check_loss_scale(record);
   return record;
+}
+
+void TrainingLoop::watch_ranks(const StepRecord& record) {
+  if (config_.alarms.ranks) rank_alarms_.observe(record, statistics_.sources());
+  if (replica_hashes_ && replica_hashes_->pending() == record.step)
+    rank_alarms_.compare(record.step, replica_hashes_->finish());
 }
 
 void TrainingLoop::check_loss_scale(const StepRecord& record) const {
@@ -345,6 +378,7 @@ void TrainingLoop::validate(StepRecord* record) {
 }
 
 void TrainingLoop::report(const StepRecord& record, RunLog* log) {
+  const std::vector<RankAlarm> rank_alarms = rank_alarms_.take();
   if (!session_.is_first()) return;
   if (log != nullptr) {
     log->append(record);
@@ -355,6 +389,10 @@ void TrainingLoop::report(const StepRecord& record, RunLog* log) {
   for (const BoundViolation& violation : bound_violations(bound_watch_, record)) {
     console_.line(message_of(violation));
     if (log != nullptr) log->event("bound_violation", record.step, message_of(violation));
+  }
+  for (const RankAlarm& alarm : rank_alarms) {
+    console_.line(fmt::format("step {}  {}", alarm.step, alarm.text));
+    if (log != nullptr) log->event(alarm.kind, alarm.step, alarm.text, alarm.subject);
   }
   if (record.skipped)
     console_.line(fmt::format("step {}  gradient norm is not finite: update skipped", record.step));
@@ -377,15 +415,13 @@ void TrainingLoop::save(RunLog* log) {
   statistics_.unify_state();
   if (log != nullptr) log->flush();
   if (session_.is_first()) {
-    std::vector<NamedTensor> state;
-    for (const OptimizerStateTensor& tensor : optimizer_.state_tensors())
-      state.push_back({tensor.name, tensor.tensor});
     const HostTensors model(engine_.backend(), engine_.stream(), parameter_tensors(engine_.parameters()));
-    const HostTensors optimizer(engine_.backend(), engine_.stream(), state);
+    const HostTensors optimizer(engine_.backend(), engine_.stream(), optimizer_tensors());
     std::vector<NamedTensor> optimizer_and_statistics = optimizer.list();
     for (const StatisticsStateTensor& tensor : statistics_.state_tensors()) {
       optimizer_and_statistics.push_back({"statistics/" + tensor.name, tensor.tensor});
     }
+    for (const NamedTensor& tensor : rank_alarms_.state_tensors()) optimizer_and_statistics.push_back(tensor);
     CheckpointManifest manifest;
     manifest.step = step_;
     manifest.data_cursor = data_cursor_;
@@ -408,15 +444,19 @@ void TrainingLoop::resume(const Checkpoint& checkpoint) {
   Stream& stream = engine_.stream();
   upload_tensors(backend, stream, checkpoint.model, parameter_tensors(engine_.parameters()));
   engine_.parameters().refresh_compute(stream);
-  std::vector<NamedTensor> state;
-  for (const OptimizerStateTensor& tensor : optimizer_.state_tensors())
-    state.push_back({tensor.name, tensor.tensor});
-  upload_tensors(backend, stream, checkpoint.optimizer, state);
+  upload_tensors(backend, stream, checkpoint.optimizer, optimizer_tensors());
   for (const StatisticsStateTensor& tensor : statistics_.state_tensors()) {
     const Tensor source = checkpoint.optimizer.tensor("statistics/" + tensor.name, tensor.tensor.shape);
     std::memcpy(tensor.tensor.data, source.data, source.bytes());
   }
   statistics_.state_restored(stream);
+  // Other ranks than those of the checkpoint begin with what is known of them: nothing.
+  if (checkpoint.manifest.world == session_.world()) {
+    for (const NamedTensor& tensor : rank_alarms_.state_tensors()) {
+      const Tensor source = checkpoint.optimizer.tensor(tensor.name, tensor.tensor.shape);
+      std::memcpy(tensor.tensor.data, source.data, source.bytes());
+    }
+  }
   step_ = checkpoint.manifest.step;
   data_cursor_ = checkpoint.manifest.data_cursor;
   saved_step_ = step_;

@@ -19,7 +19,9 @@
 #include "nn/engine.h"
 #include "optim/learning_rate.h"
 #include "optim/optimizer.h"
+#include "rank_alarms.h"
 #include "session.h"
+#include "stability/replica_hashes.h"
 #include "stability/run_log.h"
 #include "stability/step_statistics.h"
 #include "step_parts.h"
@@ -88,6 +90,9 @@ class TrainingLoop {
   void issue_step();
   /// Waits for the oldest issued step. The record lives until the next call.
   StepRecord& finish_step();
+  std::vector<NamedTensor> optimizer_tensors() const;
+  /// Rules about single ranks, for the step that has finished. A collective.
+  void watch_ranks(const StepRecord& record);
   void check_loss_scale(const StepRecord& record) const;
   void validate(StepRecord* record);
   void save(RunLog* log);
@@ -112,6 +117,8 @@ class TrainingLoop {
   LearningRate learning_rate_;
   std::unique_ptr<Evaluator> evaluator_;
   BoundWatch bound_watch_;
+  RankAlarms rank_alarms_;
+  std::unique_ptr<ReplicaHashes> replica_hashes_;  ///< null: with one rank, or where none are asked for
   Console console_;
   std::filesystem::path folder_;
 

@@ -71,6 +71,9 @@ class Backend {
   virtual bool has_tf32() const { return false; }
   /// What allocate has given.
   MemoryUse memory_use() const { return *memory_use_; }
+  /// Bytes of the device's memory that anybody uses: this process with what its libraries took besides
+  /// allocate, and other processes. 0 where the device's memory is the host's.
+  virtual std::size_t device_bytes_in_use() const { return 0; }
   /// Host memory that copies to and from the device go to directly (page-locked), zero-filled.
   virtual Buffer allocate_host(std::size_t bytes);
   /// Whether the host may run ahead of the device: ops return before they are done.

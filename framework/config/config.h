@@ -86,8 +86,20 @@ struct LogConfig {
 struct StatisticsConfig {
   bool attention = true;
   bool kurtosis = false;
+  bool updates = false;
+  bool small_variance = false;
+  bool saturation = false;
+  bool dead_units = false;
+  bool massive_activations = false;
+  bool token_similarity = false;
   std::int64_t detail_every = 1;  ///< records of stability.jsonl; 0 = never
   double noise_scale_decay = 0.99;
+};
+
+/// What becomes an event of the run (docs/alarms.md).
+struct AlarmsConfig {
+  bool ranks = true;                  ///< ranks that differ from the others, or keep them waiting
+  std::int64_t replicas_every = 100;  ///< steps between comparisons of all ranks' parameters; 0 = never
 };
 
 struct CheckpointConfig {
@@ -109,6 +121,7 @@ struct Config {
   ValidationConfig validation;
   LogConfig log;
   StatisticsConfig statistics;
+  AlarmsConfig alarms;
   CheckpointConfig checkpoint;
   ModelConfig model;
 };

@@ -196,11 +196,34 @@ std::vector<FieldSpec<StatisticsConfig>> statistics_fields() {
       {"attention", &StatisticsConfig::attention, anything(), "",
        "Largest logit and entropy of every attention sublayer, at detailed records."},
       {"kurtosis", &StatisticsConfig::kurtosis, anything(), "", "Kurtosis of stream and branches."},
+      {"updates", &StatisticsConfig::updates, anything(), "",
+       "Norm of every tensor's update, and the share of its entries where eps outweighs Adam's second "
+       "moment."},
+      {"small_variance", &StatisticsConfig::small_variance, anything(), "",
+       "Share of rows at every norm whose variance is not far above its eps."},
+      {"saturation", &StatisticsConfig::saturation, anything(), "",
+       "Share of entries where dyt and derf are flat, at detailed records."},
+      {"dead_units", &StatisticsConfig::dead_units, anything(), "",
+       "Share of hidden units of every FFN that no token switches on, at detailed records."},
+      {"massive_activations", &StatisticsConfig::massive_activations, anything(), "",
+       "Largest over median magnitude of stream and branches, at detailed records."},
+      {"token_similarity", &StatisticsConfig::token_similarity, anything(), "",
+       "Mean cosine of two tokens of a sequence in stream and branches, at detailed records."},
       {"detail_every", &StatisticsConfig::detail_every, between(0, kMostSteps), "records of stability.jsonl",
        "Every so-manieth record is a detailed one: it has the statistics that read activations once more. 0: "
        "none is."},
       {"noise_scale_decay", &StatisticsConfig::noise_scale_decay, from_to_below(0, 1), "",
        "What a step's gradient noise weighs one step later in the moving averages behind the noise scale."},
+  };
+}
+
+std::vector<FieldSpec<AlarmsConfig>> alarms_fields() {
+  return {
+      {"ranks", &AlarmsConfig::ranks, anything(), "",
+       "Events for ranks whose loss or gradient leaves that of the others, is not finite, or that keep the "
+       "others waiting (docs/alarms.md)."},
+      {"replicas_every", &AlarmsConfig::replicas_every, between(0, kMostSteps), "optimiser steps",
+       "Cadence of the comparison of all ranks' parameters and optimiser state, bit by bit; 0: never."},
   };
 }
 
@@ -233,6 +256,7 @@ void append_run_fields(std::vector<Field>& fields) {
   append("validation", validation_fields(), [](Config& c) -> ValidationConfig& { return c.validation; });
   append("log", log_fields(), [](Config& c) -> LogConfig& { return c.log; });
   append("statistics", statistics_fields(), [](Config& c) -> StatisticsConfig& { return c.statistics; });
+  append("alarms", alarms_fields(), [](Config& c) -> AlarmsConfig& { return c.alarms; });
   append("checkpoint", checkpoint_fields(), [](Config& c) -> CheckpointConfig& { return c.checkpoint; });
 }
 

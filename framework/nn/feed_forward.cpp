@@ -18,6 +18,14 @@ ActivationKind activation_from_name(const std::string& name) {
              name);
 }
 
+namespace {
+
+Tensor first_entries(const Tensor& vector, std::int64_t count) {
+  return vector.reshaped({vector.elements(), 1}).row_range(0, count).reshaped({count});
+}
+
+}  // namespace
+
 std::int64_t ffn_hidden_width(const ModelConfig& model, ActivationKind kind) {
   if (model.ffn_hidden > 0) return model.ffn_hidden;
   if (!is_gated(kind)) return 4 * model.width;
@@ -29,6 +37,7 @@ FeedForward::FeedForward(const ModelConfig& model, const SublayerConfig& config,
                          ParameterStore& store, StepValues& values)
     : kind_(activation_from_name(config.activation)),
       hidden_(ffn_hidden_width(model, kind_)),
+      sublayer_(position.sublayer),
       name_(name),
       shape_(shape),
       bias_in_(config.branch_biases, name + ".bias_in", store),
@@ -68,6 +77,11 @@ void FeedForward::plan(Backend& backend, ArenaPlan& plan) {
   backward.bias = backward.dbias = Tensor(nullptr, shape_.master(), {expand_.out()});
   backward.dh = Tensor(nullptr, shape_.compute, {rows, hidden_});
   plan.require_workspace(backend.activation().activation_backward_workspace(backward));
+  plan.require_workspace(
+      backend.observations().column_maxima_workspace({.x = backward.pre.columns(0, hidden_),
+                                                      .bias = Tensor(nullptr, shape_.master(), {hidden_}),
+                                                      .maxima = Tensor(nullptr, DType::Float64, {hidden_}),
+                                                      .workspace = {}}));
 }
 
 std::vector<Parameter*> FeedForward::parameters() const {
@@ -97,12 +111,24 @@ void FeedForward::forward(const Context& context, const Tensor& u, const Tensor&
   gain_.begin(context);
   if (has_gain()) gain_norm_.forward(context, pre, pre_activation(context), gain_.coefficient(context));
   if (bias_hidden_.present()) bias_hidden_.forward(context, pre_activation(context), pre_activation(context));
+  observe_units(context);
   context.backend.activation().activation_forward(
       context.stream, {.kind = kind_, .pre = pre_activation(context), .bias = fused_bias(), .h = hidden});
   if (norm_inner_.present()) norm_inner_.forward(context, hidden, context.tensor(normed_));
   const Tensor last = contract_input(context);
   if (bias_out_.present()) bias_out_.forward(context, last, last);
   contract_.forward(context, last, y);
+}
+
+// A gated unit is as dead as its gate.
+void FeedForward::observe_units(const Context& context) const {
+  if (context.probes == nullptr || context.probes->unit_maxima.empty()) return;
+  const Tensor bias = fused_bias();
+  context.backend.observations().column_maxima(
+      context.stream, {.x = pre_activation(context).columns(0, hidden_),
+                       .bias = bias.defined() ? first_entries(bias, hidden_) : Tensor(),
+                       .maxima = context.probes->unit_maxima[static_cast<std::size_t>(sublayer_)],
+                       .workspace = context.workspace()});
 }
 
 void FeedForward::backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) {

@@ -31,8 +31,10 @@ class FeedForward : public Branch {
   std::vector<Parameter*> parameters() const override;
   void forward(const Context& context, const Tensor& u, const Tensor& y) override;
   void backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) override;
+  std::int64_t hidden_units() const override { return hidden_; }
 
  private:
+  void observe_units(const Context& context) const;
   bool has_gain() const { return !gain_.is_one(); }
   /// What the activation reads; with a gain the bias is in it.
   Tensor pre_activation(const Context& context) const { return context.tensor(has_gain() ? gained_ : pre_); }
@@ -43,7 +45,7 @@ class FeedForward : public Branch {
   }
 
   ActivationKind kind_;
-  std::int64_t hidden_;
+  std::int64_t hidden_, sublayer_;
   std::string name_;
   ModelShape shape_;
   BranchBias bias_in_, bias_hidden_, bias_out_;

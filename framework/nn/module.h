@@ -68,6 +68,8 @@ class Branch : public Module {
   virtual void forward(const Context& context, const Tensor& u, const Tensor& y) = 0;
   /// dy (R,C) -> du (R,C), overwritten; parameter gradients are accumulated. dy may be clobbered.
   virtual void backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) = 0;
+  /// Units that an activation function makes; 0 where there is none.
+  virtual std::int64_t hidden_units() const { return 0; }
 };
 
 }  // namespace plumb

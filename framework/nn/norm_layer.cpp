@@ -1,9 +1,16 @@
 #include "nn/norm_layer.h"
 
+#include <cmath>
+
 #include "core/error.h"
 
 namespace plumb {
 namespace {
+
+/// Variance + eps below this many eps is a variance below 10 eps.
+constexpr double kSmallInEpsilons = 11;
+
+bool is_bounded_function(NormKind kind) { return kind == NormKind::DyT || kind == NormKind::Derf; }
 
 bool has_bias(NormKind kind) {
   return kind == NormKind::LayerNorm || kind == NormKind::DyT || kind == NormKind::Derf;
@@ -49,7 +56,12 @@ NormLayer::NormLayer(const NormConfig& config, const std::string& standard_kind,
   if (config.bias && has_bias(kind_)) bias_ = declare(".bias", entries, 0);
   if (kind_ == NormKind::DyT || kind_ == NormKind::Derf) alpha_ = declare(".alpha", 1, config.alpha_init);
   if (kind_ == NormKind::Derf) offset_ = declare(".offset", 1, 0);
-  index_ = store.declare_norm({.name = name, .gain = gain_, .bias = bias_});
+  const bool bounded = is_bounded_function(kind_);
+  index_ = store.declare_norm({.name = name,
+                               .gain = gain_,
+                               .bias = bias_,
+                               .vectors = bounded ? 0 : extent.groups * extent.vectors_per_row,
+                               .bounded_entries = bounded ? extent.width * extent.vectors_per_row : 0});
 }
 
 NormForward NormLayer::forward_arguments(const Tensor& x, const Tensor& y) const {
@@ -110,6 +122,35 @@ void NormLayer::plan(Backend& backend, ArenaPlan& plan) {
   backward.dscale.feature = Tensor(nullptr, shape_.master(), {extent_.width});
   backward.scale.feature = backward.dscale.feature;
   plan.require_workspace(backend.norm().norm_backward_workspace(backward));
+  if (present()) plan_observations(backend, plan, row);
+}
+
+void NormLayer::plan_observations(Backend& backend, ArenaPlan& plan, const Tensor& x) const {
+  const Tensor count(nullptr, DType::Float64, {1}), scalar(nullptr, shape_.master(), {1});
+  const Tensor rstd(nullptr, shape_.master(), {x.rows(), extent_.groups});
+  plan.require_workspace(
+      backend.observations().count_above_workspace({.x = rstd, .count = count, .workspace = {}}));
+  plan.require_workspace(backend.observations().count_saturated_workspace(
+      {.x = x, .alpha = scalar, .offset = scalar, .count = count, .workspace = {}}));
+}
+
+void NormLayer::observe(const Context& context, const Tensor& x) const {
+  if (!present() || context.probes == nullptr || context.probes->norms.empty()) return;
+  const NormProbe& probe = context.probes->norms[static_cast<std::size_t>(index_)];
+  const ObservationOps& ops = context.backend.observations();
+  if (!is_bounded_function(kind_) && probe.small_vectors.defined()) {
+    ops.count_above(context.stream, {.x = context.tensor(rstd_),
+                                     .threshold = 1 / std::sqrt(kSmallInEpsilons * epsilon_),
+                                     .count = probe.small_vectors,
+                                     .workspace = context.workspace()});
+  }
+  if (is_bounded_function(kind_) && probe.saturated.defined()) {
+    ops.count_saturated(context.stream, {.x = x,
+                                         .alpha = value_of(alpha_),
+                                         .offset = value_of(offset_),
+                                         .count = probe.saturated,
+                                         .workspace = context.workspace()});
+  }
 }
 
 std::vector<Parameter*> NormLayer::parameters() const {
@@ -129,6 +170,7 @@ void NormLayer::forward(const Context& context, const Tensor& x, const Tensor& y
   arguments.moments = moments;
   arguments.workspace = context.workspace();
   context.backend.norm().norm_forward(context.stream, arguments);
+  observe(context, x);
 }
 
 void NormLayer::backward(const Context& context, const Tensor& x, const Tensor& dy, const Tensor& dx,

@@ -47,6 +47,9 @@ class NormLayer : public Module {
                 const Coefficient& scale = {}, const CoefficientGradient& dscale = {}) const;
 
  private:
+  void plan_observations(Backend& backend, ArenaPlan& plan, const Tensor& x) const;
+  /// Adds what this norm's probe asks for of the pass that has just been.
+  void observe(const Context& context, const Tensor& x) const;
   NormForward forward_arguments(const Tensor& x, const Tensor& y) const;
   NormBackward backward_arguments(const Tensor& x, const Tensor& dy, const Tensor& dx) const;
 

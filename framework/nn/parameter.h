@@ -60,6 +60,8 @@ struct NormParameters {
   std::string name;  ///< "blocks.3.attention.norm_in"
   const Parameter* gain = nullptr;
   const Parameter* bias = nullptr;
+  std::int64_t vectors = 0;          ///< per token, that it divides by their size; 0: it divides none
+  std::int64_t bounded_entries = 0;  ///< per token, that go through tanh or erf; 0: none does
 };
 
 /// Owns every parameter and gradient. Trainable tensors lie in the order in which backward finishes them (the

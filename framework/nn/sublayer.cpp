@@ -6,6 +6,7 @@
 #include "nn/feed_forward.h"
 #include "nn/init.h"
 #include "nn/linear_branch.h"
+#include "nn/observe.h"
 
 namespace plumb {
 namespace {
@@ -185,7 +186,8 @@ void Sublayer::plan_residual(Backend& backend, ArenaPlan& plan) const {
       row;
   backward.da.feature = backward.db.feature = backward.de.feature = backward.dp.feature = vector;
   plan.require_workspace(backend.residual().residual_backward_workspace(backward));
-  plan.require_workspace(backend.elementwise().sum_of_squares_workspace(std::span(&row, 1)));
+  plan_gradient_observation(backend, plan, row);
+  plan_activation_observation(backend, plan, row, shape_.tokens);
 }
 
 void Sublayer::apply_branch_dropout(const Context& context, const Tensor& z) const {
@@ -213,6 +215,14 @@ void Sublayer::branch_forward(const Context& context, const Tensor& h) {
     branch_->forward(context, u, z);
   }
   apply_branch_dropout(context, z);
+  observe_branch(context, z);
+}
+
+void Sublayer::observe_branch(const Context& context, const Tensor& z) const {
+  if (context.probes == nullptr || context.probes->branch_values.empty()) return;
+  const ActivationProbe& probe = context.probes->branch_values[static_cast<std::size_t>(position_.sublayer)];
+  observe_magnitudes(context, z, probe);
+  observe_similarity(context, z, probe);
 }
 
 const ResidualProbe* Sublayer::residual_probe(const Context& context) const {
@@ -318,15 +328,8 @@ void Sublayer::step_backward(const Context& context, const Tensor& dout) {
 
 void Sublayer::branch_backward(const Context& context, const Tensor& h, const Tensor& dh) {
   const Tensor dz = context.tensor(dz_);
-  const Probes* probes = context.probes;
-  if (probes != nullptr && !probes->branch_gradient_square.empty()) {
-    const Tensor list[] = {dz};
-    context.backend.elementwise().sum_of_squares(
-        context.stream,
-        {.squares = probes->branch_gradient_square[static_cast<std::size_t>(position_.sublayer)],
-         .accumulate = true,
-         .workspace = context.workspace()},
-        list);
+  if (context.probes != nullptr) {
+    observe_gradient(context, dz, context.probes->branch_gradient, position_.sublayer);
   }
   apply_branch_dropout(context, dz);
   if (norm_out_.present()) norm_out_.backward(context, context.tensor(y_), dz, dz, false);

@@ -52,6 +52,8 @@ class Sublayer : public Module {
   /// The adapter will call accumulate_forward; before plan().
   void feed_second_stream() { feeds_second_stream_ = true; }
   Attention* attention() { return attention_; }
+  /// Hidden units of an FFN; 0 of any other branch.
+  std::int64_t hidden_units() const { return branch_->hidden_units(); }
   const NormLayer& norm_in() const { return norm_in_; }
   const NormLayer& norm_out() const { return norm_out_; }
   Parameter* skip_parameter() const { return a_.parameter(); }
@@ -73,6 +75,7 @@ class Sublayer : public Module {
   /// Null where nothing is taken of the combine.
   const ResidualProbe* residual_probe(const Context& context) const;
   void probe_step(const Context& context) const;
+  void observe_branch(const Context& context, const Tensor& z) const;
   void apply_branch_dropout(const Context& context, const Tensor& z) const;
   bool transforms_input() const { return norm_in_.present() || !c_.is_one(); }
   std::array<const Knob*, 5> knobs() const { return {&a_, &b_, &c_, &e_, &p_}; }

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "nn/init.h"
+#include "nn/observe.h"
 #include "nn/random_sites.h"
 
 namespace plumb {
@@ -227,12 +228,14 @@ void Transformer::embed(const Context& context, const Tensor& ids) {
   embedding_dropout(context, x0);
   streams_->begin(context);
   streams_->probe_state(context, 0);
+  streams_->observe_state(context, 0);
 }
 
 void Transformer::forward_sublayer(const Context& context, std::int64_t k) {
   const auto index = static_cast<std::size_t>(k);
   const PhaseRange range(context.backend, sublayer_names_[index].c_str());
   streams_->forward(context, *sublayers_[index]);
+  streams_->observe_state(context, k + 1);
 }
 
 void Transformer::gain_head(const Context& context) {
@@ -265,14 +268,8 @@ void Transformer::forward(const Context& context, const Tensor& ids, const Tenso
 }
 
 void Transformer::probe_state_gradient(const Context& context, std::int64_t k) const {
-  if (context.probes == nullptr || context.probes->stream_gradient_square.empty()) return;
-  const Tensor list[] = {streams_->state_gradient(context)};
-  context.backend.elementwise().sum_of_squares(
-      context.stream,
-      {.squares = context.probes->stream_gradient_square[static_cast<std::size_t>(k)],
-       .accumulate = true,
-       .workspace = context.workspace()},
-      list);
+  if (context.probes == nullptr) return;
+  observe_gradient(context, streams_->state_gradient(context), context.probes->stream_gradient, k);
 }
 
 void Transformer::head_backward(const Context& context, const Tensor& targets, double gradient_scale) {

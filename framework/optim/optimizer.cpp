@@ -46,11 +46,15 @@ Optimizer::Optimizer(const OptimizerSettings& settings, const ParameterStore& pa
   if (has_variance) variance_ = backend.allocate(flat_bytes);
 
   const auto count = static_cast<std::int64_t>(trainable.size());
-  statistics_ = backend.allocate(static_cast<std::size_t>(kScalarsPadded + 3 * count) * sizeof(double));
+  statistics_ = backend.allocate(static_cast<std::size_t>(kScalarsPadded + 5 * count) * sizeof(double));
   step_scalars_ = slice(statistics_, 0, DType::Float64, {kStepScalars});
   gradient_squares_ = slice(statistics_, kScalarsPadded, DType::Float64, {count});
   update_squares_ = slice(statistics_, kScalarsPadded + count, DType::Float64, {count});
   parameter_squares_ = slice(statistics_, kScalarsPadded + 2 * count, DType::Float64, {count});
+  if (has_variance) {
+    lag_squares_ = slice(statistics_, kScalarsPadded + 3 * count, DType::Float64, {count});
+    eps_dominated_ = slice(statistics_, kScalarsPadded + 4 * count, DType::Float64, {count});
+  }
 
   for (const Parameter* parameter : trainable) {
     const bool has_copy = parameter->compute.data != parameter->value.data;
@@ -89,14 +93,17 @@ void Optimizer::begin_step(Stream& stream, std::int64_t step_index, double learn
   backend_.upload(stream, row, step_scalars_.data, kUploadedScalars * sizeof(double));
 }
 
-void Optimizer::update(Stream& stream) {
+void Optimizer::update(Stream& stream, UpdateResults results) {
   const PhaseRange range(backend_, "clip and update");
   const Workspace workspace{workspace_.data(), workspace_.bytes()};
   backend_.elementwise().sum_of_squares(
       stream, {.squares = gradient_squares_, .accumulate = false, .workspace = workspace}, gradients_);
   backend_.optimizer().clip(
       stream, {.squares = gradient_squares_, .max_norm = settings_.clip_norm, .step_scalars = step_scalars_});
-  const UpdateStatistics statistics{update_squares_, parameter_squares_};
+  UpdateStatistics statistics;
+  if (results == UpdateResults::All) {
+    statistics = {update_squares_, parameter_squares_, lag_squares_, eps_dominated_};
+  }
   if (settings_.kind == OptimizerKind::AdamW) {
     backend_.optimizer().adamw(stream,
                                {.beta1 = settings_.beta1,

@@ -41,6 +41,12 @@ struct OptimizerStateTensor {
   Tensor tensor;     ///< the parameter's shape, master dtype; of the loss scale (3) float64
 };
 
+/// What of the results below a step leaves.
+enum class UpdateResults {
+  ClippingOnly,  ///< step scalars and gradient squares
+  All
+};
+
 /// Owns momentum and variance (flat, laid out as the parameters are), the step scalars and the per-tensor
 /// sums of squares. All memory is taken by the constructor.
 class Optimizer {
@@ -66,7 +72,7 @@ class Optimizer {
   /// The two parts of step(): what comes from the host, and what is the same in every step (so that it can be
   /// recorded and replayed).
   void begin_step(Stream& stream, std::int64_t step_index, double learning_rate);
-  void update(Stream& stream);
+  void update(Stream& stream, UpdateResults results = UpdateResults::All);
 
   /// (1) float64 on the device: what the gradients must be multiplied by.
   Tensor loss_scale() const;
@@ -77,6 +83,9 @@ class Optimizer {
   Tensor gradient_squares() const { return gradient_squares_; }    ///< (P) of reduced gradients, not clipped
   Tensor update_squares() const { return update_squares_; }        ///< (P) sum (new - old)^2
   Tensor parameter_squares() const { return parameter_squares_; }  ///< (P) sum old^2
+  // Of AdamW (UpdateStatistics in ops/optimizer.h); empty of other kinds.
+  Tensor lag_squares() const { return lag_squares_; }      ///< (P)
+  Tensor eps_dominated() const { return eps_dominated_; }  ///< (P)
 
   /// Everything that a checkpoint must hold of the optimiser, in flat order.
   std::vector<OptimizerStateTensor> state_tensors() const;
@@ -90,7 +99,7 @@ class Optimizer {
   OptimizerSettings settings_;
   Backend& backend_;
   Buffer momentum_, variance_, statistics_, workspace_;
-  Tensor step_scalars_, gradient_squares_, update_squares_, parameter_squares_;
+  Tensor step_scalars_, gradient_squares_, update_squares_, parameter_squares_, lag_squares_, eps_dominated_;
   std::vector<std::string> names_;
   std::vector<Tensor> gradients_;
   std::vector<UpdateTensor> updates_;

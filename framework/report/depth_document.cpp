@@ -107,7 +107,9 @@ ReportJson profile_steps(const RunData& run, const ReportOptions& options) {
 
 ReportJson maps_json(const RunData& run, std::size_t columns) {
   std::vector<std::string> ids = depth_statistics(run);
-  if (run.stability.arrays.contains("kind.update_ratio")) ids.emplace_back("kind.update_ratio");
+  for (const char* id : {"kind.update_ratio", "kind.adam_lag"}) {
+    if (run.stability.arrays.contains(id)) ids.emplace_back(id);
+  }
   Json maps = Json::object();
   for (const std::string& id : ids) {
     const StatisticRecords records = records_of(run, id);

@@ -39,6 +39,10 @@ constexpr ReportStatistic kStatistics[] = {
     {"max_logit", kMetrics, "max_logit", Scalar, "loss", "Largest output logit", "nats", false,
      "Largest logit of the output head in a step; it grows without limit where the head drifts.",
      "arXiv 2309.14322", "always written"},
+    {"adam_lag", kMetrics, "adam_lag", Scalar, "loss", "Largest Adam lag of a tensor: RMS_t", "1", true,
+     "Root mean square of gradients over what Adam expects of them, of the tensor where it is largest: 1 is "
+     "usual, and far above 1 comes some steps before a spike of the loss.",
+     "arXiv 2304.13013", "a run with AdamW"},
     {"overflows", kMetrics, "overflows", Scalar, "", "fp16 overflows", "entries", false, "", "",
      "always written"},
     {"tokens_per_s", kMetrics, "tokens_per_s", Scalar, "", "Throughput", "tokens / s", false, "", "",
@@ -175,6 +179,11 @@ constexpr ReportStatistic kStatistics[] = {
      "1e-3 is "
      "usual, and a kind that leaves the others is learning too fast.",
      "rule of thumb; what precedes a spike: arXiv 2304.13013", kEvery},
+    {"tensors.adam_lag", kStability, "tensors.adam_lag", Tensor, "updates", "Adam lag RMS_t by kind", "1",
+     true,
+     "Root mean square of a tensor's gradient over its second moment, median over the blocks, for every kind "
+     "of tensor: far above 1 the second moment lags behind, which precedes spikes.",
+     "arXiv 2304.13013", kEvery},
     {"tensors.grad_norm", kStability, "tensors.grad_norm", Tensor, "", "Gradient norm of tensors",
      "loss / parameter", true, "", "", kEvery},
     {"block.update_ratio", "", "", Block, "updates", "Update / weight by block", "1", true,

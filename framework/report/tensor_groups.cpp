@@ -102,6 +102,9 @@ std::vector<std::string> add_tensor_groups(RunData& run) {
     arrays["kind.update_ratio"] = std::move(kinds);
     if (!groups.by_block.empty()) arrays["block.update_ratio"] = std::move(blocks);
   }
+  if (const RecordMatrix* lags = usable("tensors.adam_lag")) {
+    arrays["kind.adam_lag"] = combine_groups(*lags, groups.by_kind, median);
+  }
   if (const RecordMatrix* norms = usable("tensors.grad_norm"); norms != nullptr && !groups.by_block.empty()) {
     arrays["block.grad_norm"] = combine_groups(*norms, groups.by_block, norm);
   }

@@ -48,8 +48,9 @@ Probes Accumulators::make_probes(Cadence cadence) const {
     }
     const bool of_stream = probe <= shape_.sublayers;
     (of_stream ? probes.stream : probes.branch).push_back(moments);
-    (of_stream ? probes.stream_gradient_square : probes.branch_gradient_square)
-        .push_back(place(kGradientPart, probe, 1));
+    GradientProbe& gradient = (of_stream ? probes.stream_gradient : probes.branch_gradient).emplace_back();
+    gradient.square = place(kGradientPart, probe, 1);
+    if (cadence >= Cadence::Sampled) gradient.largest_row_square = place(kGradientRowPart, probe, 1);
   }
   if (cadence >= Cadence::Sampled) {
     for (std::int64_t k = 0; k < shape_.sublayers; ++k) {
@@ -62,22 +63,51 @@ Probes Accumulators::make_probes(Cadence cadence) const {
       NormProbe& probe = probes.norms.emplace_back();
       probe.gain.scalars = place(kNormsPart, 2 * norm, kMomentScalars);
       probe.bias.scalars = place(kNormsPart, 2 * norm + 1, kMomentScalars);
+      if (takes(kSmallVectorsPart)) probe.small_vectors = place(kSmallVectorsPart, norm, 1);
+      if (cadence >= Cadence::Detailed && takes(kSaturatedPart))
+        probe.saturated = place(kSaturatedPart, norm, 1);
     }
   }
-  if (cadence < Cadence::Detailed || layout_.part(kAttentionLogitPart).elements == 0) return probes;
-  for (std::int64_t k = 0; k < shape_.sublayers; ++k) {
-    probes.attention.push_back({.entropy_sums = place(kAttentionEntropyPart, k, shape_.heads),
-                                .max_logit = place(kAttentionLogitPart, k, 1)});
-  }
+  if (cadence >= Cadence::Detailed) add_detailed(probes);
   return probes;
+}
+
+// What reads activations once more.
+void Accumulators::add_detailed(Probes& probes) const {
+  const auto place = [this](PartName name, std::int64_t first, std::int64_t elements) {
+    return view(layout_.part(name).device + first, {elements});
+  };
+  if (takes(kMagnitudesPart) || takes(kSimilarityPart)) {
+    for (std::int64_t probe = 0; probe < shape_.probes(); ++probe) {
+      ActivationProbe values;
+      if (takes(kMagnitudesPart))
+        values.magnitudes = place(kMagnitudesPart, probe * kMagnitudeBins, kMagnitudeBins);
+      if (takes(kSimilarityPart))
+        values.similarity = place(kSimilarityPart, probe * kSimilaritySums, kSimilaritySums);
+      (probe <= shape_.sublayers ? probes.stream_values : probes.branch_values).push_back(values);
+    }
+  }
+  std::int64_t units = 0;
+  for (std::int64_t k = 0; k < shape_.sublayers; ++k) {
+    if (takes(kAttentionLogitPart)) {
+      probes.attention.push_back(
+          {.entropy_sums = place(kAttentionEntropyPart, k * shape_.heads, shape_.heads),
+           .max_logit = place(kAttentionLogitPart, k, 1)});
+    }
+    if (takes(kUnitsPart)) {
+      const std::int64_t own = count_at(shape_.hidden_units, k);
+      probes.unit_maxima.push_back(own > 0 ? place(kUnitsPart, units, own) : Tensor());
+      units += own;
+    }
+  }
 }
 
 void Accumulators::begin(Stream& stream, Cadence cadence) {
   const ElementwiseOps& ops = backend_.elementwise();
   ops.fill(stream, used(cadence), 0);
   ops.fill(stream, view(layout_.part(kLossPart).device + kHeadLossMaxLogit, {1}), -kInfinity);
-  if (cadence == Cadence::Detailed && part(kAttentionLogitPart).elements() > 0) {
-    ops.fill(stream, part(kAttentionLogitPart), -kInfinity);
+  for (const PartName maxima : {kAttentionLogitPart, kUnitsPart}) {
+    if (cadence == Cadence::Detailed && takes(maxima)) ops.fill(stream, part(maxima), -kInfinity);
   }
 }
 

@@ -31,6 +31,8 @@ class Accumulators {
  private:
   Tensor view(std::int64_t offset, Shape shape) const;
   Probes make_probes(Cadence cadence) const;
+  void add_detailed(Probes& probes) const;
+  bool takes(PartName name) const { return layout_.part(name).elements > 0; }
 
   const StatisticsShape& shape_;
   const StatisticsLayout& layout_;

@@ -73,12 +73,20 @@ std::string stability_header(const std::vector<std::string>& tensors, const std:
          "\n";
 }
 
-std::string event_line(std::string_view kind, std::int64_t step, std::string_view text,
-                       std::string_view time) {
+std::string event_line(std::string_view kind, std::int64_t step, std::string_view text, std::string_view time,
+                       const EventSubject& subject) {
+  Json json{{"step", step}, {"kind", kind}};
+  if (!subject.ranks.empty()) json["ranks"] = subject.ranks;
+  if (!subject.hosts.empty()) json["hosts"] = subject.hosts;
+  if (!subject.tensor.empty()) json["tensor"] = subject.tensor;
+  if (subject.first_sequence >= 0) {
+    json["first_sequence"] = subject.first_sequence;
+    json["sequences"] = subject.sequences;
+  }
+  json["text"] = text;
+  json["time"] = time;
   // Text from outside (paths, system messages) may not be UTF-8: such bytes are replaced, not thrown at.
-  return Json{{"step", step}, {"kind", kind}, {"text", text}, {"time", time}}.dump(
-             -1, ' ', false, Json::error_handler_t::replace) +
-         "\n";
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace plumb

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "stability/event_subject.h"
 #include "stability/step_record.h"
 
 namespace plumb {
@@ -17,7 +18,7 @@ std::string record_line(const StepRecord& record, std::string_view file);
 std::string stability_header(const std::vector<std::string>& tensors, const std::vector<std::string>& norms,
                              const std::vector<std::string>& sublayers);
 /// time: UTC, ISO 8601.
-std::string event_line(std::string_view kind, std::int64_t step, std::string_view text,
-                       std::string_view time);
+std::string event_line(std::string_view kind, std::int64_t step, std::string_view text, std::string_view time,
+                       const EventSubject& subject = {});
 
 }  // namespace plumb

@@ -103,6 +103,7 @@ class RunLog::Writer {
     StepRecord record;
     std::string kind, text;
     std::int64_t step = 0;
+    EventSubject subject;
   };
 
  private:
@@ -143,7 +144,7 @@ class RunLog::Writer {
   std::string write(const Slot& slot) {
     try {
       if (slot.is_event) {
-        events_.append(event_line(slot.kind, slot.step, slot.text, now_utc()));
+        events_.append(event_line(slot.kind, slot.step, slot.text, now_utc(), slot.subject));
         return {};
       }
       metrics_.append(record_line(slot.record, log_file::kMetrics));
@@ -191,13 +192,15 @@ void RunLog::append(const StepRecord& record) {
   });
 }
 
-void RunLog::event(std::string_view kind, std::int64_t step, std::string_view text) {
+void RunLog::event(std::string_view kind, std::int64_t step, std::string_view text,
+                   const EventSubject& subject) {
   PLUMB_CHECK(writer_ != nullptr, "the run log is closed");
   writer_->put([&](Writer::Slot& slot) {
     slot.is_event = true;
     slot.step = step;
     slot.kind.assign(kind);
     slot.text.assign(text);
+    slot.subject = subject;
   });
 }
 

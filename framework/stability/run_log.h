@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "stability/event_subject.h"
 #include "stability/record_sink.h"
 #include "stability/run_directory.h"
 #include "stability/step_record.h"
@@ -49,7 +50,8 @@ class RunLog {
   /// Queues a copy; no allocation. Waits only when the queue is full, which it reports once.
   void append(const StepRecord& record);
   /// kind: "resume", "checkpoint", "skip", "spike", "nonfinite", "stop", ...; text: one line for a person.
-  void event(std::string_view kind, std::int64_t step, std::string_view text);
+  void event(std::string_view kind, std::int64_t step, std::string_view text,
+             const EventSubject& subject = {});
   /// Returns when everything queued is in the files and on the disk. Before a checkpoint, so that the log
   /// never ends before the newest checkpoint does.
   void flush();

@@ -11,6 +11,7 @@ StatisticsLayout::StatisticsLayout(const StatisticsShape& shape, const Statistic
   set(kMomentsPart, Cadence::EveryStep, Exchange::None, probes_ * kMomentScalars);
   set(kGradientPart, Cadence::EveryStep, Exchange::Sum, probes_);
   set(kTensorsPart, Cadence::EveryStep, Exchange::Gather, shape.tensors);
+  set(kGradientRowPart, Cadence::Sampled, Exchange::Gather, probes_);
   set(kColumnSumPart, Cadence::Sampled, Exchange::Sum, probes_ * shape.width);
   set(kColumnSquarePart, Cadence::Sampled, Exchange::Sum, probes_ * shape.width);
   if (shape.has_alignment) {
@@ -22,6 +23,17 @@ StatisticsLayout::StatisticsLayout(const StatisticsShape& shape, const Statistic
     set(kAttentionEntropyPart, Cadence::Detailed, Exchange::Sum, shape.sublayers * shape.heads);
     set(kAttentionLogitPart, Cadence::Detailed, Exchange::Gather, shape.sublayers);
   }
+  // What nobody asked for, or the model has no place for, takes no room.
+  const auto set_if = [&](std::string_view key, PartName name, Cadence cadence, std::int64_t elements) {
+    if (settings.has(key)) set(name, cadence, Exchange::Sum, elements);
+  };
+  if (sum_of_counts(shape.norm_vectors) > 0)
+    set_if("small_variance", kSmallVectorsPart, Cadence::Sampled, shape.norms);
+  if (sum_of_counts(shape.norm_bounded) > 0)
+    set_if("saturation", kSaturatedPart, Cadence::Detailed, shape.norms);
+  set_if("dead_units", kUnitsPart, Cadence::Detailed, sum_of_counts(shape.hidden_units));
+  set_if("massive_activations", kMagnitudesPart, Cadence::Detailed, probes_ * kMagnitudeBins);
+  set_if("token_similarity", kSimilarityPart, Cadence::Detailed, probes_ * kSimilaritySums);
   place();
 }
 

@@ -4,9 +4,11 @@
 #include <array>
 #include <cstdint>
 
+#include "backend/magnitude_bins.h"
 #include "backend/ops/alignment.h"
 #include "backend/ops/head_loss.h"
 #include "backend/ops/moments.h"
+#include "backend/ops/observations.h"
 #include "stability/statistics_settings.h"
 #include "stability/statistics_shape.h"
 
@@ -51,19 +53,25 @@ enum class Exchange {
   Gather,  ///< in the rank's row of the all-gather
 };
 
-/// Parts of the device buffer. K sublayers, M = 2K+1 probes: stream 0..K, then branch 0..K-1.
+/// Parts of the device buffer. K sublayers, M = 2K+1 probes (stream 0..K, then branch 0..K-1), N norms.
 enum PartName : int {
-  kLossPart = 0,   ///< (kHeadLossSums), packed into the first entries of the row
-  kMomentsPart,    ///< (M, kMomentScalars), sums and maxima packed apart
-  kGradientPart,   ///< (M) squares of dL/dx of the probes
-  kTensorsPart,    ///< (P) local gradient squares
-  kColumnSumPart,  ///< (M, C)
+  kLossPart = 0,     ///< (kHeadLossSums), packed into the first entries of the row
+  kMomentsPart,      ///< (M, kMomentScalars), sums and maxima packed apart
+  kGradientPart,     ///< (M) squares of dL/dx of the probes
+  kTensorsPart,      ///< (P) local gradient squares
+  kGradientRowPart,  ///< (M) square of the largest row of dL/dx
+  kColumnSumPart,    ///< (M, C)
   kColumnSquarePart,
   kAlignmentPart,         ///< (K, kAlignmentScalars)
   kStepPart,              ///< (K, 2, kMomentScalars) of the factors of b, the same on all ranks
   kNormsPart,             ///< (N, 2, kMomentScalars) of gain and bias, the same on all ranks
   kAttentionEntropyPart,  ///< (K, H) sums over rows
   kAttentionLogitPart,    ///< (K) maxima
+  kSmallVectorsPart,      ///< (N) vectors whose variance is below 10 eps
+  kSaturatedPart,         ///< (N) entries where DyT or Derf is flat
+  kUnitsPart,             ///< (U) hidden units of all FFNs: their maxima, summed as 1 where above 0, else 0
+  kMagnitudesPart,        ///< (M, kMagnitudeBins)
+  kSimilarityPart,        ///< (M, kSimilaritySums)
   kParts
 };
 

@@ -31,10 +31,14 @@ std::span<const Statistic> header_rows();
 std::span<const Statistic> activation_rows();
 std::span<const Statistic> residual_rows();
 std::span<const Statistic> attention_rows();
+std::span<const Statistic> feed_forward_rows();
 std::span<const Statistic> norm_rows();
 std::span<const Statistic> tensor_rows();
 std::span<const Statistic> rank_rows();
 std::span<const Statistic> event_rows();
+
+/// residual.kappa of sublayer k.
+double alignment_kappa(const StepSources& sources, std::int64_t k);
 
 inline constexpr std::string_view kAllRanks = "all", kEachRank = "each", kSameOnAll = "same on all",
                                   kMaxOverAll = "max over all", kMinOverAll = "min over all",

@@ -41,6 +41,17 @@ double StepSources::rank_gradient_norm(int rank) const {
   return views_.targets_factors[index(rank)] * std::sqrt(row(rank)[kRowGradientSquare]);
 }
 
+double StepSources::adam_lag(std::int64_t tensor) const {
+  const std::int64_t entries = count_at(shape_.tensor_entries, tensor);
+  const double squares = optimizer(kLagSquares, tensor);
+  if (scalars_.skipped || entries == 0 || is_absent(squares)) return kAbsent;
+  return std::sqrt(squares / static_cast<double>(entries));
+}
+
+double StepSources::eps_dominated(std::int64_t tensor) const {
+  return scalars_.skipped ? kAbsent : optimizer(kEpsDominated, tensor);
+}
+
 double StepSources::moment(std::int64_t probe, MomentScalar scalar) const {
   return views_.sums[index(probe * kSummedMoments + scalar)];
 }
@@ -106,6 +117,16 @@ RankSpread StepSources::spread(NormOfRank&& norm_of) const {
 
 RankSpread StepSources::gradient_spread() const {
   return spread([this](int rank) { return rank_gradient_norm(rank); });
+}
+
+RankSpread StepSources::loss_spread() const {
+  return spread([this](int rank) { return rank_loss(rank); });
+}
+
+std::int64_t StepSources::first_sequence(int rank) const {
+  double of_others = 0;  // of this rank and those after it
+  for (int other = rank; other < world_; ++other) of_others += row(other)[kRowSequences];
+  return scalars_.data_cursor - static_cast<std::int64_t>(of_others);
 }
 
 RankSpread StepSources::local_spread(std::int64_t tensor) const {

@@ -18,6 +18,16 @@ struct RankSpread {
   int argmax = 0;  ///< the lowest rank with the largest one; a NaN is larger than all
 };
 
+/// What the optimiser says of every tensor, in the order in which StepStatistics keeps it.
+enum OptimizerList : int {
+  kReducedSquares = 0,
+  kUpdateSquares,
+  kParameterSquares,
+  kLagSquares,  ///< of every step, the others of sampled ones
+  kEpsDominated,
+  kOptimizerLists
+};
+
 /// Everything in it is the same on every rank. What is of a sampled step is only to be asked for in one.
 class StepSources {
  public:
@@ -26,7 +36,7 @@ class StepSources {
     std::span<const double> parts;              ///< this rank's device buffer, for what all have alike
     std::span<const double> sums;               ///< all-reduced
     std::span<const double> rows;               ///< all-gathered, (world, row)
-    std::span<const double> optimizer_squares;  ///< (3, P): reduced gradients, update, parameters
+    std::span<const double> optimizer_results;  ///< (kOptimizerLists, P)
     std::span<const double> shift;              ///< (M, C), what the column sums are about
     std::span<const double> targets_factors;    ///< (world) targets of all ranks / those of the rank
   };
@@ -45,6 +55,8 @@ class StepSources {
   int world() const { return world_; }
   const StepScalars& scalars() const { return scalars_; }
 
+  Cadence cadence() const { return cadence_; }
+
   // Any step.
   const double* row(int rank) const;
   double sum_of(std::int64_t place) const;      ///< over ranks, of an entry of their rows
@@ -53,11 +65,19 @@ class StepSources {
   /// Of the mean gradient over the rank's own targets, before reduction.
   double rank_gradient_norm(int rank) const;
   RankSpread gradient_spread() const;
+  /// Over the rank's own targets; NaN without any.
+  double rank_loss(int rank) const { return row(rank)[kRowCrossEntropy] / row(rank)[kRowTargets]; }
+  RankSpread loss_spread() const;
+  /// Place in the data order of the first sequence that the rank read: ranks read one after the other's.
+  std::int64_t first_sequence(int rank) const;
   /// Noise can be told with 2 of them.
   int ranks_with_sequences() const;
   GradientNoise gradient_noise() const;
   /// Entry 0 is of the whole gradient, 1 + i of tensor i.
   const NoiseScales& noise_scales() const { return noise_scales_; }
+  /// RMS_t of a tensor (arXiv 2304.13013); absent of a skipped step and of optimisers without a second
+  /// moment.
+  double adam_lag(std::int64_t tensor) const;
 
   // Sampled steps. Probes are counted stream 0..K, then branch K+1..2K.
   double moment(std::int64_t probe, MomentScalar scalar) const;  ///< summed over ranks; the sums only
@@ -79,9 +99,11 @@ class StepSources {
   double column_variance(std::int64_t probe, std::int64_t feature) const;
 
   // Sampled steps, per tensor.
-  double reduced_square(std::int64_t tensor) const { return optimizer_square(0, tensor); }
-  double update_square(std::int64_t tensor) const { return optimizer_square(1, tensor); }
-  double parameter_square(std::int64_t tensor) const { return optimizer_square(2, tensor); }
+  double reduced_square(std::int64_t tensor) const { return optimizer(kReducedSquares, tensor); }
+  double update_square(std::int64_t tensor) const { return optimizer(kUpdateSquares, tensor); }
+  double parameter_square(std::int64_t tensor) const { return optimizer(kParameterSquares, tensor); }
+  /// Entries whose second moment is below eps^2; absent as adam_lag is.
+  double eps_dominated(std::int64_t tensor) const;
   /// 2-norm over the mean gradient over the rank's own targets, before reduction.
   double local_norm(int rank, std::int64_t tensor) const;
   RankSpread local_spread(std::int64_t tensor) const;
@@ -92,8 +114,8 @@ class StepSources {
   RankSpread spread(NormOfRank&& norm_of) const;
   template <class NormOfRank>
   GradientNoise noise(double gradient_square, NormOfRank&& norm_of) const;
-  double optimizer_square(std::int64_t list, std::int64_t tensor) const {
-    return views_.optimizer_squares[static_cast<std::size_t>(list * shape_.tensors + tensor)];
+  double optimizer(OptimizerList list, std::int64_t tensor) const {
+    return views_.optimizer_results[static_cast<std::size_t>(list * shape_.tensors + tensor)];
   }
 
   const StatisticsShape& shape_;

@@ -21,6 +21,13 @@ Tensor host_tensor(std::vector<double>& values, Shape shape) {
   return Tensor(values.data(), DType::Float64, shape);
 }
 
+Tensor optimizer_result(const StepInputs& inputs, int list) {
+  const std::array<Tensor, kOptimizerLists> results = {inputs.reduced_gradient_squares, inputs.update_squares,
+                                                       inputs.parameter_squares, inputs.lag_squares,
+                                                       inputs.eps_dominated};
+  return results[static_cast<std::size_t>(list)];
+}
+
 }  // namespace
 
 StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSettings& settings,
@@ -32,7 +39,7 @@ StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSet
       accumulators_(shape_, layout_, backend),
       host_(zeros(layout_.device_elements(kLargest))),
       optimizer_scalars_(zeros(kStepScalars)),
-      optimizer_squares_(zeros(3 * shape.tensors)),
+      optimizer_results_(zeros(kOptimizerLists * shape.tensors)),
       sums_(zeros(layout_.sum_elements(kLargest))),
       row_(zeros(layout_.row_elements(kLargest))),
       rows_(zeros(layout_.row_elements(kLargest) * communicator.world())),
@@ -47,7 +54,7 @@ StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSet
                {.parts = host_,
                 .sums = sums_,
                 .rows = rows_,
-                .optimizer_squares = optimizer_squares_,
+                .optimizer_results = optimizer_results_,
                 .shift = shift_,
                 .targets_factors = targets_factors_},
                record_, noise_scales_) {
@@ -55,7 +62,8 @@ StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSet
               "statistics of {} sublayers of width {} with {} tensors", shape.sublayers, shape.width,
               shape.tensors);
   for (Read& read : reads_) {
-    const std::int64_t elements = layout_.device_elements(kLargest) + kStepScalars + 3 * shape.tensors;
+    const std::int64_t elements =
+        layout_.device_elements(kLargest) + kStepScalars + kOptimizerLists * shape.tensors;
     read.memory = backend.allocate_host(index(elements) * sizeof(double));
     read.done = backend.create_event();
   }
@@ -84,14 +92,17 @@ void StepStatistics::read_step(Stream& stream, const StepInputs& inputs) {
                 name_of(tensor.dtype), elements);
     backend_.download(stream, tensor.data, host + place, tensor.bytes());
   };
-  const std::int64_t scalars = layout_.device_elements(kLargest), squares = scalars + kStepScalars;
+  const std::int64_t scalars = layout_.device_elements(kLargest), results = scalars + kStepScalars;
   fetch(accumulators_.used(cadence_), 0, layout_.device_elements(cadence_));
   fetch(inputs.step_scalars, scalars, kStepScalars);
-  if (cadence_ >= Cadence::Sampled) {
-    const std::int64_t tensors = shape_.tensors;
-    fetch(inputs.reduced_gradient_squares, squares, tensors);
-    fetch(inputs.update_squares, squares + tensors, tensors);
-    fetch(inputs.parameter_squares, squares + 2 * tensors, tensors);
+  for (int list = 0; list < kOptimizerLists; ++list) {
+    const std::int64_t place = results + list * shape_.tensors;
+    const Tensor result = optimizer_result(inputs, list);
+    if (!result.defined()) {
+      std::fill_n(host + place, shape_.tensors, kAbsent);
+    } else if (cadence_ >= Cadence::Sampled || list == kLagSquares) {
+      fetch(result, place, shape_.tensors);
+    }
   }
   read.done->record(stream);
   read.inputs = inputs;
@@ -112,9 +123,7 @@ void StepStatistics::take_read(std::size_t slot) {
   std::copy_n(host, layout_.device_elements(finishing_), host_.begin());
   host += layout_.device_elements(kLargest);
   std::copy_n(host, kStepScalars, optimizer_scalars_.begin());
-  if (finishing_ >= Cadence::Sampled) {
-    std::copy_n(host + kStepScalars, 3 * shape_.tensors, optimizer_squares_.begin());
-  }
+  std::copy_n(host + kStepScalars, kOptimizerLists * shape_.tensors, optimizer_results_.begin());
 }
 
 StepRecord& StepStatistics::finish_step(Stream& stream, const StepTimes& times) {
@@ -146,7 +155,9 @@ void StepStatistics::remove_loss_scale() {
     for (std::int64_t i = 0; i < elements; ++i) first[i] *= factor;
   };
   for (const PartName name : {kGradientPart, kTensorsPart}) divide(part(name), layout_.part(name).elements);
-  if (finishing_ >= Cadence::Sampled) divide(optimizer_squares_.data(), shape_.tensors);
+  if (finishing_ == Cadence::EveryStep) return;
+  divide(part(kGradientRowPart), layout_.part(kGradientRowPart).elements);
+  divide(&optimizer_results_[index(kReducedSquares * shape_.tensors)], shape_.tensors);
 }
 
 void StepStatistics::track_extremes() {
@@ -209,7 +220,18 @@ void StepStatistics::pack_sums() {
     std::copy_n(moments_of(probe), kSummedMoments, sums_.begin() + probe * kSummedMoments);
     sums_[index(probe * kSummedMoments + kMomentOverflows)] = overflows_[index(probe)];
   }
+  mark_live_units();
   pack_parts(Exchange::Sum, sums_);
+}
+
+// A maximum over ranks as a sum: a unit is alive if it is on any rank.
+void StepStatistics::mark_live_units() {
+  if (finishing_ < Cadence::Detailed) return;
+  const std::int64_t units = layout_.part(kUnitsPart).elements;
+  for (std::int64_t i = 0; i < units; ++i) {
+    double& maximum = host_[index(layout_.part(kUnitsPart).device + i)];
+    if (!std::isnan(maximum)) maximum = maximum > 0 ? 1 : 0;
+  }
 }
 
 void StepStatistics::pack_parts(Exchange exchange, std::vector<double>& message) {

@@ -35,6 +35,7 @@ struct StepInputs {
   // Optimizer's results of this step, device, float64.
   Tensor step_scalars;                                                 ///< (kStepScalars)
   Tensor reduced_gradient_squares, update_squares, parameter_squares;  ///< (P) each
+  Tensor lag_squares{}, eps_dominated{};  ///< (P) each; empty: the optimiser has no second moment
 };
 
 /// A part of the state that checkpoints hold, in host memory.
@@ -78,6 +79,8 @@ class StepStatistics {
   /// the next call. The caller may add to it (validation).
   StepRecord& finish_step(Stream& stream, const StepTimes& times);
   static constexpr std::size_t kStepsInFlight = 2;
+  /// What the record of the last finish_step was made of, until the next call.
+  const StepSources& sources() const { return sources_; }
 
   /// Device memory taken.
   std::size_t bytes() const { return accumulators_.bytes(); }
@@ -98,6 +101,7 @@ class StepStatistics {
   void track_extremes();
   void pack_row(const StepInputs& inputs, const StepTimes& times);
   void pack_sums();
+  void mark_live_units();
   void pack_parts(Exchange exchange, std::vector<double>& message);
   void exchange();
   void fill_scalars(const StepInputs& inputs);
@@ -110,7 +114,7 @@ class StepStatistics {
 
   /// Host memory that a step's results are copied to, and what else is known of it.
   struct Read {
-    Buffer memory;  ///< accumulators | optimiser scalars | optimiser squares, as the members below
+    Buffer memory;  ///< accumulators | optimiser scalars | optimiser results, as the members below
     std::unique_ptr<Event> done;
     StepInputs inputs;
     Cadence cadence = Cadence::EveryStep;
@@ -129,7 +133,7 @@ class StepStatistics {
   std::size_t next_shift_ = 0;
   std::vector<double> host_;               ///< the accumulators
   std::vector<double> optimizer_scalars_;  ///< (kStepScalars)
-  std::vector<double> optimizer_squares_;  ///< (3, P): reduced gradients, update, parameters
+  std::vector<double> optimizer_results_;  ///< (kOptimizerLists, P)
   std::vector<double> sums_;               ///< all-reduced
   std::vector<double> row_, rows_;         ///< (row), (world, row): all-gathered
   std::vector<double> shift_;              ///< (2K+1, C)

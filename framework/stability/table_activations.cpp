@@ -1,6 +1,8 @@
 // Rows of the table: profiles of stream and branches over depth.
+#include <array>
 #include <cmath>
 
+#include "backend/magnitude_bins.h"
 #include "stability/absent.h"
 #include "stability/statistics_table.h"
 #include "stability/step_sources.h"
@@ -21,6 +23,10 @@ double interval_minimum(const StepSources& sources, std::int64_t probe) {
 template <TrackedValue value>
 double interval_maximum(const StepSources& sources, std::int64_t probe) {
   return sources.interval_maximum(probe, value);
+}
+
+double entry_variance(const StepSources& sources, std::int64_t probe) {
+  return sources.moment(probe, kMomentSumRowVariance) / sources.moment(probe, kMomentRows);
 }
 
 double data_variance(const StepSources& sources, std::int64_t probe) {
@@ -54,6 +60,31 @@ double kurtosis(const StepSources& sources, std::int64_t probe) {
              : sources.moment(probe, kMomentSumFourth) * sources.entries(probe) / (squares * squares);
 }
 
+double massive_ratio(const StepSources& sources, std::int64_t probe) {
+  std::array<double, kMagnitudeBins> counts;
+  for (int bin = 0; bin < kMagnitudeBins; ++bin)
+    counts[static_cast<std::size_t>(bin)] = sources.summed(kMagnitudesPart, probe * kMagnitudeBins + bin);
+  const double median = magnitude_median(counts);
+  return median > 0 && std::isfinite(median) ? sources.max_abs(probe) / median : kAbsent;
+}
+
+double token_similarity(const StepSources& sources, std::int64_t probe) {
+  const auto sum = [&](SimilaritySum which) {
+    return sources.summed(kSimilarityPart, probe * kSimilaritySums + which);
+  };
+  return sum(kSimilaritySequences) == 0 ? kAbsent : sum(kSimilarity) / sum(kSimilaritySequences);
+}
+
+// From half the depth on, where the stream has left its start behind.
+double growth_exponent(const StepSources& sources, std::int64_t) {
+  const std::int64_t last = sources.shape().sublayers, half = last / 2;
+  if (half == 0) return kAbsent;
+  const double ratio = entry_variance(sources, last) / entry_variance(sources, half);
+  return ratio == 0 || std::isnan(ratio)
+             ? kAbsent
+             : std::log(ratio) / std::log(static_cast<double>(last) / static_cast<double>(half));
+}
+
 double gradient_bottom_top(const StepSources& sources, std::int64_t) {
   const double top = gradient_norm(sources, sources.shape().sublayers);
   return top == 0 ? kAbsent : gradient_norm(sources, 0) / top;
@@ -71,10 +102,7 @@ constexpr Statistic kRows[] = {
      }},
     {kStability, "profiles.{stream,branch}.entry_variance",
      "mean over rows m of Var_i(x_mi), about the row's own mean", "activation^2", Probe::Activations, "mean",
-     kAllRanks, kPaper,
-     [](const StepSources& sources, std::int64_t probe) {
-       return sources.moment(probe, kMomentSumRowVariance) / sources.moment(probe, kMomentRows);
-     }},
+     kAllRanks, kPaper, entry_variance},
     {kStability, "profiles.{stream,branch}.data_variance",
      "mean over features i of Var_m(x_mi), over the rows of all ranks (exact: from column sums about the "
      "column mean of the sampled step before)",
@@ -99,6 +127,12 @@ constexpr Statistic kRows[] = {
      "included",
      "loss / activation", Probe::Activations, "sum of squares", kAllRanks, "arXiv 2002.04745, 2510.09904",
      gradient_norm},
+    {kStability, "profiles.{stream,branch}.gradient_max_row_norm",
+     "max over rows m of the 2-norm of row m of the same dL/dx", "loss / activation", Probe::Activations,
+     "max", kMaxOverAll, kDefinedHere,
+     [](const StepSources& sources, std::int64_t probe) {
+       return std::sqrt(sources.largest(kGradientRowPart, probe));
+     }},
     {kStability, "profiles.{stream,branch}.overflows",
      "number of entries that fp16 cannot hold, in all steps since the record before, this one included",
      "entries", Probe::Activations, "count", kAllRanks, "arXiv 1710.03740",
@@ -135,6 +169,26 @@ constexpr Statistic kRows[] = {
               "fourth_moment / rms^4, about zero: 3 of a normal distribution; absent while rms is 0", "1",
               Probe::Activations, "mean", kAllRanks, "arXiv 2405.19279", kurtosis}
         .with_key("kurtosis"),
+    Statistic{
+        kStability, "profiles.{stream,branch}.massive_ratio",
+        "max_abs / median over m and i of |x_mi|, the median to within 6.1 %: the geometric mean of the ends "
+        "of its bin, eight bins for every power of two. From about 1000 on, with max_abs above 100, entries "
+        "are called massive activations. Absent where the median is below 2^-24 or from 2^24 on",
+        "1", Probe::Activations, "max, median", kAllRanks, "arXiv 2402.17762", massive_ratio}
+        .with_key("massive_activations")
+        .at_detailed_records(),
+    Statistic{
+        kStability, "profiles.{stream,branch}.token_similarity",
+        "mean over sequences of the mean over pairs s != t of their tokens of cos(x_s, x_t): 1 = all tokens "
+        "alike. A row of zeros has a cosine of 0; of several streams each has sequences of its own",
+        "1", Probe::Activations, "mean", kAllRanks, kDefinedHere, token_similarity}
+        .with_key("token_similarity")
+        .at_detailed_records(),
+    {kStability, "growth_exponent",
+     "log(Var_K / Var_h) / log(K / h), h = K/2 rounded down, Var = profiles.stream.entry_variance: the "
+     "exponent p where the variance grows like depth^p in the upper half; 1 = branches that have nothing in "
+     "common, 2 = aligned ones, more = growing weights",
+     "1", Probe::Step, "mean", kAllRanks, "defined here; compare arXiv 2510.09904", growth_exponent},
     {kStability, "gradient_bottom_top",
      "|dL/dx_0| / |dL/dx_K|: profiles.stream.gradient_norm of the first entry over that of the last; absent "
      "while the latter is 0",

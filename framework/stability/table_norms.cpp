@@ -39,6 +39,23 @@ double max_abs(const StepSources& sources, std::int64_t norm) {
   return entries(sources, kind, norm) == 0 ? kAbsent : moment(sources, kind, norm, kMomentMaxAbs);
 }
 
+/// Rows of the batch, all ranks: every branch has one for each token.
+double tokens(const StepSources& sources) {
+  return sources.moment(sources.shape().sublayers + 1, kMomentRows);
+}
+
+double small_variance(const StepSources& sources, std::int64_t norm) {
+  const std::int64_t vectors = count_at(sources.shape().norm_vectors, norm);
+  if (vectors == 0) return kAbsent;
+  return sources.summed(kSmallVectorsPart, norm) / (static_cast<double>(vectors) * tokens(sources));
+}
+
+double saturation(const StepSources& sources, std::int64_t norm) {
+  const std::int64_t entries = count_at(sources.shape().norm_bounded, norm);
+  if (entries == 0) return kAbsent;
+  return sources.summed(kSaturatedPart, norm) / (static_cast<double>(entries) * tokens(sources));
+}
+
 constexpr Statistic kRows[] = {
     {kStability, "norms.gain.mean", "mean of the entries of a norm's gain, before the update", "1",
      Probe::Norm, "mean", kSameOnAll, kDefinedHere, mean<kGain>},
@@ -52,6 +69,18 @@ constexpr Statistic kRows[] = {
      "mean", kSameOnAll, kDefinedHere, standard_deviation<kBias>},
     {kStability, "norms.bias.max_abs", "the largest absolute value of them", "activation", Probe::Norm, "max",
      kSameOnAll, kDefinedHere, max_abs<kBias>},
+    Statistic{kStability, "norms.small_variance",
+              "share of the rows (of the heads' parts of rows, where a norm acts on them) whose variance is "
+              "below 10 eps, so that eps decides what the norm gives; of rmsnorm the mean square, of l2 the "
+              "sum of squares instead. Absent for dyt and derf",
+              "1", Probe::Norm, "share", kAllRanks, kDefinedHere, small_variance}
+        .with_key("small_variance"),
+    Statistic{kStability, "norms.saturation",
+              "share of the entries with |alpha x| > 2 (dyt), |alpha x + s| > 2 (derf), where the function "
+              "is flat. Absent for other norms",
+              "1", Probe::Norm, "share", kAllRanks, "arXiv 2604.23434", saturation}
+        .with_key("saturation")
+        .at_detailed_records(),
 };
 
 }  // namespace

@@ -58,11 +58,14 @@ constexpr Statistic kRows[] = {
        return is_absent(per_step) ? kAbsent : step(sources, k) * per_step;
      }},
     {kStability, "residual.kappa", "mean over the same rows of cos(x_m, z_m)", "1", Probe::Sublayer, "mean",
-     kAllRanks, kSource,
-     [](const StepSources& sources, std::int64_t k) { return mean_over_rows(sources, k, kAlignmentCosine); }},
+     kAllRanks, kSource, alignment_kappa},
 };
 
 }  // namespace
+
+double alignment_kappa(const StepSources& sources, std::int64_t k) {
+  return mean_over_rows(sources, k, kAlignmentCosine);
+}
 
 std::span<const Statistic> residual_rows() { return kRows; }
 

@@ -1,6 +1,7 @@
 // Rows of the table: metrics.jsonl, the header of stability.jsonl, ranks.jsonl, events.jsonl.
 #include <cmath>
 
+#include "core/maximum.h"
 #include "stability/absent.h"
 #include "stability/statistics_table.h"
 #include "stability/step_sources.h"
@@ -18,6 +19,39 @@ double step_value(const StepSources& sources, std::int64_t) {
 template <RowEntry entry>
 double of_rank(const StepSources& sources, std::int64_t rank) {
   return sources.row(static_cast<int>(rank))[entry];
+}
+
+// What is known to move before the loss does.
+
+double largest_adam_lag(const StepSources& sources, std::int64_t) {
+  double largest = kAbsent;
+  for (std::int64_t tensor = 0; tensor < sources.shape().tensors; ++tensor) {
+    const double lag = sources.adam_lag(tensor);
+    if (!is_absent(lag)) largest = is_absent(largest) ? lag : maximum_or_nan(lag, largest);
+  }
+  return largest;
+}
+
+double mean_kappa(const StepSources& sources, std::int64_t) {
+  if (sources.cadence() == Cadence::EveryStep) return kAbsent;
+  double sum = 0, sublayers = 0;
+  for (std::int64_t k = 0; k < sources.shape().sublayers; ++k) {
+    const double kappa = alignment_kappa(sources, k);
+    if (is_absent(kappa)) continue;
+    sum += kappa;
+    sublayers += 1;
+  }
+  return sublayers == 0 ? kAbsent : sum / sublayers;
+}
+
+double largest_attention_logit(const StepSources& sources, std::int64_t) {
+  double largest = kAbsent;
+  for (std::int64_t k = 0; k < sources.shape().sublayers; ++k) {
+    if (!sources.shape().attends(k)) continue;
+    const double logit = sources.largest(kAttentionLogitPart, k);
+    largest = is_absent(largest) ? logit : maximum_or_nan(logit, largest);
+  }
+  return largest;
 }
 
 constexpr Statistic kStepRows[] = {
@@ -71,6 +105,16 @@ constexpr Statistic kStepRows[] = {
      "or NaN",
      "entries", Probe::Step, "count", kAllRanks, "arXiv 1710.03740",
      [](const StepSources& sources, std::int64_t) { return sources.sum_of(kRowOverflows); }},
+    {kMetrics, "adam_lag", "largest RMS_t of a tensor: tensors.adam_lag of stability.jsonl, in every step",
+     "1", Probe::Step, kNoRows, kSameOnAll, "arXiv 2304.13013", largest_adam_lag},
+    {kMetrics, "kappa",
+     "mean over sublayers of residual.kappa; only in steps with a record in stability.jsonl", "1",
+     Probe::Step, "mean", kAllRanks, kDefinedHere, mean_kappa},
+    Statistic{kMetrics, "attention_max_logit",
+              "largest attention.max_logit of any sublayer; only in steps with a detailed record", "nats",
+              Probe::Step, "max", kMaxOverAll, "arXiv 2302.05442, 2309.14322", largest_attention_logit}
+        .with_key("attention")
+        .at_detailed_records(),
     {kMetrics, "loss_scale", "what this step's gradients were multiplied by while in fp16; 1 in other dtypes",
      "1", Probe::Step, kNoRows, kSameOnAll, "arXiv 1710.03740", step_value<&StepScalars::loss_scale>},
     {kMetrics, "val_loss", "loss on the validation split; only at validation steps", "nats per token",
@@ -87,6 +131,22 @@ constexpr Statistic kStepRows[] = {
                 const RankSpread spread = sources.gradient_spread();
                 return spread.mean == 0 ? kAbsent : spread.standard_deviation / spread.mean;
               }}
+        .of_several_ranks(),
+    Statistic{kMetrics, "grad_argmax_rank",
+              "the lowest rank with the largest |g_r|, a NaN being larger than all. Its host is entry r of "
+              "`hosts` in manifest.json; what it read is in first_sequence and sequences of ranks.jsonl",
+              "rank", Probe::Step, kNoRows, kAllRanks, kDefinedHere,
+              [](const StepSources& sources, std::int64_t) {
+                return static_cast<double>(sources.gradient_spread().argmax);
+              }}
+        .as(Form::Integer)
+        .of_several_ranks(),
+    Statistic{kMetrics, "loss_argmax_rank", "the same of the loss over the rank's own targets", "rank",
+              Probe::Step, kNoRows, kAllRanks, kDefinedHere,
+              [](const StepSources& sources, std::int64_t) {
+                return static_cast<double>(sources.loss_spread().argmax);
+              }}
+        .as(Form::Integer)
         .of_several_ranks(),
     Statistic{kMetrics, "grad_agreement",
               "noise_square / m with m = sum_r (n_r/n) |g_r|^2: the mean cosine between gradients of two "
@@ -141,10 +201,7 @@ constexpr Statistic kRankRows[] = {
         .as(Form::Integer),
     {kRanks, "loss", "as in metrics.jsonl, over the rank's own targets", "nats per token", Probe::Rank,
      "mean", kEachRank, kDefinedHere,
-     [](const StepSources& sources, std::int64_t rank) {
-       const double* row = sources.row(static_cast<int>(rank));
-       return row[kRowCrossEntropy] / row[kRowTargets];
-     }},
+     [](const StepSources& sources, std::int64_t rank) { return sources.rank_loss(static_cast<int>(rank)); }},
     {kRanks, "grad_norm",
      "2-norm of the mean gradient over the rank's own targets, before reduction and clipping",
      "loss / parameter", Probe::Rank, kNoRows, kEachRank, kDefinedHere,
@@ -155,12 +212,36 @@ constexpr Statistic kRankRows[] = {
      of_rank<kRowStepSeconds>},
     {kRanks, "wait_seconds", "part of it spent waiting for reductions after the backward pass", "s",
      Probe::Rank, kNoRows, kEachRank, kDefinedHere, of_rank<kRowWaitSeconds>},
+    Statistic{kRanks, "first_sequence",
+              "place in the data order of the first sequence that the rank read in this step; the others "
+              "follow it",
+              "sequences", Probe::Rank, kNoRows, kEachRank, kDefinedHere,
+              [](const StepSources& sources, std::int64_t rank) {
+                return static_cast<double>(sources.first_sequence(static_cast<int>(rank)));
+              }}
+        .as(Form::Integer),
+    Statistic{kRanks, "sequences", "how many it read", "sequences", Probe::Rank, kNoRows, kEachRank,
+              kDefinedHere, of_rank<kRowSequences>}
+        .as(Form::Integer),
     text_row(kRanks, "nonfinite", kNonfinite, "-", "list", kSameOnAll),
 };
 
 constexpr Statistic kEventRows[] = {
     text_row(kEvents, "step", "updates done when it happened", "steps", "scalar", kSameOnAll),
-    text_row(kEvents, "kind", "resume, checkpoint, skip, stop, ...", "-", "text", kSameOnAll),
+    text_row(kEvents, "kind",
+             "resume, checkpoint, skip, stop, ..., and those of docs/alarms.md: rank_loss, rank_gradient, "
+             "rank_nonfinite, rank_slow, replica_drift",
+             "-", "text", kSameOnAll),
+    text_row(kEvents, "ranks", "the ranks that it is about, where it is about some", "-", "list", kSameOnAll),
+    text_row(kEvents, "hosts", "their hosts", "-", "list", kSameOnAll),
+    text_row(kEvents, "tensor", "the tensor that it is about, where it is about one", "-", "text",
+             kSameOnAll),
+    text_row(
+        kEvents, "first_sequence",
+        "place in the data order of the first sequence that the first of `ranks` read in this step, where "
+        "that may matter",
+        "sequences", "scalar", kSameOnAll),
+    text_row(kEvents, "sequences", "how many it read", "sequences", "scalar", kSameOnAll),
     text_row(kEvents, "text", "one line for a person", "-", "text", kSameOnAll),
     text_row(kEvents, "time", "when, UTC, ISO 8601", "-", "text", "rank 0"),
 };

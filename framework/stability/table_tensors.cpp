@@ -15,9 +15,17 @@ double local_norm(const StepSources& sources, std::int64_t tensor) {
   return sources.local_spread(tensor).*member;
 }
 
+double adam_lag(const StepSources& sources, std::int64_t tensor) { return sources.adam_lag(tensor); }
+
 double update_ratio(const StepSources& sources, std::int64_t tensor) {
   const double old = sources.parameter_square(tensor);
   return old == 0 ? kAbsent : std::sqrt(sources.update_square(tensor)) / std::sqrt(old);
+}
+
+double dominated_share(const StepSources& sources, std::int64_t tensor) {
+  const std::int64_t entries = count_at(sources.shape().tensor_entries, tensor);
+  const double dominated = sources.eps_dominated(tensor);
+  return entries == 0 || is_absent(dominated) ? kAbsent : dominated / static_cast<double>(entries);
 }
 
 constexpr Statistic kRows[] = {
@@ -56,6 +64,22 @@ constexpr Statistic kRows[] = {
      [](const StepSources& sources, std::int64_t tensor) {
        return std::sqrt(sources.parameter_square(tensor));
      }},
+    {kStability, "tensors.adam_lag",
+     "RMS_t = root of the mean over a tensor's entries of g^2 / max(v, eps^2), g the clipped gradient and v "
+     "the second moment after this step, both as AdamW uses them (v free of its bias): 1 = v keeps up, far "
+     "above 1 = it lags, which comes before spikes. Absent of a skipped step and without AdamW",
+     "1", Probe::Tensor, kNoRows, kSameOnAll, "arXiv 2304.13013", adam_lag},
+    Statistic{kStability, "tensors.update_norm", "|new - old|, the 2-norm of a tensor's update", "parameter",
+              Probe::Tensor, kNoRows, kSameOnAll, kDefinedHere,
+              [](const StepSources& sources, std::int64_t tensor) {
+                return std::sqrt(sources.update_square(tensor));
+              }}
+        .with_key("updates"),
+    Statistic{kStability, "tensors.eps_dominance",
+              "share of a tensor's entries with sqrt(v) < eps, v as in adam_lag: eps is then most of the "
+              "denominator of their update. Absent as adam_lag is",
+              "1", Probe::Tensor, kNoRows, kSameOnAll, "arXiv 2309.14322", dominated_share}
+        .with_key("updates"),
     Statistic{kStability, "tensors.grad_dispersion", "grad_norm_local.std / grad_norm_local.mean", "1",
               Probe::Tensor, kNoRows, kAllRanks, kDefinedHere,
               [](const StepSources& sources, std::int64_t tensor) {

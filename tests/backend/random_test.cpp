@@ -1,4 +1,5 @@
 #include "backend/op_test.h"
+#include "core/rng.h"
 
 namespace plumb::test {
 namespace {
@@ -17,18 +18,25 @@ RandomSite site_of(Bench& bench, const RandomCase& one) {
           bench.constants("counters", DType::Int64, Shape{2}, {one.step, one.first_sequence})};
 }
 
+/// The very number that decides of element 5: it is not below itself, so the element stays.
+RandomCase at_the_probability() {
+  const RandomStream stream{0x123456789ABCDEF0U, 1, 17};
+  return {"at_the_probability", 3, 8, 3, static_cast<double>(stream.uniform(5)), 1, 0};
+}
+
 class RandomOp : public testing::TestWithParam<std::tuple<Target, RandomCase>> {};
-INSTANTIATE_TEST_SUITE_P(Backends, RandomOp,
-                         testing::Combine(testing::ValuesIn(targets()),
-                                          testing::Values(RandomCase{"1x1", 1, 1, 1, 0.5},
-                                                          RandomCase{"7x65", 7, 65, 7, 0.1, 3, 5, true},
-                                                          RandomCase{"33x80", 33, 80, 11, 0.5, 2, 1},
-                                                          RandomCase{"none", 9, 33, 3, 0, 1, 1},
-                                                          RandomCase{"130x257", 130, 257, 65, 0.2, 1000000,
-                                                                     3000000000.0, true},
-                                                          RandomCase{"600x2", 600, 2, 2, 0.4, 4, 7},
-                                                          RandomCase{"35x33_odd", 35, 33, 5, 0.3, 1, 13})),
-                         case_name<RandomCase>);
+INSTANTIATE_TEST_SUITE_P(
+    Backends, RandomOp,
+    testing::Combine(testing::ValuesIn(targets()),
+                     testing::Values(RandomCase{"1x1", 1, 1, 1, 0.5},
+                                     RandomCase{"7x65", 7, 65, 7, 0.1, 3, 5, true},
+                                     RandomCase{"33x80", 33, 80, 11, 0.5, 2, 1},
+                                     RandomCase{"none", 9, 33, 3, 0, 1, 1},
+                                     RandomCase{"130x257", 130, 257, 65, 0.2, 1000000, 3000000000.0, true},
+                                     RandomCase{"600x2", 600, 2, 2, 0.4, 4, 7},
+                                     RandomCase{"35x33_odd", 35, 33, 5, 0.3, 1, 13},
+                                     RandomCase{"24x64_whole", 24, 64, 6, 0.3, 2, 11}, at_the_probability())),
+    case_name<RandomCase>);
 
 TEST_P(RandomOp, Dropout) {
   const auto& [target, one] = GetParam();

@@ -53,6 +53,16 @@ at_end = false
 console_every = 3
 stability_every = 4
 ranks_every = 2
+[statistics]
+kurtosis = true
+updates = true
+small_variance = true
+saturation = true
+dead_units = true
+massive_activations = true
+token_similarity = true
+[alarms]
+replicas_every = 3
 [checkpoint]
 at_end = false
 )";

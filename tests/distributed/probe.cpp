@@ -17,14 +17,9 @@
 #include <cstdlib>
 #include <optional>
 
-#include "backend/loader.h"
-#include "checkpointed_model.h"
-#include "config/dump.h"
 #include "core/error.h"
 #include "core/hash.h"
-#include "core/parallel_for.h"
-#include "model_state.h"
-#include "training_loop.h"
+#include "distributed/training_run.h"
 
 namespace {
 
@@ -74,54 +69,6 @@ Arguments parse(int count, char** values) {
   return arguments;
 }
 
-/// Everything that `plumb train` makes before the first step.
-class Run {
- public:
-  Run(Session& session, const Arguments& arguments)
-      : session_(session),
-        loaded_(
-            load_config(session.read_config({arguments.config}), arguments.overrides, placement_presets())),
-        task_(make_language_model_task(loaded_.config)) {
-    set_thread_count(loaded_.config.compute.threads);
-    backend_ = make_backend(loaded_.config.device, {.local_rank = session.communicator().local_rank(),
-                                                    .local_size = session.communicator().local_size()});
-    loop_ = std::make_unique<TrainingLoop>(session_, loaded_, check_batch(loaded_, session.world()), task_,
-                                           *backend_,
-                                           resolve_compute_dtype(loaded_.config.compute.dtype, *backend_));
-    loop_->start();
-    const RunDirectoryOptions fresh;
-    if (session.is_first()) open_run_directory(folder(), fresh, dump_config(loaded_), "{}\n");
-  }
-
-  TrainingLoop& loop() { return *loop_; }
-  std::int64_t steps() const { return loaded_.config.training.steps; }
-
-  /// Trains until so many steps are done; the schedules are those of the whole run.
-  void train_to(std::int64_t steps) {
-    const std::int64_t configured = loaded_.config.training.steps;
-    loaded_.config.training.steps = steps;
-    std::unique_ptr<RunLog> log;
-    if (session_.is_first()) {
-      log = std::make_unique<RunLog>(folder(), loop_->log_settings());
-    }
-    loop_->run(log.get(), folder());
-    loaded_.config.training.steps = configured;
-  }
-
-  HostTensors download(const std::vector<NamedTensor>& tensors) {
-    return HostTensors(*backend_, loop_->engine().stream(), tensors);
-  }
-
- private:
-  std::filesystem::path folder() const { return loaded_.config.run.dir; }
-
-  Session& session_;
-  LoadedConfig loaded_;
-  LanguageModelTask task_;
-  std::unique_ptr<Backend> backend_;
-  std::unique_ptr<TrainingLoop> loop_;
-};
-
 /// The gradients are those of a later step, when the optimiser has moved every parameter.
 constexpr std::int64_t kLaterStep = 5;
 
@@ -157,7 +104,7 @@ std::vector<std::int64_t> hashes_of_ranks(const HostTensors& parameters, Communi
 
 void run(const Arguments& arguments) {
   Session session;
-  Run run(session, arguments);
+  TrainingRun run(session, arguments.config, arguments.overrides);
   const GradientLayout& layout = run.loop().reducer().layout();
   dropped = {arguments.dropped_bucket, static_cast<int>(layout.buckets.size()), 0};
   run.train_to(1);

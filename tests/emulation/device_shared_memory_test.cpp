@@ -61,6 +61,16 @@ TEST(SharedMemory, StaticAndDynamicTogether) {
               HasSubstr("49152 bytes of static and 184320 of dynamic"));
 }
 
+TEST(SharedMemory, WhatAKernelMayHaveOnlyRises) {
+  float sum = 0;
+  const auto* kernel = reinterpret_cast<const void*>(&fill_dynamic);
+  run(dim3(1), dim3(64), 100 * 1024, fill_dynamic, 100 * 1024 / 4, &sum);
+  const std::size_t allowed = allowed_shared_bytes(kernel);
+  EXPECT_GE(allowed, 100u * 1024);
+  run(dim3(1), dim3(64), 4096, fill_dynamic, 1024, &sum);
+  EXPECT_EQ(allowed_shared_bytes(kernel), allowed) << "a recorded launch may still need it";
+}
+
 TEST(SharedMemory, ALaunchThatDoesNotAskHas48KilobytesOfBoth) {
   const auto report = [](std::size_t dynamic_bytes) {
     return error_of([&] {

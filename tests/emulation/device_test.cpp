@@ -9,9 +9,11 @@ namespace plumb::test {
 namespace {
 
 std::string failed_kernel;
-std::map<const void*, std::size_t> allowed_shared_bytes;
+std::map<const void*, std::size_t> allowed;
 
 }  // namespace
+
+std::size_t allowed_shared_bytes(const void* kernel) { return allowed[kernel]; }
 
 void finish_launch() {
   const std::string report = std::exchange(failed_kernel, "");
@@ -52,14 +54,14 @@ cudaError_t enqueue(cudaStream_t, const char*, std::function<Step()> run) {
 void kernel_failed(const std::string& report) { test::failed_kernel = report; }
 
 cudaError_t check_shared_memory(const void* kernel, const char*, std::size_t bytes) {
-  const std::size_t allowed = test::allowed_shared_bytes[kernel];
-  return bytes <= 48 * 1024 || bytes <= allowed ? cudaSuccess : cudaErrorInvalidValue;
+  return bytes <= 48 * 1024 || bytes <= test::allowed_shared_bytes(kernel) ? cudaSuccess
+                                                                           : cudaErrorInvalidValue;
 }
 
 }  // namespace plumb::emulation
 
 extern "C" cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
-  plumb::test::allowed_shared_bytes[kernel] = static_cast<std::size_t>(value);
+  plumb::test::allowed[kernel] = static_cast<std::size_t>(value);
   return cudaSuccess;
 }
 

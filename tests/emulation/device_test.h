@@ -18,6 +18,9 @@ struct KernelError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// What cudaFuncSetAttribute allowed the kernel.
+std::size_t allowed_shared_bytes(const void* kernel);
+
 /// Launches and waits. Throws KernelError.
 void finish_launch();
 template <class... Parameters, class... Arguments>

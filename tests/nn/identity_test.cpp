@@ -73,7 +73,8 @@ TEST(Identity, ZeroStepIsTheIdentity) {
     }
     std::vector<double> squares(5);
     for (double& square : squares) {
-      model.probes().stream_gradient_square.push_back(Tensor(&square, DType::Float64, {1}));
+      model.probes().stream_gradient.push_back(
+          {.square = Tensor(&square, DType::Float64, {1}), .largest_row_square = {}});
     }
     model.forward_backward();
     EXPECT_EQ(distance(model.stream(0), model.stream(4)), 0);

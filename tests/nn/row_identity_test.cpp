@@ -142,8 +142,9 @@ std::unique_ptr<TinyModel> at_zero_step(ModelConfig config, std::int64_t batch) 
 /// One pass; the sums of (dL/dx_k)^2, k = 0..K.
 std::vector<double> probe_gradient_squares(TinyModel& model) {
   std::vector<double> squares(static_cast<std::size_t>(model.engine().model().sublayers()) + 1);
-  auto& probes = model.probes().stream_gradient_square;
-  for (double& square : squares) probes.push_back(Tensor(&square, DType::Float64, {1}));
+  auto& probes = model.probes().stream_gradient;
+  for (double& square : squares)
+    probes.push_back({.square = Tensor(&square, DType::Float64, {1}), .largest_row_square = {}});
   model.forward_backward();
   probes.clear();
   return squares;

@@ -71,6 +71,7 @@ class MadeUpRun:
             "tokens_per_s": 2000 * self.noise(0.05), "step_seconds": 0.25 * self.noise(0.05),
             "log_z": 5 + self.progress(step), "log_z_squared": 30.0, "max_logit": 2 + 8 * self.progress(step),
             "max_abs": 20 * (1 + 3 * self.progress(step)) * self.noise(0.05), "overflows": 0.0,
+            "adam_lag": 1.3 * self.noise(0.1),
             "loss_scale": 1.0,
         }
         if step % max(self.options.steps // 8, 1) == 0:
@@ -148,6 +149,7 @@ class MadeUpRun:
             rows["grad_norm_local"]["argmax_rank"] = [0] * count
         rows["update_ratio"] = [None if step == 1 and "gain" in name else 1e-3 * self.noise(0.5)
                                 for name in self.tensors]
+        rows["adam_lag"] = self.profile(count, lambda k: 1.1, 0.2)
         rows["parameter_norm"] = self.profile(count, lambda k: 3.0)
         return rows
 

@@ -35,9 +35,11 @@ TEST(TensorGroups, MediansAndNormsOfTheFiniteValues) {
   run.stability.steps = {1};
   const float nan = std::numeric_limits<float>::quiet_NaN();
   run.stability.arrays["tensors.update_ratio"] = test::matrix(5, {9, 1, 2, 3, nan});
+  run.stability.arrays["tensors.adam_lag"] = test::matrix(5, {1, nan, 5, 7, 3});
   run.stability.arrays["tensors.grad_norm"] = test::matrix(5, {9, 3, 4, 6, 8});
   EXPECT_THAT(add_tensor_groups(run), ElementsAre("a.weight", "b.weight", "head"));
   EXPECT_THAT(run.stability.arrays["kind.update_ratio"].values, ElementsAre(2, 2, 9));
+  EXPECT_THAT(run.stability.arrays["kind.adam_lag"].values, ElementsAre(4, 7, 1));
   EXPECT_THAT(run.stability.arrays["block.update_ratio"].values, ElementsAre(3, 1.5));
   EXPECT_THAT(run.stability.arrays["block.grad_norm"].values, ElementsAre(10, 5));
 }

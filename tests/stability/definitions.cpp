@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "observation_definitions.h"
 #include "stability/absent.h"
 #include "sublayer_definitions.h"
 
@@ -227,6 +228,9 @@ class Table {
       return values;
     });
   }
+  void all_ranks(const std::string& name, std::function<Values(const StepTensors&)> values) {
+    add("ranks.jsonl: " + name, std::move(values));
+  }
   void stability(const std::string& name, std::function<Values(const StepTensors&)> values) {
     add("stability.jsonl: " + name, std::move(values));
   }
@@ -288,6 +292,28 @@ void define_head(Table& table) {
       sum += cross_entropy(rank.logits, r, rank.targets[static_cast<std::size_t>(r)]);
     return sum / targets_of(rank);
   });
+  table.metric("loss_argmax_rank", [cross_entropy](const StepTensors& step) {
+    Values losses;
+    for (const RankTensors& rank : step.ranks) {
+      double sum = 0;
+      for (std::int64_t r = 0; r < rank.logits.rows(); ++r)
+        sum += cross_entropy(rank.logits, r, rank.targets[static_cast<std::size_t>(r)]);
+      losses.push_back(sum / targets_of(rank));
+    }
+    return static_cast<double>(std::max_element(losses.begin(), losses.end()) - losses.begin());
+  });
+  table.ranks("sequences", [](const RankTensors& rank) { return static_cast<double>(rank.sequences); });
+  // Steps read on from where the step before ended, and in it ranks from where the rank before them ended.
+  table.all_ranks("first_sequence", [](const StepTensors& step) {
+    double next = 0;
+    for (const RankTensors& rank : step.ranks) next += static_cast<double>((step.step - 1) * rank.sequences);
+    Values first;
+    for (const RankTensors& rank : step.ranks) {
+      first.push_back(next);
+      next += static_cast<double>(rank.sequences);
+    }
+    return first;
+  });
 }
 
 void define_profiles(Table& table) {
@@ -306,9 +332,18 @@ void define_profiles(Table& table) {
   table.profile("fourth_moment", mean_over_entries([](double v) { return v * v * v * v; }));
   table.profile("kurtosis", kurtosis);
   table.gradient_profile("gradient_norm", frobenius);
+  table.gradient_profile("gradient_max_row_norm", max_row_norm);
   table.extremes("mean_abs", mean_abs);
   table.extremes("entry_variance", entry_variance);
   table.extremes("max_abs", max_abs);
+  table.stability("growth_exponent", [](const StepTensors& step) {
+    const std::size_t last = step.ranks[0].stream.size() - 1, half = last / 2;
+    const auto variance = [&](std::size_t k) {
+      return entry_variance(all_rows(step, &RankTensors::stream, k));
+    };
+    return Values{std::log(variance(last) / variance(half)) /
+                  std::log(static_cast<double>(last) / static_cast<double>(half))};
+  });
   table.stability("gradient_bottom_top", [](const StepTensors& step) {
     const std::size_t top = step.ranks[0].stream.size() - 1;
     return Values{frobenius(all_rows(step, &RankTensors::stream_gradient, 0)) /
@@ -335,9 +370,7 @@ void define_gradients(Table& table) {
   table.of_gradient("grad_norm", [](const StepTensors& step, std::ptrdiff_t i) {
     return std::sqrt(reduced_square(step, i));
   });
-  table.metric("clip_coef", [](const StepTensors& step) {
-    return std::min(1.0, 1 / std::sqrt(reduced_square(step, -1)));
-  });
+  table.metric("clip_coef", clip_factor);
   const Table::OfTensor one = [](const StepTensors&, std::ptrdiff_t) { return 1.0; };
   const Table::OfTensor agreement = [](const StepTensors& step, std::ptrdiff_t i) {
     return noise_square(step, i) / mean_rank_square(step, i);
@@ -371,6 +404,10 @@ void define_gradients(Table& table) {
     table.tensors("grad_norm_local." + name,
                   [f](const StepTensors& step, std::ptrdiff_t i) { return f(local_norms(step, i)); });
   };
+  table.of_gradient("grad_argmax_rank", [](const StepTensors& step, std::ptrdiff_t i) {
+    const Values norms = local_norms(step, i);
+    return static_cast<double>(std::max_element(norms.begin(), norms.end()) - norms.begin());
+  });
   spread("min", smallest_of);
   spread("mean", mean_of);
   spread("max", largest_of);
@@ -399,6 +436,13 @@ void define_updates(Table& table) {
 }
 
 }  // namespace
+
+double clip_factor(const StepTensors& step) { return std::min(1.0, 1 / std::sqrt(reduced_square(step, -1))); }
+
+double unbiased_second_moment(const StepTensors& step, std::size_t tensor, std::size_t entry) {
+  return step.second_moments[tensor][entry] /
+         (1 - std::pow(ModelRun::kBeta2, static_cast<double>(step.step)));
+}
 
 double square_of(const Values& values) {
   double sum = 0;
@@ -440,6 +484,8 @@ const std::map<std::string, Definition>& definitions() {
     all.merge(attention_definitions());
     all.merge(norm_definitions());
     all.merge(residual_definitions());
+    all.merge(observation_definitions());
+    all.merge(update_definitions());
     return all;
   }();
   return table;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -20,11 +21,16 @@ ModelConfig tiny_config() {
   config.blocks = 2;
   config.width = 8;
   config.heads = 2;
-  config.sequence_length = 5;
+  config.sequence_length = kTokens;
   config.ffn_hidden = 12;
   config.init.standard_deviation = 0.3;
   config.init.embedding_standard_deviation = 0.7;
   config.base.norm.in.kind = config.base.norm.out.kind = config.final_norm.kind = "layernorm";
+  // So that some of what is counted is there and some is not.
+  config.base.norm.in.epsilon = 0.05;
+  config.base.norm.out.epsilon = 0.02;
+  config.base.norm.ffn_inner.kind = "dyt";
+  config.base.norm.ffn_inner.alpha_init = 2;
   config.base.residual.b.value = kResidualStep;  // times a trained vector
   config.base.residual.b.trainable = "vector";
   config.base.residual.b.storage = "unit";
@@ -68,13 +74,15 @@ void for_statistics(const StepRecord& record, const StepTensors& step, Compare&&
 /// A model that trains, and its raw tensors.
 struct Reference {
   ModelRun run{tiny_config(), "reference", DType::Float64, ranks()};
-  StepTensors tensors{.config = run.config(), .ranks = {}, .shared = {}, .step = 0, .noise = {}};
+  StepTensors tensors{
+      .config = run.config(), .ranks = {}, .shared = {}, .step = 0, .second_moments = {}, .noise = {}};
 
   const StepRecord& step() {
     const StepRecord& record = run.step(/*keep=*/true);
     tensors.ranks = run.ranks();
     tensors.shared = run.shared();
     tensors.step += 1;
+    advance_second_moments(tensors);
     tensors.noise.push_back(noise_estimates(tensors));
     return record;
   }
@@ -102,6 +110,18 @@ TEST(EveryStatistic, HasADefinitionOnlyIfItIsOne) {
   const RecordLayout layout({.sublayers = 1, .width = 1, .tensors = 1, .norms = 1}, 2, all_statistics());
   for (const RecordField& field : layout.fields()) fields.insert(name_of(field));
   for (const auto& [name, definition] : definitions()) EXPECT_EQ(fields.count(name), 1u) << name;
+}
+
+TEST(EveryStatistic, OfAShareIsTriedBetweenNoneAndAll) {
+  Reference reference;
+  const StepRecord& record = reference.step();
+  for (const char* path :
+       {"norms.small_variance", "norms.saturation", "ffn.dead_units", "tensors.eps_dominance"}) {
+    const auto values = record.of(log_file::kStability, path);
+    EXPECT_TRUE(std::any_of(values.begin(), values.end(), [](double share) {
+      return share > 0 && share < 1;
+    })) << path;
+  }
 }
 
 TEST(EveryStatistic, IsTheSameOnEveryBackend) {

@@ -56,7 +56,8 @@ TEST(MetricsReference, DeclaresExactlyWhatIsWritten) {
     test::set(record, log_file::kRanks, "loss", 0, std::nan(""));
     test::set(record, log_file::kStability, "profiles.stream.rms", 0, std::nan(""));
     log.append(record);
-    log.event("resume", 1, "text");
+    log.event("rank_gradient", 1, "text",
+              {.ranks = {1}, .hosts = {"here"}, .tensor = "a", .first_sequence = 3, .sequences = 2});
     log.close();
   }
   Fields written;

@@ -57,7 +57,7 @@ ModelRun::ModelRun(const ModelConfig& config, const std::string& backend, DType 
       engine_(config, kVocabulary,
               {.batch = batch_, .tokens = config.sequence_length, .compute = compute, .keep_branches = true},
               7, *backend_),
-      optimizer_(OptimizerSettings{.epsilon = 1e-3}, engine_.parameters(), *backend_),
+      optimizer_(OptimizerSettings{.beta2 = kBeta2, .epsilon = kEpsilon}, engine_.parameters(), *backend_),
       shape_(statistics_shape(engine_)),
       statistics_(shape_, all_statistics(), *backend_, communicator) {
   engine_.initialize();
@@ -66,6 +66,9 @@ ModelRun::ModelRun(const ModelConfig& config, const std::string& backend, DType 
     const RandomStream random{hash_text(parameter.name), 0, 99};
     std::vector<double> values = read(parameter.value);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] += 0.1 * random.normal(i);
+    // Some hidden units that nothing switches on.
+    for (std::size_t i = 0; parameter.name.ends_with(".expand.bias") && i < values.size(); i += 3)
+      values[i] -= 3;
     std::vector<float> narrow(values.begin(), values.end());
     const void* source =
         parameter.value.dtype == DType::Float64 ? static_cast<const void*>(values.data()) : narrow.data();
@@ -169,7 +172,9 @@ const StepRecord& ModelRun::step(bool keep) {
                                  .step_scalars = optimizer_.step_scalars(),
                                  .reduced_gradient_squares = optimizer_.gradient_squares(),
                                  .update_squares = optimizer_.update_squares(),
-                                 .parameter_squares = optimizer_.parameter_squares()});
+                                 .parameter_squares = optimizer_.parameter_squares(),
+                                 .lag_squares = optimizer_.lag_squares(),
+                                 .eps_dominated = optimizer_.eps_dominated()});
   return statistics_.finish_step(stream, {.step_seconds = 1, .wait_seconds = 0.5});
 }
 
@@ -185,6 +190,8 @@ void ModelRun::keep_forward(RankTensors& own) {
     append(own.stream, k, engine_.model().stream(context, k));
   for (std::int64_t k = 0; k < shape_.sublayers; ++k)
     append(own.branch, k, engine_.model().sublayer(k).branch_output(context));
+  for (std::int64_t k = 0; k < shape_.sublayers; ++k)
+    append(own.norm_out_input, k, engine_.model().sublayer(k).norm_out_input(context));
   own.logits = logits_of(own.stream.back());
 }
 
@@ -273,6 +280,7 @@ void ModelRun::gather(const RankTensors& own) {
     };
     share(theirs.stream, at(shape_.sublayers + 1));
     share(theirs.branch, at(shape_.sublayers));
+    share(theirs.norm_out_input, at(shape_.sublayers));
     share(theirs.stream_gradient, at(shape_.sublayers + 1));
     share(theirs.branch_gradient, at(shape_.sublayers));
     theirs.logits.columns = kVocabulary;

@@ -15,6 +15,8 @@ namespace plumb::test {
 
 /// Fixed factor of b; the other one is the trained vector <sublayer>.b.
 inline constexpr double kResidualStep = 0.7;
+/// Of a sequence.
+inline constexpr std::int64_t kTokens = 5;
 
 /// "blocks.1.ffn": sublayers are attention and FFN in turn.
 inline std::string sublayer_name(std::int64_t k) {
@@ -36,6 +38,7 @@ struct RankTensors {
   std::int64_t sequences = 0;
   std::vector<int> targets;                    ///< (rows)
   std::vector<Matrix> stream, branch;          ///< (K+1), (K)
+  std::vector<Matrix> norm_out_input;          ///< (K) what N_out reads
   std::vector<Matrix> stream_gradient;         ///< (K+1) dL/dx, L over the targets of all ranks
   std::vector<Matrix> branch_gradient;         ///< (K) dL/dz
   Matrix logits;                               ///< (rows, V)
@@ -52,7 +55,7 @@ struct SharedTensors {
 class ModelRun {
  public:
   static constexpr std::int64_t kVocabulary = 9, kMicroSteps = 2;
-  static constexpr double kLearningRate = 0.01;
+  static constexpr double kLearningRate = 0.01, kEpsilon = 1e-3, kBeta2 = 0.95;
 
   ModelRun(const ModelConfig& config, const std::string& backend, DType compute, Communicator& communicator);
 

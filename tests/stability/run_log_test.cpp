@@ -68,6 +68,13 @@ TEST(RunLog, EveryValueReadsBackToTheSameBits) {
     log.append(record);
   }
   log.event("checkpoint", 4, "saved \"step_00000004\"");
+  log.event("rank_gradient", 4, "it differs",
+            {.ranks = {2, 5},
+             .hosts = {"a", "b"},
+             .tensor = "blocks.1.ffn.expand.weight",
+             .first_sequence = 0,
+             .sequences = 6});
+  log.event("stop", 4, "");
   log.close();
 
   const auto metrics = records_of(folder.path() / "metrics.jsonl");
@@ -99,9 +106,16 @@ TEST(RunLog, EveryValueReadsBackToTheSameBits) {
   EXPECT_EQ(ranks[0]["grad_norm"].get<std::vector<double>>(), values_of(last, log_file::kRanks, "grad_norm"));
 
   const auto events = records_of(folder.path() / "events.jsonl");
-  ASSERT_EQ(events.size(), 1U);
+  ASSERT_EQ(events.size(), 3U);
   EXPECT_EQ(events[0]["kind"], "checkpoint");
   EXPECT_EQ(events[0]["text"], "saved \"step_00000004\"");
+  EXPECT_EQ(events[1]["ranks"], (json{2, 5}));
+  EXPECT_EQ(events[1]["hosts"], (json{"a", "b"}));
+  EXPECT_EQ(events[1]["tensor"], "blocks.1.ffn.expand.weight");
+  EXPECT_EQ(events[1]["first_sequence"], 0);
+  EXPECT_EQ(events[1]["sequences"], 6);
+  for (const char* name : {"ranks", "hosts", "tensor", "first_sequence", "sequences"})
+    EXPECT_TRUE(!events[0].contains(name) && !events[2].contains(name)) << name;
 }
 
 TEST(RunLog, WhatIsNotFiniteIsNullAndNamed) {

@@ -123,14 +123,12 @@ class StepStatisticsTest : public testing::Test {
       add_moments(view, x.data(), 2);
       add_moments(view, x.data() + 2 * kWidth, rows_of(rank) - 2);
       std::vector<double> dx;
-      for (std::int64_t i = 0; i < 4; ++i) dx.push_back(gradient(step, probe, rank, i));
-      const Tensor gradients[] = {Tensor(dx.data(), DType::Float64, {4})};
-      backend_->elementwise().sum_of_squares(
-          *stream_,
-          {.squares = (of_stream ? probes.stream_gradient_square : probes.branch_gradient_square)[k],
-           .accumulate = true,
-           .workspace = {}},
-          gradients);
+      for (std::int64_t i = 0; i < 4; ++i) dx.push_back(gradient_factor_ * gradient(step, probe, rank, i));
+      const GradientProbe& place = (of_stream ? probes.stream_gradient : probes.branch_gradient)[k];
+      backend_->observations().row_squares(*stream_, {.x = Tensor(dx.data(), DType::Float64, {2, 2}),
+                                                      .sum = place.square,
+                                                      .largest = place.largest_row_square,
+                                                      .workspace = {}});
     }
     double* loss = probes.loss_sums.as<double>();
     loss[kHeadLossRows] += targets_of(rank);
@@ -139,7 +137,8 @@ class StepStatisticsTest : public testing::Test {
     loss[kHeadLossLogZSquared] += targets_of(rank) * (30 + rank);
     loss[kHeadLossMaxLogit] = std::max(loss[kHeadLossMaxLogit], -3.0 - rank);
     for (std::int64_t i = 0; i < kTensors; ++i)
-      statistics.gradient_squares_local().as<double>()[i] = local_square(step, rank, i);
+      statistics.gradient_squares_local().as<double>()[i] =
+          gradient_factor_ * gradient_factor_ * local_square(step, rank, i);
     statistics.read_step(*stream_, inputs(step));
     return statistics.finish_step(*stream_, times());
   }
@@ -196,6 +195,7 @@ class StepStatisticsTest : public testing::Test {
   std::unique_ptr<Stream> stream_ = backend_->create_stream();
   std::unique_ptr<StepStatistics> statistics_;
   double step_scalars_[kStepScalars] = {0.003, 0.1, 0.05, 4.0, 0.25, 1.0, 1.0, 1.0, 0.0};
+  double gradient_factor_ = 1;  ///< a loss scale is in all gradients
   double reduced_[kTensors] = {0.04, 0.09, 16}, update_[kTensors] = {1e-4, 4e-4, 0},
          parameter_[kTensors] = {4, 0, 9};
 };
@@ -218,12 +218,31 @@ TEST_F(StepStatisticsTest, ProfilesEqualBruteForceOverAllRanks) {
       expect_near(actual("rms"), expected.rms, 1e-13, "rms");
       expect_near(actual("max_row_norm"), expected.max_row_norm, 1e-14, "max_row_norm");
       EXPECT_EQ(actual("max_abs"), expected.max_abs);
-      double gradient_square = 0;
-      for (int rank = 0; rank < ranks().world(); ++rank)
-        for (std::int64_t i = 0; i < 4; ++i) gradient_square += std::pow(gradient(step, probe, rank, i), 2);
+      double gradient_square = 0, largest_row = 0;
+      for (int rank = 0; rank < ranks().world(); ++rank) {
+        for (const std::int64_t i : {0, 2}) {
+          const double row =
+              std::pow(gradient(step, probe, rank, i), 2) + std::pow(gradient(step, probe, rank, i + 1), 2);
+          gradient_square += row;
+          largest_row = std::max(largest_row, row);
+        }
+      }
       expect_near(actual("gradient_norm"), std::sqrt(gradient_square), 1e-14, "gradient_norm");
+      expect_near(actual("gradient_max_row_norm"), std::sqrt(largest_row), 1e-14, "gradient_max_row_norm");
     }
   }
+}
+
+TEST_F(StepStatisticsTest, TheLossScaleIsInNoField) {
+  const auto plain = make();
+  const std::vector<std::uint64_t> expected = bits(run(*plain, Data{}, 1, true));
+  const double scale = 1024;
+  gradient_factor_ = scale;
+  for (double& square : reduced_) square *= scale * scale;
+  step_scalars_[kStepAppliedLossScale] = step_scalars_[kStepLossScale] = scale;
+  StepRecord& record = run(*statistics_, Data{}, 1, true);
+  record.values[at(record.layout->find(log_file::kMetrics, "loss_scale")->place)] = 1;
+  EXPECT_EQ(bits(record), expected) << "a power of two changes no bit";
 }
 
 TEST_F(StepStatisticsTest, DataVarianceDoesNotCancelUnderAHugeMean) {

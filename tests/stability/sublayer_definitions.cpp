@@ -15,32 +15,6 @@ std::int64_t sublayers(const StepTensors& step) {
   return static_cast<std::int64_t>(step.ranks[0].branch.size());
 }
 
-/// u W^T + b of every row.
-Matrix linear(const Matrix& u, const Values& weight, const Values& bias) {
-  Matrix y{static_cast<std::int64_t>(bias.size()), {}};
-  for (std::int64_t r = 0; r < u.rows(); ++r) {
-    for (std::size_t o = 0; o < bias.size(); ++o) {
-      double sum = bias[o];
-      for (std::int64_t i = 0; i < u.columns; ++i)
-        sum += weight[o * static_cast<std::size_t>(u.columns) + static_cast<std::size_t>(i)] * u.at(r, i);
-      y.values.push_back(sum);
-    }
-  }
-  return y;
-}
-
-/// N_in(x) of sublayer k.
-Matrix branch_input(const StepTensors& step, const Matrix& x, std::int64_t k) {
-  const std::string norm = sublayer_name(k) + ".norm_in";
-  Matrix u{x.columns, {}};
-  for (std::int64_t r = 0; r < x.rows(); ++r) {
-    const Values row = layer_norm(x, r, old_value(step, norm + ".gain"), old_value(step, norm + ".bias"),
-                                  step.config.base.norm.in.epsilon);
-    u.values.insert(u.values.end(), row.begin(), row.end());
-  }
-  return u;
-}
-
 struct AttentionValues {
   double max_logit = -std::numeric_limits<double>::infinity();
   Values head_entropy;  ///< mean over rows
@@ -89,18 +63,48 @@ double least_entropy(const AttentionValues& values) {
   return *std::min_element(values.head_entropy.begin(), values.head_entropy.end());
 }
 
-/// The norms of the model in the order in which they are declared, and whether they have a gain and a bias.
+}  // namespace
+
+Matrix linear(const Matrix& u, const Values& weight, const Values& bias) {
+  Matrix y{static_cast<std::int64_t>(bias.size()), {}};
+  for (std::int64_t r = 0; r < u.rows(); ++r) {
+    for (std::size_t o = 0; o < bias.size(); ++o) {
+      double sum = bias[o];
+      for (std::int64_t i = 0; i < u.columns; ++i)
+        sum += weight[o * static_cast<std::size_t>(u.columns) + static_cast<std::size_t>(i)] * u.at(r, i);
+      y.values.push_back(sum);
+    }
+  }
+  return y;
+}
+
+Matrix branch_input(const StepTensors& step, const Matrix& x, std::int64_t k) {
+  const std::string norm = sublayer_name(k) + ".norm_in";
+  Matrix u{x.columns, {}};
+  for (std::int64_t r = 0; r < x.rows(); ++r) {
+    const Values row = layer_norm(x, r, old_value(step, norm + ".gain"), old_value(step, norm + ".bias"),
+                                  step.config.base.norm.in.epsilon);
+    u.values.insert(u.values.end(), row.begin(), row.end());
+  }
+  return u;
+}
+
 std::vector<std::string> norm_names(const StepTensors& step) {
   std::vector<std::string> names;
   for (std::int64_t k = 0; k < sublayers(step); ++k) {
     names.push_back(sublayer_name(k) + ".norm_in");
+    if (k % 2 == 1) names.push_back(sublayer_name(k) + ".norm_ffn_inner");
     names.push_back(sublayer_name(k) + ".norm_out");
   }
   names.emplace_back("final_norm");
   return names;
 }
 
-}  // namespace
+std::int64_t sublayer_of(const StepTensors& step, const std::string& norm) {
+  std::int64_t k = 0;
+  while (k < sublayers(step) && !norm.starts_with(sublayer_name(k) + ".")) ++k;
+  return k;
+}
 
 std::map<std::string, Definition> attention_definitions() {
   std::map<std::string, Definition> table;

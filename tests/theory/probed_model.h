@@ -43,7 +43,8 @@ class ProbedModel {
     auto* memory = static_cast<double*>(sums_.data());
     probes_.loss_sums = Tensor(memory, DType::Float64, {kHeadLossSums});
     for (std::size_t k = 0; k <= resolved_.sublayers.size(); ++k) {
-      probes_.stream_gradient_square.emplace_back(memory + kHeadLossSums + k, DType::Float64, Shape{1});
+      probes_.stream_gradient.push_back(
+          {.square = Tensor(memory + kHeadLossSums + k, DType::Float64, {1}), .largest_row_square = {}});
     }
     const RandomStream random{seed, 0, 1};
     std::vector<std::int32_t> inputs, targets;
@@ -85,7 +86,7 @@ class ProbedModel {
 
   /// |dL/dx_k| over all rows, after forward_backward().
   double gradient_norm(std::size_t k) const {
-    return std::sqrt(probes_.stream_gradient_square[k].as<double>()[0]);
+    return std::sqrt(probes_.stream_gradient[k].square.as<double>()[0]);
   }
   std::vector<double> stream(std::int64_t k) { return values(engine_.model().stream(context(), k)); }
   std::vector<double> branch(std::int64_t k) {

@@ -43,6 +43,12 @@ struct SumOfSquares {
   Workspace workspace;
 };
 
+/// For the comparison of replicas, bit by bit: two NaN of other bits, or 0 and -0, are different.
+struct HashTensors {
+  Tensor hashes;  ///< (n) int64 out, n = tensors in the list: the sum mod 2^64 of hash_of_word(w_i, i)
+  Workspace workspace;
+};
+
 class ElementwiseOps {
  public:
   virtual ~ElementwiseOps() = default;
@@ -56,6 +62,10 @@ class ElementwiseOps {
   virtual void sum_of_squares(Stream& stream, const SumOfSquares& arguments,
                               std::span<const Tensor> tensors) const = 0;
   virtual std::size_t sum_of_squares_workspace(std::span<const Tensor> tensors) const = 0;
+  /// The words w_i of a tensor (contiguous, any dtype) are the 32-bit words of its memory, low one first;
+  /// where elements have 16 bits, each is a word.
+  virtual void hash(Stream& stream, const HashTensors& arguments, std::span<const Tensor> tensors) const = 0;
+  virtual std::size_t hash_workspace(std::span<const Tensor> tensors) const = 0;
   virtual void group_gain_forward(Stream& stream, const GroupGain& arguments) const = 0;
   virtual void group_gain_backward(Stream& stream, const GroupGainBackward& arguments) const = 0;
   virtual std::size_t group_gain_backward_workspace(const GroupGainBackward& arguments) const = 0;

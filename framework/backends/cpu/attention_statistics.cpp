@@ -1,4 +1,5 @@
 // Largest logit and entropies of attention that something else computed, by the tiles of its forward pass.
+#include <algorithm>
 #include <cmath>
 
 #include "backends/cpu/attention_tiles.h"
@@ -80,13 +81,16 @@ class Statistics {
   void see_row(float* logits, const Tile& tile, std::int64_t i, float log_sum_exp,
                HeadStatistics& found) const {
     if (shape_.soft_cap > 0) apply_soft_cap(logits, tile.width, shape_.soft_cap);
-    double entropy = 0;
-    for (std::int64_t j = 0; j < tile.visible(i); ++j) {
+    // Whole vectors, as the softmax has them. A NaN that largest_of passes over is in log_sum_exp too.
+    const std::int64_t visible = tile.visible(i), width = tile.width;
+    std::fill(logits + visible, logits + width, kMinusInfinity);
+    found.largest = maximum_or_nan(found.largest, largest_of(logits, width));
+    for (std::int64_t j = 0; j < width; ++j) {
       const float surprise = log_sum_exp - logits[j];
-      entropy += static_cast<double>(vector_exp(-surprise) * surprise);
-      found.largest = maximum_or_nan(found.largest, logits[j]);
+      logits[j] = vector_exp(-surprise) * surprise;
     }
-    found.entropy += entropy;
+    std::fill(logits + visible, logits + width, 0.0F);
+    found.entropy += static_cast<double>(sum_of(logits, width));
   }
 
   const AttentionStatistics& arguments_;

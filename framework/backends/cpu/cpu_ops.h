@@ -95,6 +95,8 @@ class CpuElementwise final : public ElementwiseOps {
   void sum_of_squares(Stream& stream, const SumOfSquares& arguments,
                       std::span<const Tensor> tensors) const override;
   std::size_t sum_of_squares_workspace(std::span<const Tensor> tensors) const override;
+  void hash(Stream& stream, const HashTensors& arguments, std::span<const Tensor> tensors) const override;
+  std::size_t hash_workspace(std::span<const Tensor> tensors) const override;
   void group_gain_forward(Stream& stream, const GroupGain& arguments) const override;
   void group_gain_backward(Stream& stream, const GroupGainBackward& arguments) const override;
   std::size_t group_gain_backward_workspace(const GroupGainBackward& arguments) const override;

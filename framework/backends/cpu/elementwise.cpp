@@ -8,6 +8,7 @@
 #include "backends/cpu/thread_columns.h"
 #include "backends/cpu/vector_math.h"
 #include "core/error.h"
+#include "core/word_hash.h"
 
 namespace plumb::cpu {
 namespace {
@@ -77,6 +78,19 @@ double sum_of_squares_of(const T* x, std::int64_t begin, std::int64_t end) {
   for (std::int64_t i = begin; i < end; ++i) {
     const auto value = static_cast<double>(static_cast<Arithmetic<T>>(x[i]));
     sum += value * value;
+  }
+  return sum;
+}
+
+template <class Word>
+std::uint64_t hash_of(const void* data, std::int64_t begin, std::int64_t end) {
+  const auto* bytes = static_cast<const unsigned char*>(data);
+  std::uint64_t sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t i = begin; i < end; ++i) {
+    Word word;
+    std::memcpy(&word, bytes + i * static_cast<std::int64_t>(sizeof(Word)), sizeof(Word));
+    sum += hash_of_word(word, static_cast<std::uint64_t>(i));
   }
   return sum;
 }
@@ -257,6 +271,29 @@ void CpuElementwise::sum_of_squares(Stream&, const SumOfSquares& arguments,
 }
 
 std::size_t CpuElementwise::sum_of_squares_workspace(std::span<const Tensor>) const { return 0; }
+
+void CpuElementwise::hash(Stream&, const HashTensors& arguments, std::span<const Tensor> tensors) const {
+  const auto count = static_cast<std::int64_t>(tensors.size());
+  auto* results = vector_of<std::int64_t>("hash", "hashes", arguments.hashes, count);
+  for (const Tensor& tensor : tensors)
+    require_vector("hash", "tensor", tensor, tensor.dtype, tensor.elements());
+  const auto words_of = [&](std::int64_t n) {
+    const Tensor& tensor = tensors[static_cast<std::size_t>(n)];
+    return size_of(tensor.dtype) == 8 ? 2 * tensor.elements() : tensor.elements();
+  };
+  for_tensor_pieces<1, std::uint64_t>(
+      count, words_of,
+      [&](std::int64_t n, std::int64_t begin, std::int64_t end) -> PieceSums<1, std::uint64_t> {
+        const Tensor& tensor = tensors[static_cast<std::size_t>(n)];
+        return {size_of(tensor.dtype) == 2 ? hash_of<std::uint16_t>(tensor.data, begin, end)
+                                           : hash_of<std::uint32_t>(tensor.data, begin, end)};
+      },
+      [&](std::int64_t n, const PieceSums<1, std::uint64_t>& sums) {
+        results[n] = static_cast<std::int64_t>(sums[0]);
+      });
+}
+
+std::size_t CpuElementwise::hash_workspace(std::span<const Tensor>) const { return 0; }
 
 void CpuElementwise::group_gain_forward(Stream&, const GroupGain& arguments) const {
   check_groups("group_gain_forward", arguments.groups, arguments.x.cols());

@@ -10,25 +10,25 @@
 
 namespace plumb::cpu {
 
-template <int kSums>
-using PieceSums = std::array<double, static_cast<std::size_t>(kSums)>;
+template <int kSums, class Sum = double>
+using PieceSums = std::array<Sum, static_cast<std::size_t>(kSums)>;
 
 /// Splits the elements of all `count` tensors, laid end to end, evenly over threads. piece(n, begin, end)
 /// works on elements [begin, end) of tensor n and returns its sums; store(n, sums) gets the sums of the whole
 /// tensor, its pieces added in ascending order.
-template <int kSums, class ElementsOf, class Piece, class Store>
+template <int kSums, class Sum = double, class ElementsOf, class Piece, class Store>
 void for_tensor_pieces(std::int64_t count, ElementsOf&& elements_of, Piece&& piece, Store&& store) {
   constexpr std::int64_t kGrain = 32768, kMaxChunks = 256;
   // A chunk cuts at most two tensors: the one it starts in and the one it ends in.
   struct CutTensor {
     std::int64_t n = -1;
-    PieceSums<kSums> sums{};
+    PieceSums<kSums, Sum> sums{};
   };
   std::array<std::array<CutTensor, 2>, kMaxChunks> cut_tensors;
   std::int64_t total = 0;
   for (std::int64_t n = 0; n < count; ++n) {
     total += elements_of(n);
-    if (elements_of(n) == 0) store(n, PieceSums<kSums>{});
+    if (elements_of(n) == 0) store(n, PieceSums<kSums, Sum>{});
   }
   const std::int64_t grain = std::max(kGrain, (total + kMaxChunks - 1) / kMaxChunks);
   const std::int64_t chunks = std::min(kMaxChunks, std::max<std::int64_t>(1, (total + grain - 1) / grain));
@@ -42,7 +42,7 @@ void for_tensor_pieces(std::int64_t count, ElementsOf&& elements_of, Piece&& pie
       const std::int64_t from = std::max(begin, first) - first, to = std::min(end, first + elements) - first;
       first += elements;
       if (from >= to) continue;
-      const PieceSums<kSums> sums = piece(n, from, to);
+      const PieceSums<kSums, Sum> sums = piece(n, from, to);
       if (to - from == elements) {
         store(n, sums);
       } else {

@@ -125,7 +125,8 @@ __device__ __forceinline__ void drop_weights(const Kept& kept, int warp_row,
 /// Reads q once, k and v once for each query tile (from L2 but for the first); writes out, the row
 /// statistics, and the largest logit of the block if `largest` is not null.
 template <class T, int kWidth>
-__global__ void __launch_bounds__(ForwardTiles<kWidth>::kThreads)
+__global__ void __launch_bounds__(ForwardTiles<kWidth>::kThreads,
+                                  kArchitecture == 100 && kWidth == 128 ? 2 : 0)
     attention_forward_kernel(AttentionView view, HeadRows<const T> q, HeadRows<const T> k,
                              HeadRows<const T> v, HeadRows<T> out, float* log_sum_exp, float* largest) {
   using Tiles = ForwardTiles<kWidth>;

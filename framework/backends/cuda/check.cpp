@@ -12,7 +12,7 @@ namespace {
 std::string_view hint_for(cudaError_t code) {
   switch (code) {
     case cudaErrorMemoryAllocation:
-      return "; lower training.micro_batch_sequences or model.sequence_length (`plumb plan` shows the bytes)";
+      return "; lower training.micro_batch_sequences or model.sequence_length";
     case cudaErrorInsufficientDriver:
       return "; the driver is older than the CUDA runtime, or there is none";
     case cudaErrorIllegalAddress:

@@ -45,6 +45,11 @@ class CudaBackend final : public Backend {
     std::memset(data, 0, bytes);
     return Buffer(data, bytes, [](void* memory, std::size_t) { static_cast<void>(cudaFreeHost(memory)); });
   }
+  std::size_t device_bytes_in_use() const override {
+    std::size_t free = 0, total = 0;
+    PLUMB_CUDA(cudaMemGetInfo(&free, &total));
+    return total - free;
+  }
   void push_range(const char* name) override { nvtxRangePushA(name); }
   void pop_range() override { nvtxRangePop(); }
   bool has_tf32() const override { return true; }

@@ -25,6 +25,12 @@ double* square_partials(std::span<const Tensor> tensors, WorkspaceCarver& carver
   return carver.take<double>(pieces);
 }
 
+std::int64_t* hash_partials(std::span<const Tensor> tensors, WorkspaceCarver& carver) {
+  std::int64_t pieces = 0;
+  for (const Tensor& tensor : tensors) pieces += pieces_of(hashed_words_of(tensor));
+  return carver.take<std::int64_t>(pieces);
+}
+
 double* gain_partials(const GroupGainBackward& arguments, WorkspaceCarver& carver) {
   if (!arguments.dgain.defined() || arguments.dy.elements() == 0) return nullptr;
   return carver.take<double>(arguments.groups * group_gain_row_blocks(arguments));
@@ -67,6 +73,21 @@ void CudaElementwise::sum_of_squares(Stream& stream, const SumOfSquares& argumen
 std::size_t CudaElementwise::sum_of_squares_workspace(std::span<const Tensor> tensors) const {
   WorkspaceCarver carver;
   square_partials(tensors, carver);
+  return carver.bytes();
+}
+
+void CudaElementwise::hash(Stream& stream, const HashTensors& arguments,
+                           std::span<const Tensor> tensors) const {
+  const char* op = "hash";
+  require_vector(op, "hashes", arguments.hashes, DType::Int64, static_cast<std::int64_t>(tensors.size()));
+  for (const Tensor& tensor : tensors) require_vector(op, "tensor", tensor, tensor.dtype, tensor.elements());
+  WorkspaceCarver carver(arguments.workspace);
+  launch_hash(handle_of(stream), arguments, tensors, hash_partials(tensors, carver));
+}
+
+std::size_t CudaElementwise::hash_workspace(std::span<const Tensor> tensors) const {
+  WorkspaceCarver carver;
+  hash_partials(tensors, carver);
   return carver.bytes();
 }
 

@@ -17,6 +17,12 @@ void launch_add(cudaStream_t stream, const Tensor& x, const Tensor& y);
 void launch_sum_of_squares(cudaStream_t stream, const SumOfSquares& arguments,
                            std::span<const Tensor> tensors, double* partials);
 
+/// 32-bit words of a tensor's memory; an element of 16 bits counts as one.
+std::int64_t hashed_words_of(const Tensor& tensor);
+/// `partials`: an entry for every piece of the tensors' words (tensor_pieces.h).
+void launch_hash(cudaStream_t stream, const HashTensors& arguments, std::span<const Tensor> tensors,
+                 std::int64_t* partials);
+
 void launch_group_gain_forward(cudaStream_t stream, const GroupGain& arguments);
 /// Row blocks that the backward pass leaves a partial sum of every group for.
 std::int64_t group_gain_row_blocks(const GroupGainBackward& arguments);

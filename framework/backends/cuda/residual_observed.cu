@@ -70,7 +70,7 @@ struct PacksAhead {
 /// Row after row of its row block, a team reads x, z and x_block once, writes out and keeps what was asked
 /// for of z, out and both. A pack of z is read before it is written, so out may be z.
 template <class Form, class T>
-__global__ void __launch_bounds__(kTeamBlock, 2)
+__global__ void __launch_bounds__(kTeamBlock, kArchitecture == 80 && !Form::kVector ? 1 : 2)
     residual_observed_kernel(std::int64_t row_count, int width, Knobs knobs, ForwardRows<T> rows,
                              ResidualPartials partials) {
   using Layout = typename Form::template Layout<T>;

@@ -228,10 +228,13 @@ __device__ __forceinline__ void mix_back(const MixWeights& weights, const WriteV
   }
 }
 
+template <int kCount, bool kFewStreams>
+constexpr int kBlocksOfWriter = kFewStreams&& kCount == 4 ? (kArchitecture == 100 ? 2 : 3)
+                                : kArchitecture == 100 && !kFewStreams && kCount == 1 ? 2
+                                                                                      : 0;
+
 template <class T, int kCount, bool kFewStreams>
-__global__ void __launch_bounds__(kThreads, kFewStreams&& kCount == 4                             ? 3
-                                            : kArchitecture == 100 && !kFewStreams && kCount == 1 ? 2
-                                                                                                  : 0)
+__global__ void __launch_bounds__(kThreads, kBlocksOfWriter<kCount, kFewStreams>)
     write_backward_kernel(MixWeights weights, WeightGradients gradients, WriteView<T> view) {
   PLUMB_SHARED(double, sums, [kWarps][kMaxStreamEntries]);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, streams = weights.entries.streams;

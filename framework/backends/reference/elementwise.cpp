@@ -4,6 +4,7 @@
 #include "backends/reference/ops.h"
 #include "backends/reference/scalar_access.h"
 #include "core/error.h"
+#include "core/word_hash.h"
 
 namespace plumb::reference {
 namespace {
@@ -116,6 +117,27 @@ void ReferenceElementwise::sum_of_squares(Stream&, const SumOfSquares& arguments
 }
 
 std::size_t ReferenceElementwise::sum_of_squares_workspace(std::span<const Tensor>) const { return 0; }
+
+void ReferenceElementwise::hash(Stream&, const HashTensors& arguments,
+                                std::span<const Tensor> tensors) const {
+  const auto count = static_cast<std::int64_t>(tensors.size());
+  require_vector("hash", "hashes", arguments.hashes, DType::Int64, count);
+  for (std::int64_t n = 0; n < count; ++n) {
+    const Tensor& tensor = tensors[static_cast<std::size_t>(n)];
+    require_vector("hash", "tensor", tensor, tensor.dtype, tensor.elements());
+    const auto* bytes = static_cast<const unsigned char*>(tensor.data);
+    const std::size_t width = size_of(tensor.dtype) == 2 ? 2 : 4;
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < tensor.bytes() / width; ++i) {
+      std::uint32_t word = 0;
+      std::memcpy(&word, bytes + i * width, width);
+      sum += hash_of_word(word, i);
+    }
+    arguments.hashes.as<std::int64_t>()[n] = static_cast<std::int64_t>(sum);
+  }
+}
+
+std::size_t ReferenceElementwise::hash_workspace(std::span<const Tensor>) const { return 0; }
 
 void ReferenceElementwise::group_gain_forward(Stream&, const GroupGain& arguments) const {
   check_groups("group_gain_forward", arguments.groups, arguments.x.cols());

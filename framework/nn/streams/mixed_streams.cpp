@@ -140,7 +140,7 @@ void MixedStreams::plan_ops(Backend& backend, ArenaPlan& plan) const {
          .dscales = scales,
          .workspace = {}}));
   }
-  plan_probe(backend, plan, shape_.compute, rows * streams_, width);
+  plan_probe(backend, plan, shape_, rows * streams_, width);
 }
 
 std::vector<Parameter*> MixedStreams::parameters() const {

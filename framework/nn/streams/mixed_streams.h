@@ -39,6 +39,12 @@ class MixedStreams : public StreamAdapter {
   Shape state_shape() const override { return {shape_.batch, shape_.tokens, streams_, model_.width}; }
   Tensor state_gradient(const Context& context) const override;
 
+ protected:
+  std::int64_t interleaved_streams() const override { return streams_; }
+  Tensor interleaved_stream(const Context& context, std::int64_t k, std::int64_t i) const override {
+    return packed(context, k).columns(i * model_.width, model_.width);
+  }
+
  private:
   /// What one sublayer trains and keeps for backward.
   struct Site {

@@ -44,7 +44,7 @@ void SecondStream::plan(Backend& backend, ArenaPlan& plan) {
   if (reads_both_) input_gradient_ = keep("stream.input_gradient", rows);
   block_gradient_.plan(plan, shape_, model_.width);
   for (NormLayer& norm : norms_) norm.plan(backend, plan);
-  plan_probe(backend, plan, shape_.compute, 2 * rows, model_.width);
+  plan_probe(backend, plan, shape_, 2 * rows, model_.width);
 }
 
 std::vector<Parameter*> SecondStream::parameters() const {

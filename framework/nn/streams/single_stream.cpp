@@ -11,7 +11,7 @@ void SingleStream::plan(Backend& backend, ArenaPlan& plan) {
   for (std::int64_t k = 0; k <= sublayers_; ++k) states_.push_back(keep(fmt::format("stream.{}", k)));
   gradient_ = keep("stream.gradient");
   block_gradient_.plan(plan, shape_, width_);
-  plan_probe(backend, plan, shape_.compute, shape_.rows(), width_);
+  plan_probe(backend, plan, shape_, shape_.rows(), width_);
 }
 
 void SingleStream::forward(const Context& context, Sublayer& sublayer) {

@@ -1,6 +1,7 @@
 #include "nn/streams/stream_adapter.h"
 
 #include "core/error.h"
+#include "nn/observe.h"
 #include "nn/streams/mixed_streams.h"
 #include "nn/streams/second_stream.h"
 #include "nn/streams/single_stream.h"
@@ -15,15 +16,25 @@ void StreamAdapter::probe_state(const Context& context, std::int64_t k) const {
                                      .workspace = context.workspace()});
 }
 
-void StreamAdapter::plan_probe(Backend& backend, ArenaPlan& plan, DType compute, std::int64_t rows,
+void StreamAdapter::observe_state(const Context& context, std::int64_t k) const {
+  if (context.probes == nullptr || context.probes->stream_values.empty()) return;
+  const ActivationProbe& probe = context.probes->stream_values[static_cast<std::size_t>(k)];
+  observe_magnitudes(context, state(context, k), probe);
+  for (std::int64_t i = 0; i < interleaved_streams(); ++i) {
+    observe_similarity(context, interleaved_stream(context, k, i), probe);
+  }
+}
+
+void StreamAdapter::plan_probe(Backend& backend, ArenaPlan& plan, const ModelShape& shape, std::int64_t rows,
                                std::int64_t width) {
   MomentsArguments moments;
-  moments.x = Tensor(nullptr, compute, {rows, width});
+  moments.x = Tensor(nullptr, shape.compute, {rows, width});
   moments.moments.scalars = Tensor(nullptr, DType::Float64, {kMomentScalars});
   moments.moments.column_sum = Tensor(nullptr, DType::Float64, {width});
   moments.moments.column_square = moments.moments.shift = moments.moments.column_sum;
   plan.require_workspace(backend.moments().moments_workspace(moments));
-  plan.require_workspace(backend.elementwise().sum_of_squares_workspace(std::span(&moments.x, 1)));
+  plan_gradient_observation(backend, plan, moments.x);
+  plan_activation_observation(backend, plan, moments.x, shape.tokens);
 }
 
 std::unique_ptr<StreamAdapter> make_stream_adapter(const StreamAdapterParts& parts) {

@@ -46,10 +46,18 @@ class StreamAdapter : public Module {
   virtual Tensor state_gradient(const Context& context) const = 0;
   /// Adds the moments of state k to its probe, if there is one.
   void probe_state(const Context& context, std::int64_t k) const;
+  /// Adds what its probe asks for of the entries of state k.
+  void observe_state(const Context& context, std::int64_t k) const;
 
  protected:
-  static void plan_probe(Backend& backend, ArenaPlan& plan, DType compute, std::int64_t rows,
+  static void plan_probe(Backend& backend, ArenaPlan& plan, const ModelShape& shape, std::int64_t rows,
                          std::int64_t width);
+  /// A state in views whose rows are whole sequences, one after the other: more than one where a token's
+  /// streams lie side by side.
+  virtual std::int64_t interleaved_streams() const { return 1; }
+  virtual Tensor interleaved_stream(const Context& context, std::int64_t k, std::int64_t) const {
+    return state(context, k);
+  }
 };
 
 /// What an adapter is made from; all must outlive it.

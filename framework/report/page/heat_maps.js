@@ -8,7 +8,8 @@ const mapChoice = {
 const pixelColumns = 320;
 
 /// Kinds of tensors are rows of a statistic that has one value per tensor.
-const mapStatistic = (id) => statistics.get(id === 'kind.update_ratio' ? 'tensors.update_ratio' : id);
+const kindMaps = ['kind.update_ratio', 'kind.adam_lag'];
+const mapStatistic = (id) => statistics.get(kindMaps.includes(id) ? id.replace('kind.', 'tensors.') : id);
 
 const decodedMaps = new WeakMap();
 
@@ -89,7 +90,7 @@ function mapImage(map, [low, high], logarithmic, colours) {
 
 /// idOf() -> the statistic that is shown at the moment.
 function mapFigure(run, idOf, {title, wide = false} = {}) {
-  const labels = () => idOf() === 'kind.update_ratio' ? runs[run].kinds : null;
+  const labels = () => kindMaps.includes(idOf()) ? runs[run].kinds : null;
   const current = () => {
     const id = idOf();
     const statistic = mapStatistic(id);

@@ -100,7 +100,7 @@ function mapSection() {
   const ids =
       report.statistics.filter((statistic) => runs.some((run) => run.maps[statistic.id]) && statistic.title)
           .map((statistic) => statistic.id);
-  if (runs.length > 1 && runs.some((run) => run.maps['kind.update_ratio'])) ids.push('kind.update_ratio');
+  if (runs.length > 1) ids.push(...kindMaps.filter((id) => runs.some((run) => run.maps[id])));
   if (ids.length === 0) {
     section(
         'maps', 'Depth against step', null,
@@ -188,9 +188,8 @@ function boundSection() {
 
 function updateSection() {
   const list = statisticsOf('updates');
-  const kinds = runs.length === 1 && runs[0].maps['kind.update_ratio'] ?
-      grid(mapFigure(0, () => 'kind.update_ratio', {wide: true})) :
-      null;
+  const shown = runs.length === 1 ? kindMaps.filter((id) => runs[0].maps[id]) : [];
+  const kinds = shown.length ? grid(...shown.map((id) => mapFigure(0, () => id, {wide: true}))) : null;
   section(
       'updates', 'Update / weight',
       runs.length > 1 ? 'By kind of tensor: choose it among the statistics of "Depth against step".' : null,

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "places.h"
+#include "shared_limit.h"
 
 namespace plumb::emulation {
 
@@ -89,7 +90,7 @@ bool BlockEngine::run_block(uint3 index) {
   prepare(*fibers_);
   scheduler_.begin_block(threads_);
   const bool asked = launch_->asked_for_shared || launch_->shared_bytes > kSharedBytesWithoutOptIn;
-  shared_memory_.begin_block(launch_->shared_bytes, asked ? kSharedBytes : kSharedBytesWithoutOptIn);
+  shared_memory_.begin_block(launch_->shared_bytes, asked ? shared_bytes_limit() : kSharedBytesWithoutOptIn);
   sanitizer::release(&begin_token_);
   const ThreadView* outer = running_thread;
   change(caller_, fiber(static_cast<unsigned>(scheduler_.first())));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "block_engine.h"
+#include "shared_limit.h"
 
 namespace plumb::emulation {
 namespace {
@@ -88,9 +89,9 @@ std::string refusal(const GridLaunch& launch) {
     return name + "a block of " + triple(block) + " threads; at most (1024,1024,64) and 1024 in all";
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535)
     return name + "a grid of " + triple(grid) + " blocks; from (1,1,1) to (2147483647,65535,65535)";
-  if (launch.shared_bytes > kSharedBytes) {
+  if (launch.shared_bytes > shared_bytes_limit()) {
     return name + std::to_string(launch.shared_bytes) + " bytes of dynamic shared memory; at most " +
-           std::to_string(kSharedBytes);
+           std::to_string(shared_bytes_limit());
   }
   return "";
 }

@@ -12,8 +12,8 @@ namespace plumb::emulation {
 struct GridLaunch {
   const char* name;  ///< for messages; must outlive the launch
   dim3 grid, block;
-  std::size_t shared_bytes = 0;  ///< dynamic shared memory; that the kernel may have more than 48 KiB of it
-                                 ///< is the libraries' business
+  std::size_t shared_bytes = 0;   ///< dynamic shared memory; that the kernel may have more than 48 KiB of it
+                                  ///< is the libraries' business
   bool asked_for_shared = false;  ///< cudaFuncAttributeMaxDynamicSharedMemorySize was set; otherwise a block
                                   ///< has 48 KiB for static and dynamic variables together
 };

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "backends/cuda/check.h"
+#include "backends/cuda/launch_rules.h"
 #include "host/stream_queue.h"
 #include "settings.h"
 #include "shared_memory.h"
@@ -17,11 +18,7 @@ void launch_kernel(cudaStream_t stream, const void* kernel, const GridLaunch& la
   settings();  // throws here, and not on the stream, if a variable of the environment is wrong
   const std::string reason = refusal(launch);
   if (!reason.empty()) check(cudaErrorInvalidConfiguration, reason.c_str());
-  if (launch.asked_for_shared) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(launch.shared_bytes)),
-          launch.name);
-  }
+  if (launch.asked_for_shared) cuda::allow_shared_memory(kernel, launch.shared_bytes, launch.name);
   check(check_shared_memory(kernel, launch.name, launch.shared_bytes), launch.name);
   check(enqueue(stream, launch.name,
                 [launch, body = std::move(thread_body)] {

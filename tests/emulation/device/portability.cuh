@@ -3,7 +3,6 @@
 
 #include <utility>
 
-#include "backends/cuda/launch_rules.h"
 #include "kernel_language.h"
 #include "launch.h"
 
@@ -23,10 +22,9 @@ struct Launch {
 /// The kernel runs when the stream comes to it; arguments are copied now. Throws when the launch is refused.
 template <class... Parameters, class... Arguments>
 void launch(const Launch& how, void (*kernel)(Parameters...), Arguments... arguments) {
-  emulation::launch_kernel(
-      how.stream, reinterpret_cast<const void*>(kernel),
-      {how.name, how.grid, how.block, how.shared_bytes, asks_for_shared_memory(how.shared_bytes)},
-      [kernel, ... values = static_cast<Parameters>(arguments)] { kernel(values...); });
+  emulation::launch_kernel(how.stream, reinterpret_cast<const void*>(kernel),
+                           {how.name, how.grid, how.block, how.shared_bytes, how.shared_bytes > 0},
+                           [kernel, ... values = static_cast<Parameters>(arguments)] { kernel(values...); });
 }
 
 }  // namespace plumb::cuda

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "sanitizer.h"
+#include "shared_limit.h"
 
 namespace plumb::emulation {
 namespace {
@@ -85,7 +86,7 @@ void* SharedMemory::variable(const SharedDeclaration& declaration) {
                " bytes of static and " + std::to_string(dynamic_.bytes) +
                " of dynamic shared memory; at most " + std::to_string(kStaticSharedBytes) +
                " static and together " + std::to_string(most_bytes_) + " are possible";
-      if (most_bytes_ < kSharedBytes) error_ += " without asking for more";
+      if (most_bytes_ < shared_bytes_limit()) error_ += " without asking for more";
       return nullptr;
     }
   }

@@ -10,7 +10,6 @@ namespace plumb::emulation {
 /// Limits of sm_90 (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability").
 inline constexpr std::size_t kStaticSharedBytes = 48 * 1024;
 inline constexpr std::size_t kSharedBytesWithoutOptIn = 48 * 1024;
-inline constexpr std::size_t kSharedBytes = 227 * 1024;  ///< static and dynamic together
 
 /// One PLUMB_SHARED of a kernel; its address says which.
 struct SharedDeclaration {
@@ -48,7 +47,7 @@ class SharedMemory {
   void renew();
 
   char* memory_ = nullptr;
-  std::size_t used_ = 0, static_bytes_ = 0, most_bytes_ = kSharedBytes;
+  std::size_t used_ = 0, static_bytes_ = 0, most_bytes_ = 0;
   SharedDeclaration dynamic_{"dynamic shared memory", 0};
   std::vector<Slot> slots_;
   std::string error_;

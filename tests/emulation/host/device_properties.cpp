@@ -18,6 +18,7 @@
 #include "host/environment.h"
 #include "host/errors.h"
 #include "host/streams.h"
+#include "shared_limit.h"
 
 namespace plumb::emulation {
 namespace {
@@ -65,9 +66,9 @@ cudaError_t check_device(const char* function, int device) {
 
 void fill_limits(cudaDeviceProp& properties) {
   properties.sharedMemPerBlock = kSharedBytesPerBlock;
-  properties.sharedMemPerBlockOptin = kSharedBytesPerBlockOptIn;
+  properties.sharedMemPerBlockOptin = shared_bytes_limit();
   properties.reservedSharedMemPerBlock = 1024;
-  properties.sharedMemPerMultiprocessor = kSharedBytesPerBlockOptIn + 1024;
+  properties.sharedMemPerMultiprocessor = shared_bytes_limit() + 1024;
   properties.regsPerBlock = kRegisters;
   properties.regsPerMultiprocessor = kRegisters;
   properties.warpSize = 32;

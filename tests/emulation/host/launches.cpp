@@ -13,6 +13,7 @@
 #include "host/statistics.h"
 #include "host/stream_queue.h"
 #include "host/streams.h"
+#include "shared_limit.h"
 
 namespace plumb::emulation {
 namespace {
@@ -73,9 +74,9 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize)
     plumb::fail("cudaFuncSetAttribute: attribute {} is not modelled by the emulation",
                 static_cast<int>(attribute));
-  if (value < 0 || static_cast<std::size_t>(value) > kSharedBytesPerBlockOptIn)
+  if (value < 0 || static_cast<std::size_t>(value) > shared_bytes_limit())
     return refuse(cudaErrorInvalidValue, fmt::format("cudaFuncSetAttribute: {} bytes of shared memory, of {}",
-                                                     value, kSharedBytesPerBlockOptIn));
+                                                     value, shared_bytes_limit()));
   allowed_shared_bytes()[function] = static_cast<std::size_t>(value);
   return cudaSuccess;
 }

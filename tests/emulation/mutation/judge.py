@@ -18,6 +18,7 @@ FURTHER_SUITES = {
     "attention": ["NotFiniteAttention"],
     "elementwise": ["AnyType"],
     "group_gain": ["Elementwise"],
+    "hash": ["TensorHash"],
     "moments": ["NotFinite"],
     "narrow": ["HeadLoss", "Linear"],
     "norm": ["Moments"],

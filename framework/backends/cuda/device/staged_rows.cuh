@@ -12,7 +12,7 @@ struct StagedRow {
   const typename Layout::Packed* packs;
 
   __device__ __forceinline__ void values(const Layout&, int pack, float (&out)[Layout::kPack]) const {
-    Layout::to_floats(packs[pack * kTeamBlock], out);
+    Layout::to_floats(load_pack<typename Layout::Packed>(packs + pack * kTeamBlock), out);
   }
 };
 

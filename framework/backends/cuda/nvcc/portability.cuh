@@ -42,12 +42,7 @@ struct Launch {
 /// Kernels are launched by this call only. Throws when the launch is refused.
 template <class... Parameters, class... Arguments>
 void launch(const Launch& how, void (*kernel)(Parameters...), Arguments... arguments) {
-  if (asks_for_shared_memory(how.shared_bytes)) {
-    check_cuda(
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(how.shared_bytes)),
-        how.name, __FILE__, __LINE__);
-  }
+  allow_shared_memory(reinterpret_cast<const void*>(kernel), how.shared_bytes, how.name);
   cudaLaunchConfig_t config{};
   config.gridDim = how.grid;
   config.blockDim = how.block;

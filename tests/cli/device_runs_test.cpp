@@ -1,4 +1,4 @@
-// The times that a run logs, on a device that works behind the host's back.
+// What a run says of itself on a device that works behind the host's back, with memory of its own.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -25,6 +25,23 @@ TEST(StepTimes, HoldTheWorkOfTheDevice) {
     steps += nlohmann::json::parse(line).at("step_seconds").get<double>();
   EXPECT_GT(steps, 0.4 * whole) << "of " << whole << " s";
   EXPECT_LT(steps, whole);
+}
+
+TEST(DeviceMemory, IsAllocatedAsPlanned) {
+  for (const int ranks : {1, 2}) {
+    const Folder folder;
+    write_tiny_run(folder);
+    const Outcome outcome = train_tiny(folder, ranks,
+                                       {"--set", "device=cuda-emulated", "--set",
+                                        "communication.gradient_dtype=bf16", "--set", "training.steps=2"});
+    ASSERT_EQ(outcome.status, 0) << outcome.text();
+    const auto memory = nlohmann::json::parse(read_file(folder / "run/manifest.json")).at("memory");
+    std::size_t planned = 0;
+    for (const auto& share : memory.at("planned")) planned += share.get<std::size_t>();
+    EXPECT_EQ(memory.at("allocated").get<std::size_t>(), planned) << memory;
+    EXPECT_GE(memory.at("device_in_use").get<std::size_t>(), planned);
+    EXPECT_EQ(memory.at("planned").contains("gradients on the wire"), ranks > 1);
+  }
 }
 
 }  // namespace
