@@ -110,7 +110,7 @@ constexpr Statistic kStepRows[] = {
     {kMetrics, "kappa",
      "mean over sublayers of residual.kappa; only in steps with a record in stability.jsonl", "1",
      Probe::Step, "mean", kAllRanks, kDefinedHere, mean_kappa},
-    Statistic{kMetrics, "attention_max_logit",
+    Statistic{kMetrics, "largest_attention_logit",
               "largest attention.max_logit of any sublayer; only in steps with a detailed record", "nats",
               Probe::Step, "max", kMaxOverAll, "arXiv 2302.05442, 2309.14322", largest_attention_logit}
         .with_key("attention")

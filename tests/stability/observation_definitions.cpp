@@ -231,7 +231,7 @@ std::map<std::string, Definition> update_definitions() {
   table["metrics.jsonl: kappa"] = of_scale_one([](const StepTensors& step) {
     return Values{mean(residual_definitions().at("stability.jsonl: residual.kappa").values(step))};
   });
-  table["metrics.jsonl: attention_max_logit"].values = [](const StepTensors& step) {
+  table["metrics.jsonl: largest_attention_logit"].values = [](const StepTensors& step) {
     return Values{largest(attention_definitions().at("stability.jsonl: attention.max_logit").values(step))};
   };
   return table;
