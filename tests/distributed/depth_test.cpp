@@ -13,30 +13,15 @@ namespace {
 
 using plumb::testing::TemporaryFolder;
 
-/// What attention says: absent for every second sublayer, which is an FFN.
-void expect_every_second(const Json& values) {
-  if (values.is_object()) {
-    for (const auto& entry : values.items()) expect_every_second(entry.value());
-    return;
-  }
-  for (std::size_t k = 0; k < values.size(); ++k) EXPECT_EQ(values[k].is_null(), k % 2 == 1) << k;
-}
-
-/// null stands for a value that is not finite, but for the update ratio of a tensor that is still zero and
-/// for what a sublayer does not have.
+/// What is not finite is named under "nonfinite", beside its null; a null alone is absent: what a sublayer
+/// does not have, the update ratio of a tensor that is still zero, a noise scale whose |G|^2 is not above 0.
 void expect_finite(const Json& record) {
   EXPECT_FALSE(record.contains("nonfinite")) << record.at("nonfinite").dump();
-  Json rest = record;
-  if (rest.contains("profiles")) {  // not the first line, which has names
-    const Json& tensors = record.at("tensors");
-    for (std::size_t i = 0; i < tensors.at("update_ratio").size(); ++i) {
-      EXPECT_EQ(tensors.at("update_ratio")[i].is_null(), tensors.at("parameter_norm")[i] == 0);
-    }
-    rest["tensors"].erase("update_ratio");
-    if (rest.contains("attention")) expect_every_second(record.at("attention"));
-    rest.erase("attention");
-  }
-  EXPECT_EQ(rest.dump().find("null"), std::string::npos) << rest.dump();
+  if (!record.contains("profiles")) return;  // the first line, which has names, or another file
+  EXPECT_EQ(record.at("profiles").dump().find("null"), std::string::npos) << record.at("profiles").dump();
+  const Json& tensors = record.at("tensors");
+  for (std::size_t i = 0; i < tensors.at("update_ratio").size(); ++i)
+    EXPECT_EQ(tensors.at("update_ratio")[i].is_null(), tensors.at("parameter_norm")[i] == 0);
 }
 
 struct Case {
