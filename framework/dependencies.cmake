@@ -53,7 +53,7 @@ plumb_note("xxHash" "${xxhash_FOUND}" "${XXHASH_LIBRARY}" "content hashes"
 find_path(NETCDF_INCLUDE_DIR netcdf.h)
 find_library(NETCDF_LIBRARY netcdf)
 set(PLUMB_NETCDF FALSE)
-if(NETCDF_INCLUDE_DIR AND NETCDF_LIBRARY)
+if(PLUMB_WITH_NETCDF AND NETCDF_INCLUDE_DIR AND NETCDF_LIBRARY)
   set(PLUMB_NETCDF TRUE)
   add_library(netcdf::netcdf UNKNOWN IMPORTED)
   set_target_properties(netcdf::netcdf PROPERTIES IMPORTED_LOCATION ${NETCDF_LIBRARY}

@@ -4,8 +4,8 @@
 # Op tests against the reference backend, whole models against the golden files, training on the GPU against the
 # reference, NCCL over all local GPUs, memory against the plan, throughput and the cost of statistics, the time of every
 # kernel against its roofline. Writes DIR/acceptance.md and DIR/*.json (DIR: build/gpu-acceptance).
-# --build-dir: a build made elsewhere, e.g. with -DPLUMB_WITH_MPI=OFF -DPLUMB_WITH_ONEDNN=OFF and the shared libraries
-# that this machine lacks in DIR/lib. Without it the script builds into build/release.
+# --build-dir: a build made elsewhere, e.g. with -DPLUMB_WITH_ONEDNN=OFF -DPLUMB_WITH_NETCDF=OFF and the shared
+# libraries that this machine lacks in DIR/lib. Without it the script builds into build/release.
 # --device cuda-emulated tries the script itself where no GPU is; its times mean nothing.
 # Status: 0 passed, or skipped because there is no GPU; 1 something failed; 2 a wrong command line.
 set -uo pipefail
