@@ -18,9 +18,9 @@ struct TensorGroups {
 };
 TensorGroups group_tensors(const std::vector<std::string>& names);
 
-/// Adds to run.stability.arrays what the tensor fields allow: "kind.update_ratio", "kind.adam_lag" (kinds, median over
-/// tensors), "block.update_ratio" (L, median over matrices) and "block.grad_norm" (L, 2-norm over all
-/// tensors). Returns the names of the kinds.
+/// Adds to run.stability.arrays what the tensor fields allow: "kind.update_ratio", "kind.adam_lag" (kinds,
+/// median over tensors), "block.update_ratio" (L, median over matrices) and "block.grad_norm" (L, 2-norm over
+/// all tensors). Returns the names of the kinds.
 std::vector<std::string> add_tensor_groups(RunData& run);
 
 }  // namespace plumb

@@ -12,7 +12,8 @@ namespace {
 
 class Replicas {
  public:
-  explicit Replicas(const std::string& name) : backend_(make_backend(name)), stream_(backend_->create_stream()) {
+  explicit Replicas(const std::string& name)
+      : backend_(make_backend(name)), stream_(backend_->create_stream()) {
     for (const std::int64_t elements : {5, 40000, 1}) {
       std::vector<float> values(static_cast<std::size_t>(elements));
       for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.25F * static_cast<float>(i);

@@ -116,7 +116,9 @@ __device__ __forceinline__ void norm_row(const NormInputs<T>& inputs, const Outp
 /// A team has one group of one row at a time. With kMoments (then there is one group) a block goes through
 /// the rows of a row block, else its teams have one row each.
 template <class Form, int kPacks, class T, bool kDivides, bool kMoments>
-__global__ void __launch_bounds__(kTeamBlock, kMoments ? 2 : Form::kVector && Form::kTeam == kWarp ? 4 : 3)
+__global__ void __launch_bounds__(kTeamBlock, kMoments                               ? 2
+                                              : Form::kVector&& Form::kTeam == kWarp ? 4
+                                                                                     : 3)
     norm_forward_kernel(NormInputs<T> inputs, Outputs<T> out, Observation observation) {
   using Layout = typename Form::template Layout<T>;
   PLUMB_SHARED(float, scratch, [kTeamBlock / kWarp]);

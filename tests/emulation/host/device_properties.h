@@ -5,7 +5,8 @@
 
 namespace plumb::emulation {
 
-/// Dynamic shared memory of a block without cudaFuncAttributeMaxDynamicSharedMemorySize; with it: shared_limit.h.
+/// Dynamic shared memory of a block without cudaFuncAttributeMaxDynamicSharedMemorySize; with it:
+/// shared_limit.h.
 inline constexpr std::size_t kSharedBytesPerBlock = 48 * 1024;
 
 /// Of those that CUDA_VISIBLE_DEVICES leaves, as in cudaGetDevice.
