@@ -38,6 +38,7 @@ RankAlarms::RankAlarms(const RecordLayout& layout, Names names)
       norms_(rank_field(layout, "grad_norm")),
       step_seconds_(rank_field(layout, "step_seconds")),
       wait_seconds_(rank_field(layout, "wait_seconds")),
+      preempted_seconds_(rank_field(layout, "preempted_seconds")),
       loss_deviations_(world_, RankDeviations::Measure::Value),
       gradient_deviations_(world_, RankDeviations::Measure::Logarithm),
       tensor_deviations_(world_, tensors_of(names_.tensors)),
@@ -98,7 +99,8 @@ void RankAlarms::observe_tensors(const StepRecord& record, const StepSources& so
 }
 
 void RankAlarms::observe_times(const StepRecord& record) {
-  for (const SlowRank& found : slow_ranks_.observe(record.of(*step_seconds_), record.of(*wait_seconds_))) {
+  for (const SlowRank& found : slow_ranks_.observe(record.of(*step_seconds_), record.of(*wait_seconds_),
+                                                   record.of(*preempted_seconds_))) {
     RankAlarm& alarm = raise("rank_slow", record.step, {found.rank});
     alarm.text = fmt::format(
         "{} is slow: busy for {:.3g} s in this step, the other ranks for {:.3g} s; slow in {} steps in a "

@@ -65,7 +65,7 @@ class RankAlarms {
   Names names_;
   std::vector<std::string> replicas_;
   int world_;
-  const RecordField *losses_, *norms_, *step_seconds_, *wait_seconds_;
+  const RecordField *losses_, *norms_, *step_seconds_, *wait_seconds_, *preempted_seconds_;
   RankDeviations loss_deviations_, gradient_deviations_;
   TensorDeviations tensor_deviations_;
   SlowRanks slow_ranks_;

@@ -116,6 +116,7 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
                    {.tensors = tensor_names(), .hosts = session.communicator().hosts()}),
       parts_(backend, engine_.stream(), config_.compute.captured_steps) {
   engine_.set_loss_scale(optimizer_.loss_scale());
+  if (session.world() > 1 && config_.alarms.ranks) run_queue_delay_ = std::make_unique<RunQueueDelay>();
   if (session.world() > 1 && config_.alarms.replicas_every > 0) {
     std::vector<NamedTensor> replicated = parameter_tensors(engine_.parameters());
     for (NamedTensor& tensor : optimizer_tensors()) replicated.push_back(std::move(tensor));
@@ -233,8 +234,13 @@ Cadence TrainingLoop::cadence_of(std::int64_t step) const {
   return detail > 0 && (step == 1 || step / every % detail == 0) ? Cadence::Detailed : Cadence::Sampled;
 }
 
+void TrainingLoop::begin_step_clock() {
+  step_started_ = Clock::now();
+  if (run_queue_delay_) run_queue_delay_->resume();
+}
+
 void TrainingLoop::issue_step() {
-  if (steps_in_flight_ == 0) step_started_ = Clock::now();
+  if (steps_in_flight_ == 0) begin_step_clock();
   const PhaseRange range(engine_.backend(), "step");
   Stream& stream = engine_.stream();
   const Cadence cadence = cadence_of(step_ + 1);
@@ -284,7 +290,9 @@ void TrainingLoop::reduce_and_update(double gradient_scale) {
   engine_.backward(statistics_.probes(), gradient_scale, &listener_, /*training=*/true);
   {
     const PhaseRange range(engine_.backend(), "reduce gradients");
+    if (run_queue_delay_) run_queue_delay_->pause();
     reducer_.finish();
+    if (run_queue_delay_) run_queue_delay_->resume();
   }
   optimizer_.update(engine_.stream());
 }
@@ -296,12 +304,13 @@ StepRecord& TrainingLoop::single_step() {
 
 StepRecord& TrainingLoop::finish_step() {
   statistics_.wait_for_step();
-  StepRecord& record =
-      statistics_.finish_step(engine_.stream(), {.step_seconds = seconds_since(step_started_),
-                                                 .wait_seconds = reducer_.take_wait_seconds(),
-                                                 .stop_requested = stop_signal() != 0});
+  StepRecord& record = statistics_.finish_step(
+      engine_.stream(), {.step_seconds = seconds_since(step_started_),
+                         .wait_seconds = reducer_.take_wait_seconds(),
+                         .preempted_seconds = run_queue_delay_ ? run_queue_delay_->take() : 0,
+                         .stop_requested = stop_signal() != 0});
   steps_in_flight_ -= 1;
-  step_started_ = Clock::now();
+  begin_step_clock();
   watch_ranks(record);
   check_loss_scale(record);
   return record;

@@ -20,6 +20,7 @@
 #include "optim/learning_rate.h"
 #include "optim/optimizer.h"
 #include "rank_alarms.h"
+#include "run_queue_delay.h"
 #include "session.h"
 #include "stability/replica_hashes.h"
 #include "stability/run_log.h"
@@ -88,6 +89,7 @@ class TrainingLoop {
   Cadence cadence_of(std::int64_t step) const;
   /// Issues a step. It waits for no result of it; from the third micro-batch on, for a free staging buffer.
   void issue_step();
+  void begin_step_clock();
   /// Waits for the oldest issued step. The record lives until the next call.
   StepRecord& finish_step();
   std::vector<NamedTensor> optimizer_tensors() const;
@@ -118,7 +120,8 @@ class TrainingLoop {
   std::unique_ptr<Evaluator> evaluator_;
   BoundWatch bound_watch_;
   RankAlarms rank_alarms_;
-  std::unique_ptr<ReplicaHashes> replica_hashes_;  ///< null: with one rank, or where none are asked for
+  std::unique_ptr<RunQueueDelay> run_queue_delay_;  ///< null: with one rank, or without alarms about ranks
+  std::unique_ptr<ReplicaHashes> replica_hashes_;   ///< null: with one rank, or where none are asked for
   Console console_;
   std::filesystem::path folder_;
 

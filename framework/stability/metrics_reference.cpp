@@ -30,7 +30,7 @@ of nested objects are joined by dots. Gradients are of the mean loss over the ta
 
 The columns *rows* and *ranks* say how a value comes from rows (or entries, or targets), and over which ranks. A value
 that does not exist is null, or its field is left out where nothing of it exists: the spread over ranks of one rank, a
-statistic that a step does not take. Times (`step_seconds`, `wait_seconds`, `tokens_per_s`,
+statistic that a step does not take. Times (`step_seconds`, `wait_seconds`, `preempted_seconds`, `tokens_per_s`,
 `time`) differ from run to run; everything else has the same bits when configuration, seed, number of ranks, threads,
 CPU features and build are the same.
 

@@ -12,13 +12,16 @@ SlowRanks::SlowRanks(int ranks)
 }
 
 std::span<const SlowRank> SlowRanks::observe(std::span<const double> step_seconds,
-                                             std::span<const double> wait_seconds) {
-  PLUMB_CHECK(step_seconds.size() == index(ranks_) && wait_seconds.size() == index(ranks_),
-              "{} and {} times of {} ranks", step_seconds.size(), wait_seconds.size(), ranks_);
+                                             std::span<const double> wait_seconds,
+                                             std::span<const double> preempted_seconds) {
+  PLUMB_CHECK(step_seconds.size() == index(ranks_) && wait_seconds.size() == index(ranks_) &&
+                  preempted_seconds.size() == index(ranks_),
+              "{}, {} and {} times of {} ranks", step_seconds.size(), wait_seconds.size(),
+              preempted_seconds.size(), ranks_);
   begun_.clear();
   if (ranks_ < 2) return {};
   for (std::size_t rank = 0; rank < busy_.size(); ++rank)
-    busy_[rank] = std::max(step_seconds[rank] - wait_seconds[rank], 0.0);
+    busy_[rank] = std::max(step_seconds[rank] - wait_seconds[rank] - preempted_seconds[rank], 0.0);
   medians_.collect(busy_, [](std::size_t) { return false; });
   for (int rank = 0; rank < ranks_; ++rank) {
     double* row = &state_[index(rank * kColumns)];

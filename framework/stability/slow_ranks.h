@@ -18,11 +18,12 @@ struct SlowRank {
   double lost_seconds = 0;    ///< by which it was busy longer than that, over those steps
 };
 
-/// A rank is slow in a step when it is busy (step time less the time it waited for gradients of others) more
-/// than kFactor times as long as the median of the other ranks. It goes into alarm when it has been slow in
-/// kSteps steps one after the other and these have cost kLostSeconds. That is blunt on purpose: with more
-/// ranks than cores a rank is often preempted for some time slices, though not in every step, and steps of
-/// milliseconds are too short to tell preemption from work. The alarm ends after kSteps steps without.
+/// A rank is slow in a step when it is busy (step time less the time it waited for gradients of others, and
+/// less the time it was ready to run but had no core: that is the machine's doing) more than kFactor times as
+/// long as the median of the other ranks. It goes into alarm when it has been slow in kSteps steps one after
+/// the other and these have cost kLostSeconds. That is blunt on purpose: with more ranks than cores a rank is
+/// often preempted for some time slices, though not in every step, and steps of milliseconds are too short to
+/// tell preemption from work. The alarm ends after kSteps steps without.
 ///
 /// Step times agree on all ranks once gathered, and so do the results. No allocation after the constructor.
 class SlowRanks {
@@ -35,7 +36,8 @@ class SlowRanks {
 
   /// Of all ranks, in rank order. Returns those whose alarm begins, until the next call.
   std::span<const SlowRank> observe(std::span<const double> step_seconds,
-                                    std::span<const double> wait_seconds);
+                                    std::span<const double> wait_seconds,
+                                    std::span<const double> preempted_seconds);
 
  private:
   enum Column : int { kSlow = 0, kLost, kCalm, kInAlarm, kColumns };

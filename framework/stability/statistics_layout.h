@@ -26,6 +26,7 @@ enum RowEntry : int {
   kRowGradientSquare,  ///< sum over tensors of gradient_squares_local
   kRowStepSeconds,
   kRowWaitSeconds,
+  kRowPreemptedSeconds,
   kRowOverflows,      ///< sum of kMomentOverflows over probes
   kRowStopRequested,  ///< 1 when this rank was asked to save and end
   kRowEntries

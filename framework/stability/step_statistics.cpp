@@ -195,6 +195,7 @@ void StepStatistics::pack_row(const StepInputs& inputs, const StepTimes& times) 
   row_[kRowMaxLogit] = loss[kHeadLossMaxLogit];
   row_[kRowStepSeconds] = times.step_seconds;
   row_[kRowWaitSeconds] = times.wait_seconds;
+  row_[kRowPreemptedSeconds] = times.preempted_seconds;
   row_[kRowStopRequested] = times.stop_requested ? 1 : 0;
   double max_abs = 0, overflows = 0, gradient_square = 0;
   for (std::int64_t probe = 0; probe < shape_.probes(); ++probe) {

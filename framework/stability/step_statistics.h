@@ -20,9 +20,10 @@ namespace plumb {
 
 /// What the trainer knows of a step only once it is over.
 struct StepTimes {
-  double step_seconds = 0;      ///< of this rank
-  double wait_seconds = 0;      ///< of it, waiting for the gradients of other ranks
-  bool stop_requested = false;  ///< this rank was asked to save and end
+  double step_seconds = 0;       ///< of this rank
+  double wait_seconds = 0;       ///< of it, waiting for the gradients of other ranks
+  double preempted_seconds = 0;  ///< of the rest, ready to run and without a core
+  bool stop_requested = false;   ///< this rank was asked to save and end
 };
 
 /// What the trainer knows of the step that ends.

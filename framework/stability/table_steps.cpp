@@ -212,6 +212,11 @@ constexpr Statistic kRankRows[] = {
      of_rank<kRowStepSeconds>},
     {kRanks, "wait_seconds", "part of it spent waiting for reductions after the backward pass", "s",
      Probe::Rank, kNoRows, kEachRank, kDefinedHere, of_rank<kRowWaitSeconds>},
+    {kRanks, "preempted_seconds",
+     "part of the rest in which a thread of the rank, the one that waited longest, was ready to run and had "
+     "no "
+     "core; 0 with one rank, and where alarms.ranks is off",
+     "s", Probe::Rank, kNoRows, kEachRank, "/proc/self/task/*/schedstat", of_rank<kRowPreemptedSeconds>},
     Statistic{kRanks, "first_sequence",
               "place in the data order of the first sequence that the rank read in this step; the others "
               "follow it",

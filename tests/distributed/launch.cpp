@@ -75,7 +75,8 @@ std::vector<Json> read_records(const std::filesystem::path& file) {
 std::vector<std::string> lines_without_times(const std::filesystem::path& file) {
   std::vector<std::string> lines;
   for (Json& record : read_records(file)) {
-    for (const char* time : {"step_seconds", "wait_seconds", "tokens_per_s"}) record.erase(time);
+    for (const char* time : {"step_seconds", "wait_seconds", "preempted_seconds", "tokens_per_s"})
+      record.erase(time);
     lines.push_back(record.dump());
   }
   return lines;

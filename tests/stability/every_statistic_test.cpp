@@ -39,9 +39,9 @@ ModelConfig tiny_config() {
 
 /// What is no statistic of tensors: counts, times and settings, tested elsewhere.
 bool is_bookkeeping(const RecordField& field) {
-  static const std::set<std::string> names = {"step",         "tokens",       "data_cursor",
-                                              "lr",           "skipped",      "tokens_per_s",
-                                              "step_seconds", "wait_seconds", "loss_scale"};
+  static const std::set<std::string> names = {
+      "step",         "tokens",       "data_cursor",       "lr",        "skipped", "tokens_per_s",
+      "step_seconds", "wait_seconds", "preempted_seconds", "loss_scale"};
   return names.count(field.path) > 0 || field.statistic->formula == nullptr;
 }
 

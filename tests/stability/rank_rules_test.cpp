@@ -223,7 +223,7 @@ TEST(RankDeviationsRule, AllocatesNothing) {
     if (step > 100) values[2] *= 3;
     rule.observe(values);
     tensors.observe([&](int rank, std::int64_t) { return values[static_cast<std::size_t>(rank)]; });
-    slow.observe(seconds, waits);
+    slow.observe(seconds, waits, waits);
   }
   EXPECT_EQ(allocations_of_this_thread(), before);
   EXPECT_TRUE(rule.in_alarm(2));
@@ -285,16 +285,18 @@ TEST(TensorDeviationsRule, TwoRanksNameNone) {
 }
 
 /// Steps of so many seconds on every rank; `extra(step)` more on rank 2, for which the others wait.
-First slow_rank(int ranks, double seconds, const std::function<double(int)>& extra, int steps) {
+First slow_rank(int ranks, double seconds, const std::function<double(int)>& extra, int steps,
+                double preempted = 0) {
   SlowRanks rule(ranks);
   std::mt19937 random(1);
-  std::vector<double> step_seconds(static_cast<std::size_t>(ranks)), waits = step_seconds;
+  std::vector<double> step_seconds(static_cast<std::size_t>(ranks)), waits = step_seconds, lost = waits;
   for (int step = 1; step <= steps; ++step) {
     double slowest = 0;
     std::vector<double> busy;
     for (int rank = 0; rank < ranks; ++rank) {
       busy.push_back(seconds * std::uniform_real_distribution<double>(0.9, 1.1)(random));
       if (rank == 1) busy.back() += extra(step);
+      if (rank == 1) lost[1] = preempted * extra(step);
       slowest = std::max(slowest, busy.back());
     }
     for (std::size_t rank = 0; rank < busy.size(); ++rank) {
@@ -302,7 +304,7 @@ First slow_rank(int ranks, double seconds, const std::function<double(int)>& ext
       waits[rank] = slowest - busy[rank];
     }
     First first{step, {}};
-    for (const SlowRank& found : rule.observe(step_seconds, waits)) first.ranks.push_back(found.rank);
+    for (const SlowRank& found : rule.observe(step_seconds, waits, lost)) first.ranks.push_back(found.rank);
     if (!first.ranks.empty()) return first;
   }
   return {};
@@ -334,6 +336,11 @@ TEST(SlowRanksRule, PreemptionIsNoAlarm) {
                 .step,
             -1)
       << "less than twice as long";
+  EXPECT_EQ(slow_rank(
+                4, 0.1, [](int) { return 5.0; }, 1000, /*preempted=*/1)
+                .step,
+            -1)
+      << "ready to run, but without a core";
 }
 
 TEST(ReplicaDifferenceRule, NamesTheRankAndTheTensors) {

@@ -149,7 +149,9 @@ class StepStatisticsTest : public testing::Test {
   }
 
   static StepTimes times() {
-    return {.step_seconds = 0.5 + 0.25 * ranks().rank(), .wait_seconds = 0.125 * ranks().rank()};
+    return {.step_seconds = 0.5 + 0.25 * ranks().rank(),
+            .wait_seconds = 0.125 * ranks().rank(),
+            .preempted_seconds = 0.0625 * ranks().rank()};
   }
 
   StepInputs inputs(int step) {
@@ -312,6 +314,7 @@ TEST_F(StepStatisticsTest, ScalarsOfEveryStep) {
       EXPECT_DOUBLE_EQ(of_rank(record, "grad_norm", rank), std::sqrt(square) * targets / targets_of(rank));
       EXPECT_EQ(of_rank(record, "step_seconds", rank), 0.5 + 0.25 * rank);
       EXPECT_EQ(of_rank(record, "wait_seconds", rank), 0.125 * rank);
+      EXPECT_EQ(of_rank(record, "preempted_seconds", rank), 0.0625 * rank);
     }
   }
   step_scalars_[kStepSkipFactor] = 0;

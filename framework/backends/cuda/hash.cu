@@ -25,7 +25,7 @@ __device__ __forceinline__ Sum hash_of_piece(const HashEntry& entry, const Piece
   std::int64_t at = piece.begin + std::int64_t{threadIdx.x} * kPack;
   if (entry.whole) {
     for (; at + kPack <= piece.end; at += kPieceThreads * kPack) {
-      const auto pack = *reinterpret_cast<const Pack<Word, kPack>*>(words + at);
+      const auto pack = load_pack<Pack<Word, kPack>>(words + at);
 #pragma unroll
       for (int j = 0; j < kPack; ++j) sum += hash_of_word(pack.values[j], static_cast<std::uint64_t>(at + j));
     }
