@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Plants every fault of docs/alarms.md on one of four ranks, on 5 seeds, and trains 500 clean steps on 5 seeds: each
-# fault must be named in time, and clean runs must have no event about a rank. About ten minutes on two idle cores.
+# fault must be named in time, and clean runs must have no event about a rank. Half an hour on two cores that others use as well.
 #   launch/rank_faults.sh             builds what it needs and runs
 #   launch/rank_faults.sh --loaded    the same while two processes of this script keep the cores busy
 set -euo pipefail
