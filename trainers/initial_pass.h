@@ -25,7 +25,7 @@ struct InitialPass {
   /// Mean cosine between 1/V - e_y of two tokens of a sequence, y their targets: that of dL/dx_K as long as
   /// logits are small.
   double gradient_similarity = 0;
-  /// Norms on the un-gained row (catalogue V8), every N_in and N_out of one stream, sampled rows.
+  /// Norms on the un-gained row : every N_in and N_out of one stream, sampled rows.
   EllipsoidCheck ellipsoid{};
   std::int64_t ellipsoid_failures = 0;  ///< norms with a row that is off by more than rounding explains
 

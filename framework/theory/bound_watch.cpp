@@ -60,7 +60,7 @@ double BoundWatch::size_of(std::int64_t place, const NormConfig& norm, const Nor
   const double mean = sizes.bias_mean[index(place)], deviation = sizes.bias_std[index(place)];
   const double root = std::sqrt(static_cast<double>(model_.width()));
   const double bias = std::isnan(mean) ? 0 : root * std::hypot(mean, deviation);
-  // Of dyt and derf the catalogue's | |g| + |beta| | is at most |g| + |beta|, and |g| <= sqrt(d) max|g|.
+  // Of dyt and derf the tighter | |g| + |beta| | is at most |g| + |beta|, and |g| <= sqrt(d) max|g|.
   const bool unit = norm_kind_of(norm, model_.config) == NormKind::L2;
   return (unit ? 1 : root) * (norm.gain ? gain : 1) + bias;
 }

@@ -30,7 +30,7 @@ struct BranchBound {
 /// ||W_1|| R + |b_1| (times gain.ffn) and ||W_2||, b_2; an inner norm takes the place of what is before it.
 /// linear: ||W|| R + |b|. Scalar biases of the branch add |bias| sqrt(entries) where they act.
 /// n/a: attention that mixes in the first attention's values.
-/// Source: stability_catalogue.md, section 1.3. Cost: about 5 m^3 operations for a matrix of smaller side m.
+/// Proof: docs/design/theory.md. Cost: about 5 m^3 operations for a matrix of smaller side m.
 BranchBound branch_bound(const ResolvedSublayer& sublayer, const ModelConfig& model,
                          const HostParameters& parameters, const CoefficientTime& time);
 

@@ -39,7 +39,7 @@ struct BranchMoments {
 ///              independent gradients of tokens, for equal ones the mean of (sum_i p_ij)^2 over keys; the
 ///              second term comes through queries and keys (mean square q^2) and values (v_v)
 /// Norms and gains inside F act where they stand. dropout: attention's, while training.
-/// Source: stability_catalogue.md, section 1.5 (r^2 as backward gain of the branch); moments of random
+/// Source: docs/design/theory.md (r^2 as backward gain of the branch); moments of random
 /// networks as in arXiv 1502.01852 and 2403.09635.
 BranchMoments branch_moments(const ResolvedSublayer& sublayer, const ModelConfig& model,
                              const TokenMoments& entering, double first_value_square, bool training);

@@ -18,8 +18,8 @@ struct CoefficientTime {
   bool training = true;   ///< Bernoulli factors are drawn
 };
 
-/// Source: docs/design/block_equation.md for what a coefficient is; stability_catalogue.md, section 1.3: "a
-/// Bernoulli step counts with its 1/p rescale".
+/// Source: docs/design/block_equation.md for what a coefficient is; a Bernoulli step counts with
+/// the 1/keep of a draw that keeps.
 CoefficientSizes coefficient_sizes(const ResolvedSublayer& sublayer, std::int64_t width,
                                    const HostParameters& parameters, const CoefficientTime& time);
 

@@ -39,18 +39,18 @@ struct DepthPrediction {
 /// where E z^2 is branch_moments() through the norms and E<x,z> follows from the correlation of layers:
 /// independent weights give 0, weights correlated over depth (model.init.depth_correlation) give z_j and z_k
 /// the correlation of their weights (per matrix passed) times the cosine of what they read. Backward, the
-/// same sum over what comes back through the branches, with the factors of catalogue 1.5:
+/// same sum over what comes back through the branches, with the mean-square factors of docs/design/theory.md:
 ///   N(x) passes a gradient with g^2 / (E x^2 + eps) in mean square, F with r^2.
 /// n/a for more than one stream.
-/// Source: stability_catalogue.md, sections 1.3 (Kim et al.: independent branches add variance; aligned ones
-/// reach the quadratic bound) and 1.5; the correlations are ours.
+/// Source: arXiv 2502.02732 (independent branches add variance; aligned ones reach the quadratic bound); the
+/// correlations are ours.
 DepthPrediction predict_depth(const ResolvedModel& model, const PredictionStart& start = {});
 
 /// p = log2(Var_K / Var_{K/2}): 1 = independent branches, 2 = aligned ones, above 2 branches that grow with
-/// depth (stability_catalogue.md, sections 0.2 and 3.1). NaN for fewer than 2 sublayers.
+/// depth (docs/check.md). NaN for fewer than 2 sublayers.
 double doubling_exponent(const std::vector<double>& variance);
 
-/// The mean-square factor of one sublayer of catalogue 1.5, without correlations:
+/// The mean-square factor of one sublayer, without correlations:
 ///   (post)^2 p^2 (a^2 + b^2 (out)^2 r^2 c^2 (in)^2),   (in)^2 = g^2 / (sigma(x)^2 + eps) and so on.
 /// stream, before_out, sum: mean squares of x, y and s, predicted or measured.
 double backward_factor(const ResolvedSublayer& sublayer, const ModelConfig& model, double stream,

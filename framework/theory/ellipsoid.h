@@ -12,7 +12,7 @@ namespace plumb {
 /// g x_hat + beta), for the gain may be 0. With the norm's eps written out:
 ///   layernorm  |x_hat|^2 = D var / (var + eps)      rmsnorm  D ms / (ms + eps)      l2  |x|^2 / (|x|^2 +
 ///   eps)
-/// Source: stability_catalogue.md, V8 and identity I7.
+/// Proof: docs/design/theory.md.
 struct EllipsoidCheck {
   std::int64_t rows = 0;  ///< that were looked at
   double worst = 0;       ///< largest relative error of |x_hat|^2; NaN if a row has one

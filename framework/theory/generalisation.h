@@ -18,8 +18,8 @@ struct Stretch {
 };
 
 /// gradient: dL/dx at x; step: h, in the units of x. Differences at finite distance are attained stretches,
-/// so the largest is a LOWER estimate of the Lipschitz constant of the loss, never a bound. Source:
-/// stability_catalogue.md, section 1.3 (Wasserstein UQ).
+/// so the largest is a LOWER estimate of the Lipschitz constant of the loss, never a bound: "Diagnostics" in
+/// docs/design/theory.md.
 Stretch stretch_at(const SampleLoss& loss, std::span<const double> x, std::span<const double> gradient,
                    double step, int directions, std::uint64_t seed);
 

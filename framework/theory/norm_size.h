@@ -21,7 +21,7 @@ struct NormPlace {
 ///   layernorm, rmsnorm  sqrt(D) max|g| + |beta|   (the ellipsoid of arXiv 2510.09904, lemma 1)
 ///   l2                  max|g| + |beta|
 ///   dyt, derf           | |g| + |beta| |           as |tanh|, |erf| <= 1
-/// Source: stability_catalogue.md, section 1.3.
+/// Proof: docs/design/theory.md.
 std::optional<double> norm_size(const NormConfig& norm, NormKind kind, const NormPlace& place,
                                 const HostParameters& parameters);
 

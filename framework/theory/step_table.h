@@ -18,9 +18,9 @@ std::vector<StepChoice> step_choices(std::int64_t sublayers);
 
 struct StepRow {
   StepChoice choice{};
-  double time = 0;  ///< T = K b: how long the Euler method of arXiv 2510.09904 integrates (catalogue V6)
+  double time = 0;  ///< T = K b: how long the Euler method of arXiv 2510.09904 integrates
   /// Worst case of the stream's RMS where every branch ends in a norm and no norm is behind the sum: the
-  /// aligned sum RMS_0 + sum b g of catalogue 1.3 (quadratic in depth, in the variance). NaN elsewhere.
+  /// aligned sum RMS_0 + sum b g (quadratic in depth, in the variance). NaN elsewhere.
   double worst_rms = 0;
   DepthPrediction prediction{};
 };

@@ -47,7 +47,7 @@ struct StreamBound {
 ///   S = max|a| B + max|b| R / (1 - p_drop) + max|e| B_block;   B' = max|p| R_post with N_post, else max|p| S
 /// R the bound of the branch: that of N_out, else branch_bound() at what enters it, max|c| times R_in or B.
 /// Every sublayer multiplies it by 1 + allowance, for rounding (rounding_allowance()).
-/// Source: stability_catalogue.md, section 1.3 (discrete form of arXiv 2510.09904's growth bounds).
+/// Proof: docs/design/theory.md (discrete form of arXiv 2510.09904's growth bounds).
 StreamBound stream_bound(const ResolvedModel& model, const std::vector<SublayerTerms>& terms, double start,
                          bool training, double allowance);
 
@@ -55,7 +55,7 @@ StreamBound stream_bound(const ResolvedModel& model, const std::vector<SublayerT
 /// dropout. Terms whose coefficient is 0 count as 0, also where their bound is NaN.
 double next_level(const SublayerTerms& terms, double stream, double block, double branch);
 
-/// Relative error that one sublayer may add to a row's norm: 2^-7 in bf16 (catalogue 1.3), 2^-10 in fp16, and
+/// Relative error that one sublayer may add to a row's norm: 2^-7 in bf16, 2^-10 in fp16, and
 /// what is left of fp32 and fp64 after sums over a row (2^-20, 2^-45).
 double rounding_allowance(DType compute);
 

@@ -32,8 +32,7 @@ const std::vector<VerdictRule>& verdict_rules() {
        "definition"},
       {"violated-bound", "layers above a proved bound",
        [](const CheckFacts& facts) { return facts.violated_bounds; }, 1, 1,
-       "the engine does not compute what the equations say",
-       "stability_catalogue 1.3 and V8, from arXiv 2510.09904"},
+       "the engine does not compute what the equations say", "docs/design/theory.md, after arXiv 2510.09904"},
       {"exponential", "Var_K / Var_1 of an exponential profile",
        [](const CheckFacts& facts) { return facts.exponential_growth; }, 10, 1000,
        "the stream grows exponentially with depth",
@@ -42,13 +41,13 @@ const std::vector<VerdictRule>& verdict_rules() {
        [](const CheckFacts& facts) { return facts.exponent; }, 1.5, 3,
        "1 is independent branches, 2 aligned ones, the worst case under N_out; above, branches grow with "
        "depth",
-       "stability_catalogue 3.1 and 0.2, from arXiv 2510.09904"},
+       "docs/check.md; arXiv 2510.09904"},
       {"gradient-growth", "gradient norm above the first sublayer / at the top",
        [](const CheckFacts& facts) { return facts.gradient_growth; }, 100, 1e4,
        "gradients grow on the way down", "arXiv 2002.04745, 2502.02732, 2510.09904"},
       {"gradient-decay", "gradient norm at the top / above the first sublayer",
        [](const CheckFacts& facts) { return facts.gradient_decay; }, 100, 1e4,
-       "gradients vanish on the way down", "stability_catalogue 1.5; arXiv 2002.04745, 2502.02732"},
+       "gradients vanish on the way down", "arXiv 2002.04745, 2502.02732"},
       {"embedding-gradient", "gradient norm of the embeddings / above the first sublayer",
        [](const CheckFacts& facts) { return facts.embedding_gradient; }, 10, kNever,
        "embeddings are small beside the first branch, whose norm amplifies their gradient; larger ones or a "
@@ -65,7 +64,7 @@ const std::vector<VerdictRule>& verdict_rules() {
        "branches are lost in the rounding of the stream", "definition of the dtype"},
       {"epsilon", "10 eps / predicted variance that N_out meets",
        [](const CheckFacts& facts) { return facts.epsilon_share; }, 1, kNever,
-       "the norm's eps, not the branch, sets the branch's size", "stability_catalogue 2.8"},
+       "the norm's eps, not the branch, sets the branch's size", "docs/design/theory.md"},
   };
   return rows;
 }

@@ -1,5 +1,5 @@
-// plumb check from outside: the toy table of stability_catalogue.md, section 0.2, its verdicts and exit codes
-// (issue 6, acceptance B), a placement without a name, and what cannot be run.
+// plumb check from outside: the toy table of docs/check.md, its verdicts and exit codes, a placement without
+// a name, and what cannot be run.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -34,7 +34,7 @@ double largest_norm_output(TinyModel& model, const ModelConfig& config, const No
 }
 
 /// Row by row |x_k| / bound at every level k = 1..K: levels x rows. The bound is that of
-/// stability_catalogue.md, section 1.3: S = |a| B + |b| R + |e| B_block, and that of N_post where it is
+/// docs/design/theory.md: S = |a| B + |b| R + |e| B_block, and that of N_post where it is
 /// there.
 std::vector<std::vector<double>> shares_of_bound(TinyModel& model, const ModelConfig& config) {
   const auto width = static_cast<std::size_t>(config.width);

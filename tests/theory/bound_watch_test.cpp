@@ -92,7 +92,7 @@ INSTANTIATE_TEST_SUITE_P(
                    "model.residual.b.keep_probability=0.4"}}),
     [](const auto& test) { return test.param.name; });
 
-// dyt: the catalogue's | |g| + |beta| | is not in the statistics; what is used lies above it.
+// dyt: the tighter | |g| + |beta| | is not in the statistics; what is used lies above it.
 TEST(WatchKinds, OfDyTLieAbove) {
   const ModelConfig config = placed_model("peri", small_model({"model.norm.out.kind=dyt"}));
   ProbedModel model(config);

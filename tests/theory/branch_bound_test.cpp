@@ -117,7 +117,8 @@ TEST(AttentionBound, IsASumOverHeadsOfProducts) {
   EXPECT_NEAR(bound.constant, std::sqrt(0.81 + 81), 1e-9);
 }
 
-// catalogue 1.3: sum_h (||W_O^h W_V^h|| R + |W_O^h b_V^h|) / (1 - q) + |b_O|, and only while training.
+// docs/design/theory.md: sum_h (||W_O^h W_V^h|| R + |W_O^h b_V^h|) / (1 - q) + |b_O|, and only while
+// training.
 TEST(AttentionBound, WithDropout) {
   const auto made = diagonal_attention({1, 1, 1, 1}, {1, 2, 1, 1}, {"model.dropout.attention=0.2"});
   ProbedModel& model = *made;

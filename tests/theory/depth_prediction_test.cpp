@@ -33,7 +33,7 @@ DepthPrediction predict(const std::string& placement, const std::vector<std::str
 
 constexpr double kEps = 1e-5;  // of the norms
 
-// Var_k = 1 + k b^2: independent branches of unit gain (catalogue 0.2).
+// Var_k = 1 + k b^2: independent branches of unit gain (docs/check.md).
 TEST(DepthPredictionTest, PreAndPeriGrowLinearly) {
   for (const char* placement : {"pre", "peri"}) {
     const DepthPrediction p = predict(placement, linear_model(96, {"model.residual.b.value=0.5"}));
@@ -46,7 +46,7 @@ TEST(DepthPredictionTest, PreAndPeriGrowLinearly) {
 }
 
 // Jacobian I + W / sigma(x): the gradient's mean square gains 1 + b^2 / Var_k at every sublayer.
-TEST(DepthPredictionTest, GradientOfPreIsTheProductOfCatalogue15) {
+TEST(DepthPredictionTest, GradientOfPreIsTheProductOfItsFactors) {
   const DepthPrediction p = predict("pre", linear_model(96));
   double product = 1;
   for (std::size_t k = 96; k-- > 0;) {
@@ -87,7 +87,7 @@ TEST(DepthPredictionTest, GrowingWeightsShowUnderPreOnly) {
   EXPECT_EQ(peri.growth.growth_class, GrowthClass::Linear);
 }
 
-// Layers correlated by 0.9 reach the quadratic worst case (catalogue 0.2: p = 2.05, gradient 77).
+// Layers correlated by 0.9 reach the quadratic worst case (docs/check.md: p = 2.05, gradient 77).
 TEST(DepthPredictionTest, CorrelatedLayersGrowQuadratically) {
   const DepthPrediction p = predict("pre", linear_model(96, {"model.init.depth_correlation=0.9"}));
   EXPECT_NEAR(doubling_exponent(p.stream), 2.05, 0.1);

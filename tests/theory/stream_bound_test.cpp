@@ -28,7 +28,7 @@ StreamBound bound_of(ProbedModel& model, double start, const CoefficientTime& ti
                       time.training, 0);
 }
 
-// catalogue 1.3, plain Peri: |x_k| <= |x_0| + sum_j b_j (|beta_j| + sqrt(d) max|gamma_j|).
+// docs/design/theory.md, plain Peri: |x_k| <= |x_0| + sum_j b_j (|beta_j| + sqrt(d) max|gamma_j|).
 TEST(StreamBoundTest, OfPeriWithASchedule) {
   ProbedModel model(
       placed_model("peri", small_model({"model.residual.b.value=0.5", "model.residual.b.depth=1/sqrt(l)"})));

@@ -1,5 +1,5 @@
-// The toy table of stability_catalogue.md, section 0.2, on models of `linear` sublayers as they are drawn:
-// issue 6, acceptance B. Five seeds; `plumb check` measures the same (tests/cli/check_test.cpp).
+// The toy table of docs/check.md on models of `linear` sublayers as they are drawn. Five seeds; `plumb check`
+// measures the same (tests/cli/check_test.cpp).
 #include <gtest/gtest.h>
 
 #include <cmath>
