@@ -31,11 +31,17 @@ set_passed_on() {
   done
 }
 
-# run_and_forward COMMAND...: runs it and passes SIGTERM and SIGUSR1 on to it; its status is ours.
+# run_and_forward COMMAND...: runs it and passes SIGTERM, SIGINT and SIGUSR1 on to it; its status is ours. It has a process
+# group of its own: a signal to all of ours (timeout, a batch system, Ctrl-C) would otherwise reach mpirun twice, and at the
+# second it kills the ranks before they have saved.
 run_and_forward() {
-  "$@" &
-  local job=$! status=0
+  local job status=0
+  set -m
+  "$@" </dev/null &
+  job=$!
+  set +m
   trap 'kill -TERM "$job"' TERM
+  trap 'kill -INT "$job"' INT
   trap 'kill -USR1 "$job"' USR1
   wait "$job" || status=$?
   # A wait that a signal ended says nothing of the job.
@@ -43,6 +49,6 @@ run_and_forward() {
     status=0
     wait "$job" || status=$?
   done
-  trap - TERM USR1
+  trap - TERM INT USR1
   return "$status"
 }
