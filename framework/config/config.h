@@ -108,6 +108,18 @@ struct CheckpointConfig {
   bool at_end = true;
 };
 
+/// What is done about steps that stand out.
+struct SpikesConfig {
+  std::string action = "log";  ///< log | skip | roll_back
+  std::int64_t roll_back_limit = 3;
+  double z_clip = 0;  ///< standard deviations; 0 = off
+  double z_clip_decay = 0.97;
+  std::int64_t z_clip_warmup_steps = 25;
+  double tensor_clip = 0;  ///< times the average; 0 = off
+  double tensor_clip_decay = 0.98;
+  std::int64_t tensor_clip_warmup_steps = 100;
+};
+
 struct Config {
   std::string device = "auto";  ///< auto | cuda | cpu | reference | cuda-emulated
   RunConfig run;
@@ -123,6 +135,7 @@ struct Config {
   StatisticsConfig statistics;
   AlarmsConfig alarms;
   CheckpointConfig checkpoint;
+  SpikesConfig spikes;
   ModelConfig model;
 };
 

@@ -236,6 +236,33 @@ std::vector<FieldSpec<CheckpointConfig>> checkpoint_fields() {
   };
 }
 
+std::vector<FieldSpec<SpikesConfig>> spikes_fields() {
+  const ReadWhen z_clip = {{"z_clip", {}}}, tensor_clip = {{"tensor_clip", {}}};
+  return {
+      {"action", &SpikesConfig::action, one_of({"log", "skip", "roll_back"}), "",
+       "What a spike of the loss or of the gradient norm does (6 standard deviations above the last 128 "
+       "values that were none): nothing but an event; the update is skipped; training goes back to the last "
+       "checkpoint and on with the data after the spike ([spikes](design/spikes.md))."},
+      {"roll_back_limit", &SpikesConfig::roll_back_limit, between(1, 1e6), "roll-backs",
+       "One more to the same checkpoint ends the run with an error.",
+       {{"action", {"roll_back"}}}},
+      {"z_clip", &SpikesConfig::z_clip, at_least(0), "standard deviations",
+       "Clip the global gradient norm where it lies further than this above its exponential average (ZClip, "
+       "arXiv 2504.02507, which takes 2.5), beside optimizer.clip_norm; 0: off."},
+      {"z_clip_decay", &SpikesConfig::z_clip_decay, from_to_below(0, 1), "",
+       "What a norm weighs one step later in the average and the variance of z_clip.", z_clip},
+      {"z_clip_warmup_steps", &SpikesConfig::z_clip_warmup_steps, between(1, kMostSteps), "updates",
+       "The first norms, from which average and variance start.", z_clip},
+      {"tensor_clip", &SpikesConfig::tensor_clip, at_least(0), "",
+       "Clip the gradient of every tensor to so many times the exponential average of its norm, in the place "
+       "of optimizer.clip_norm (AdaGC, arXiv 2502.11034, which takes 1.05); 0: off."},
+      {"tensor_clip_decay", &SpikesConfig::tensor_clip_decay, from_to_below(0, 1), "",
+       "What a norm weighs one step later in the averages of tensor_clip.", tensor_clip},
+      {"tensor_clip_warmup_steps", &SpikesConfig::tensor_clip_warmup_steps, between(1, kMostSteps), "updates",
+       "In the first steps optimizer.clip_norm clips, and the averages are the smallest norms.", tensor_clip},
+  };
+}
+
 }  // namespace
 
 void append_run_fields(std::vector<Field>& fields) {
@@ -258,6 +285,7 @@ void append_run_fields(std::vector<Field>& fields) {
   append("statistics", statistics_fields(), [](Config& c) -> StatisticsConfig& { return c.statistics; });
   append("alarms", alarms_fields(), [](Config& c) -> AlarmsConfig& { return c.alarms; });
   append("checkpoint", checkpoint_fields(), [](Config& c) -> CheckpointConfig& { return c.checkpoint; });
+  append("spikes", spikes_fields(), [](Config& c) -> SpikesConfig& { return c.spikes; });
 }
 
 }  // namespace plumb::detail
