@@ -1,9 +1,10 @@
-// TrainingLoop: what is done about steps that stand out (docs/design/spikes.md).
+// TrainingLoop: what is done about steps that stand out (docs/design/spikes.md, docs/design/non_finite.md).
 #include <fmt/format.h>
 
 #include "checkpoint/atomic_directory.h"
 #include "checkpoint/checkpoint.h"
 #include "core/error.h"
+#include "non_finite_report.h"
 #include "training_loop.h"
 
 namespace plumb {
@@ -29,6 +30,7 @@ void TrainingLoop::discard_steps() {
 
 bool TrainingLoop::goes_back(StepRecord& record, RunLog* log) {
   const SpikeGuard::Verdict& verdict = spike_guard_.judge(record);
+  if (is_non_finite(record, optimizer_.settings().scales_loss)) return meets_non_finite(record, log);
   if (!verdict.roll_back) return false;
   const std::string reason = verdict.spike;
   const std::int64_t step = record.step;
@@ -38,8 +40,39 @@ bool TrainingLoop::goes_back(StepRecord& record, RunLog* log) {
   return true;
 }
 
+bool TrainingLoop::meets_non_finite(const StepRecord& finished, RunLog* log) {
+  const StepRecord record = finished;  // finish_step writes over it
+  const std::string& action = config_.non_finite.action;
+  const bool halts = optimizer_.settings().halts, was_ahead = steps_in_flight_ > 0;
+  const bool starts_over = was_ahead && halts;  // steps beyond this one have been halted: they are made again
+  if (starts_over) {
+    discard_steps();
+    step_ = record.step;
+    data_cursor_ = static_cast<std::uint64_t>(record.data_cursor);
+  }
+  if (starts_over || action != "skip") report(record, log);
+  std::string reason = skip_reason(record);
+  if (non_finite_reports_ < config_.non_finite.reports) {
+    ++non_finite_reports_;
+    const StepReplay replay{session_, engine_, sampler_, folder_, was_ahead && !halts};
+    const NonFiniteFinding finding = report_non_finite_step(replay, record);
+    reason = finding.text;
+    if (session_.is_first()) console_.line(fmt::format("step {}  {}", record.step, reason));
+    if (log != nullptr) log->event("nonfinite", record.step, reason, finding.subject);
+  }
+  if (halts) optimizer_.resume_updates(engine_.stream());
+  if (action == "roll_back")
+    roll_back(record.step, static_cast<std::uint64_t>(record.data_cursor), reason, log);
+  if (action == "stop") {
+    while (steps_in_flight_ > 0) report(finish_step(), log);  // fp16: they count
+    save(log);
+    outcome_.failure = fmt::format("step {}: {}; the run stops (non_finite.action)", record.step, reason);
+  }
+  return starts_over || action != "skip";
+}
+
 void TrainingLoop::save_start(RunLog* log) {
-  if (config_.spikes.action != "roll_back") return;
+  if (config_.spikes.action != "roll_back" && config_.non_finite.action != "roll_back") return;
   const std::string found = session_.from_first([&] {
     const bool is_there =
         saved_step_ && std::filesystem::exists(folder_ / "checkpoints" / step_directory_name(*saved_step_));

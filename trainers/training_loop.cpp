@@ -34,6 +34,7 @@ OptimizerSettings optimizer_settings(const Config& config, DType compute) {
           .weight_decay = optimizer.weight_decay,
           .clip_norm = optimizer.clip_norm,
           .guard = guard_rules(config.spikes),
+          .halts = compute != DType::Float16 && config.non_finite.reports > 0,
           .scales_loss = compute == DType::Float16,
           .initial_loss_scale = config.loss_scale.initial,
           .loss_scale_interval = config.loss_scale.growth_interval,
@@ -300,6 +301,7 @@ StepRecord& TrainingLoop::single_step() {
   issue_step();
   StepRecord& record = finish_step();
   spike_guard_.judge(record);
+  if (optimizer_.settings().halts && record.skipped) optimizer_.resume_updates(engine_.stream());
   return record;
 }
 

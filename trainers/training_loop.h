@@ -105,6 +105,9 @@ class TrainingLoop {
   StepLoss step_loss();
   /// Judges a finished step. True: the run has gone back to a checkpoint, and the record is gone.
   bool goes_back(StepRecord& record, RunLog* log);
+  /// The same of a step whose loss or gradient norm is not finite, as the configuration says. True also where
+  /// the run ends.
+  bool meets_non_finite(const StepRecord& record, RunLog* log);
   /// Collective: to the last checkpoint, and on with the data from `data_cursor`. Ends the run when that was
   /// done too often.
   void roll_back(std::int64_t step, std::uint64_t data_cursor, const std::string& reason, RunLog* log);
@@ -148,6 +151,7 @@ class TrainingLoop {
   std::uint64_t data_cursor_ = 0;  ///< sequences used
   double smoothed_step_seconds_ = 0;
   std::optional<std::int64_t> saved_step_;
+  std::int64_t non_finite_reports_ = 0;
   std::int64_t roll_backs_ = 0;  ///< to the last checkpoint that the schedule asked for
   TrainingOutcome outcome_;
 };

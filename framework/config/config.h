@@ -120,6 +120,12 @@ struct SpikesConfig {
   std::int64_t tensor_clip_warmup_steps = 100;
 };
 
+/// A step whose loss or gradient norm is not finite.
+struct NonFiniteConfig {
+  std::string action = "skip";  ///< skip | stop | roll_back
+  std::int64_t reports = 3;     ///< steps that are looked into and saved
+};
+
 struct Config {
   std::string device = "auto";  ///< auto | cuda | cpu | reference | cuda-emulated
   RunConfig run;
@@ -136,6 +142,7 @@ struct Config {
   AlarmsConfig alarms;
   CheckpointConfig checkpoint;
   SpikesConfig spikes;
+  NonFiniteConfig non_finite;
   ModelConfig model;
 };
 

@@ -244,8 +244,8 @@ std::vector<FieldSpec<SpikesConfig>> spikes_fields() {
        "values that were none): nothing but an event; the update is skipped; training goes back to the last "
        "checkpoint and on with the data after the spike ([spikes](design/spikes.md))."},
       {"roll_back_limit", &SpikesConfig::roll_back_limit, between(1, 1e6), "roll-backs",
-       "One more to the same checkpoint ends the run with an error.",
-       {{"action", {"roll_back"}}}},
+       "One more to the same checkpoint ends the run with an error; non_finite.action = \"roll_back\" counts "
+       "too."},
       {"z_clip", &SpikesConfig::z_clip, at_least(0), "standard deviations",
        "Clip the global gradient norm where it lies further than this above its exponential average (ZClip, "
        "arXiv 2504.02507, which takes 2.5), beside optimizer.clip_norm; 0: off."},
@@ -260,6 +260,19 @@ std::vector<FieldSpec<SpikesConfig>> spikes_fields() {
        "What a norm weighs one step later in the averages of tensor_clip.", tensor_clip},
       {"tensor_clip_warmup_steps", &SpikesConfig::tensor_clip_warmup_steps, between(1, kMostSteps), "updates",
        "In the first steps optimizer.clip_norm clips, and the averages are the smallest norms.", tensor_clip},
+  };
+}
+
+std::vector<FieldSpec<NonFiniteConfig>> non_finite_fields() {
+  return {
+      {"action", &NonFiniteConfig::action, one_of({"skip", "stop", "roll_back"}), "",
+       "What follows a step whose loss or gradient norm is not finite, which updates nothing: the next step; "
+       "the end of the run; the last checkpoint, with the data after that step (spikes.roll_back_limit holds "
+       "for it too). An overflow of fp16 that the loss scale deals with is no such step."},
+      {"reports", &NonFiniteConfig::reports, between(0, 1e6), "steps",
+       "So many such steps of a run are made again with a look at the result of every op, to name the first "
+       "bad tensor; report, batch and parameters go to `nan/` in the run's folder "
+       "([non-finite steps](design/non_finite.md))."},
   };
 }
 
@@ -286,6 +299,7 @@ void append_run_fields(std::vector<Field>& fields) {
   append("alarms", alarms_fields(), [](Config& c) -> AlarmsConfig& { return c.alarms; });
   append("checkpoint", checkpoint_fields(), [](Config& c) -> CheckpointConfig& { return c.checkpoint; });
   append("spikes", spikes_fields(), [](Config& c) -> SpikesConfig& { return c.spikes; });
+  append("non_finite", non_finite_fields(), [](Config& c) -> NonFiniteConfig& { return c.non_finite; });
 }
 
 }  // namespace plumb::detail

@@ -142,6 +142,7 @@ void check_roll_back(const LoadedConfig& loaded, const std::string& key, const s
 void check_spikes(const LoadedConfig& loaded) {
   const SpikesConfig& spikes = loaded.config.spikes;
   check_roll_back(loaded, "spikes.action", spikes.action);
+  check_roll_back(loaded, "non_finite.action", loaded.config.non_finite.action);
   if (spikes.z_clip == 0 || spikes.tensor_clip == 0) return;
   fail_input(
       "{}: spikes.tensor_clip clips tensors in the place of the global norm, which spikes.z_clip = {} clips; "

@@ -257,8 +257,8 @@ TEST(ConfigErrors, SequencesOfAValidationThatNeverComes) {
   EXPECT_EQ(error_of("validation = {sequences = 8, every = 5}"), "");
 }
 
-TEST(ConfigErrors, Spikes) {
-  for (const std::string key : {"spikes.action"}) {
+TEST(ConfigErrors, SpikesAndStepsThatAreNotFinite) {
+  for (const std::string key : {"spikes.action", "non_finite.action"}) {
     EXPECT_EQ(error_of(key + " = 'roll_back'"),
               "configs/x.toml:4: " + key +
                   " = \"roll_back\" goes back to the last checkpoint, and checkpoint.every = 0 saves none on "
