@@ -129,6 +129,11 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
   }
   if (optimizer_.settings().guard.skip_sigmas > 0)
     rank_losses_ = backend.allocate(static_cast<std::size_t>(session.world()) * sizeof(double));
+  if (config_.sharpness.every > 0) {
+    sharpness_ =
+        std::make_unique<Sharpness>(backend, engine_.stream(), engine_.parameters(), config_.training.seed);
+    sharpness_sums_ = backend.allocate(kHeadLossSums * sizeof(double));
+  }
   if (task.validation)
     evaluator_ = std::make_unique<Evaluator>(engine_, task.validation, session.communicator());
 }
@@ -140,6 +145,7 @@ std::vector<MemoryShare> TrainingLoop::memory_plan() const {
                                       (replica_hashes_ ? replica_hashes_->bytes() : 0)});
   if (evaluator_) shares.push_back({"validation", evaluator_->bytes()});
   if (wire_.bytes() > 0) shares.push_back({"gradients on the wire", wire_.bytes()});
+  if (sharpness_) shares.push_back({"sharpness", sharpness_->bytes() + sharpness_sums_.bytes()});
   return shares;
 }
 
@@ -250,6 +256,7 @@ void TrainingLoop::issue_step() {
   statistics_.begin_step(stream, cadence);
   engine_.begin_step(step_);
   optimizer_.begin_step(stream, step_, learning_rate_at(learning_rate_, step_));
+  if (sharpness_ && (step_ + 1) % config_.sharpness.every == 0) sharpness_->keep_start();
   engine_.zero_gradients();
   engine_.probe_norms(statistics_.probes());
   for (std::int64_t micro_step = 0; micro_step < micro_steps; ++micro_step) {
@@ -365,7 +372,8 @@ TrainingOutcome TrainingLoop::run(RunLog* log, const std::filesystem::path& fold
     const bool validates =
         evaluator_ && (due(config_.validation.every) || (end && config_.validation.at_end));
     const bool saves = due(config_.checkpoint.every) || (end && config_.checkpoint.at_end);
-    if (runs_ahead && !(stop || end || validates || saves)) continue;
+    const bool measures = sharpness_ && due(config_.sharpness.every);
+    if (runs_ahead && !(stop || end || validates || saves || measures)) continue;
 
     StepRecord& record = finish_step();
     stop = stop || record.stop_requested;
@@ -374,6 +382,7 @@ TrainingOutcome TrainingLoop::run(RunLog* log, const std::filesystem::path& fold
       continue;
     }
     if (stop) save(log);  // first of all: whoever asked may not wait for a validation
+    if (measures) measure_sharpness(record);
     if (validates) validate(&record);
     report(record, log);
     if (!saves) continue;

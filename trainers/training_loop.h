@@ -22,6 +22,7 @@
 #include "rank_alarms.h"
 #include "run_queue_delay.h"
 #include "session.h"
+#include "sharpness.h"
 #include "spike_guard.h"
 #include "stability/replica_hashes.h"
 #include "stability/run_log.h"
@@ -113,6 +114,10 @@ class TrainingLoop {
   void roll_back(std::int64_t step, std::uint64_t data_cursor, const std::string& reason, RunLog* log);
   /// Makes sure that there is a checkpoint to go back to.
   void save_start(RunLog* log);
+  /// Collective: sharpness of the batch of the step that has just been finished, into its record.
+  void measure_sharpness(StepRecord& record);
+  double loss_of_batch(std::uint64_t cursor);
+  void gradient_of_batch(std::uint64_t cursor);
   void validate(StepRecord* record);
   void save(RunLog* log);
   void report(const StepRecord& record, RunLog* log);
@@ -141,6 +146,8 @@ class TrainingLoop {
   std::unique_ptr<ReplicaHashes> replica_hashes_;   ///< null: with one rank, or where none are asked for
   SpikeGuard spike_guard_;
   Buffer rank_losses_;  ///< (world) float64, summed cross-entropy of every rank, where the device judges it
+  std::unique_ptr<Sharpness> sharpness_;  ///< null: it is not measured
+  Buffer sharpness_sums_;                 ///< (kHeadLossSums) float64
   Console console_;
   std::filesystem::path folder_;
 

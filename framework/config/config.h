@@ -126,6 +126,12 @@ struct NonFiniteConfig {
   std::int64_t reports = 3;     ///< steps that are looked into and saved
 };
 
+/// How sharp the loss is where training stands.
+struct SharpnessConfig {
+  std::int64_t every = 0;        ///< steps; 0 = never
+  std::int64_t iterations = 10;  ///< of the power iteration; 0 = the critical step alone
+};
+
 struct Config {
   std::string device = "auto";  ///< auto | cuda | cpu | reference | cuda-emulated
   RunConfig run;
@@ -143,6 +149,7 @@ struct Config {
   CheckpointConfig checkpoint;
   SpikesConfig spikes;
   NonFiniteConfig non_finite;
+  SharpnessConfig sharpness;
   ModelConfig model;
 };
 

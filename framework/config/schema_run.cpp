@@ -276,6 +276,21 @@ std::vector<FieldSpec<NonFiniteConfig>> non_finite_fields() {
   };
 }
 
+std::vector<FieldSpec<SharpnessConfig>> sharpness_fields() {
+  return {
+      {"every", &SharpnessConfig::every, between(0, kMostSteps), "optimiser steps",
+       "Cadence of critical sharpness and of the Hessian's largest eigenvalue, on the batch of that step "
+       "([sharpness](design/sharpness.md)); 0: never."},
+      {"iterations",
+       &SharpnessConfig::iterations,
+       between(0, 1e4),
+       "Hessian-vector products",
+       "Of the power iteration that finds the eigenvalue; each costs two forward and backward passes. 0: "
+       "critical sharpness alone.",
+       {{"every", {}}}},
+  };
+}
+
 }  // namespace
 
 void append_run_fields(std::vector<Field>& fields) {
@@ -300,6 +315,7 @@ void append_run_fields(std::vector<Field>& fields) {
   append("checkpoint", checkpoint_fields(), [](Config& c) -> CheckpointConfig& { return c.checkpoint; });
   append("spikes", spikes_fields(), [](Config& c) -> SpikesConfig& { return c.spikes; });
   append("non_finite", non_finite_fields(), [](Config& c) -> NonFiniteConfig& { return c.non_finite; });
+  append("sharpness", sharpness_fields(), [](Config& c) -> SharpnessConfig& { return c.sharpness; });
 }
 
 }  // namespace plumb::detail

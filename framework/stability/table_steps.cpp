@@ -11,6 +11,7 @@ namespace {
 
 using log_file::kEvents, log_file::kHeader, log_file::kMetrics, log_file::kRanks;
 
+constexpr std::string_view kCritical = "critical sharpness, arXiv 2601.16979";
 constexpr std::string_view kMonitor = "OLMo-core, StabilityMonitor; what is left out of windows: here";
 
 template <auto member>
@@ -210,6 +211,21 @@ constexpr Statistic kStepRows[] = {
               "sequences", Probe::Step, kNoRows, kAllRanks, kNoise,
               [](const StepSources& sources, std::int64_t) { return sources.noise_scales().scale(0); }}
         .of_several_ranks(),
+    {kMetrics, "critical_lr",
+     "smallest learning rate at which this update would have raised the loss of its own batch (z-loss "
+     "included), all ranks; only at steps of sharpness.every, absent where none does up to 2^20 times lr",
+     "1", Probe::Step, "mean", kAllRanks, kCritical},
+    {kMetrics, "critical_sharpness", "2 / critical_lr", "1", Probe::Step, kNoRows, kSameOnAll, kCritical},
+    {kMetrics, "hessian_eigenvalue",
+     "lambda_1 of the Hessian of that loss where the update starts, by sharpness.iterations of the power "
+     "iteration, from below; only in fp32, tf32 and fp64",
+     "loss / parameter^2", Probe::Step, "mean", kAllRanks,
+     "arXiv 2103.00065; products by central differences of gradients"},
+    {kMetrics, "hessian_residual",
+     "|H v - lambda_1 v| / |H v| of the unit vector v behind hessian_eigenvalue: how far the iteration is "
+     "from "
+     "an eigenvector",
+     "1", Probe::Step, kNoRows, kSameOnAll, kDefinedHere},
     text_row(kMetrics, "nonfinite", kNonfinite, "-", "list", kSameOnAll),
 };
 
