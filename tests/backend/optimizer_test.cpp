@@ -77,7 +77,8 @@ void run_optimizer(Bench& bench, const OptimizerCase& one) {
   const Workspace workspace = bench.workspace(ops.update_workspace(tensors));
   if (one.adam)
     ops.adamw(bench.stream(), {0.9, 0.95, 1e-8, step_scalars, statistics, workspace, factors}, tensors);
-  if (!one.adam) ops.sgd_momentum(bench.stream(), {0.9, step_scalars, statistics, workspace, factors}, tensors);
+  if (!one.adam)
+    ops.sgd_momentum(bench.stream(), {0.9, step_scalars, statistics, workspace, factors}, tensors);
 }
 
 class OptimizerOp : public testing::TestWithParam<std::tuple<Target, OptimizerCase>> {};
@@ -88,21 +89,21 @@ TEST_P(OptimizerOp, MatchesReference) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Backends, OptimizerOp,
-    testing::Combine(testing::ValuesIn(targets()),
-                     testing::Values(OptimizerCase{"adamw", true}, OptimizerCase{"adamw_clipped", true, 0.3},
-                                     OptimizerCase{"adamw_skipped", true, 0, 0},
-                                     OptimizerCase{"adamw_bare", true, 1, 1, false},
-                                     OptimizerCase{"sgd", false}, OptimizerCase{"sgd_clipped", false, 0.3},
-                                     OptimizerCase{"sgd_skipped", false, 0, 0},
-                                     OptimizerCase{"adamw_large", true, 0.3, 1, true, true},
-                                     OptimizerCase{"adamw_large_skipped", true, 0, 0, true, true},
-                                     OptimizerCase{"sgd_large", false, 0.3, 1, true, true},
-                                     OptimizerCase{"adamw_scaled", true, 0.3, 1, true, false, 0x1p12},
-                                     OptimizerCase{"sgd_scaled", false, 0.3, 1, true, false, 0x1p12},
-                                     OptimizerCase{"adamw_many", true, 1, 1, true, false, 1, true},
-                                     OptimizerCase{"sgd_many", false, 0.3, 1, true, false, 4, true},
-                                     OptimizerCase{"adamw_factors", true, 0.3, 1, true, false, 4, true, true},
-                                     OptimizerCase{"sgd_factors", false, 0.3, 1, true, true, 1, false, true})),
+    testing::Combine(
+        testing::ValuesIn(targets()),
+        testing::Values(OptimizerCase{"adamw", true}, OptimizerCase{"adamw_clipped", true, 0.3},
+                        OptimizerCase{"adamw_skipped", true, 0, 0},
+                        OptimizerCase{"adamw_bare", true, 1, 1, false}, OptimizerCase{"sgd", false},
+                        OptimizerCase{"sgd_clipped", false, 0.3}, OptimizerCase{"sgd_skipped", false, 0, 0},
+                        OptimizerCase{"adamw_large", true, 0.3, 1, true, true},
+                        OptimizerCase{"adamw_large_skipped", true, 0, 0, true, true},
+                        OptimizerCase{"sgd_large", false, 0.3, 1, true, true},
+                        OptimizerCase{"adamw_scaled", true, 0.3, 1, true, false, 0x1p12},
+                        OptimizerCase{"sgd_scaled", false, 0.3, 1, true, false, 0x1p12},
+                        OptimizerCase{"adamw_many", true, 1, 1, true, false, 1, true},
+                        OptimizerCase{"sgd_many", false, 0.3, 1, true, false, 4, true},
+                        OptimizerCase{"adamw_factors", true, 0.3, 1, true, false, 4, true, true},
+                        OptimizerCase{"sgd_factors", false, 0.3, 1, true, true, 1, false, true})),
     case_name<OptimizerCase>);
 
 class OptimizerSkip : public testing::TestWithParam<Target> {};
