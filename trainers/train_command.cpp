@@ -220,7 +220,8 @@ void announce(Setup& setup, Session& session) {
 }
 
 void summarize(const Setup& setup, const TrainingOutcome& outcome) {
-  fmt::print("{} {} steps in {}\n", outcome.signal != 0 ? "stopped after" : "done:", outcome.steps,
+  fmt::print("{} {} steps in {}\n",
+             outcome.signal != 0 || !outcome.failure.empty() ? "stopped after" : "done:", outcome.steps,
              format_duration(outcome.seconds));
   if (outcome.validation) {
     const double bits = bits_per_byte(outcome.validation->loss, setup.task.bytes_per_target);
@@ -247,7 +248,9 @@ int run_train(const TrainOptions& options) {
   announce(setup, session);
   const TrainingOutcome outcome = setup.loop->run(setup.log.get(), setup.folder);
   if (session.is_first()) summarize(setup, outcome);
-  return 0;
+  if (outcome.failure.empty()) return 0;
+  if (session.is_first()) log_error("{}", outcome.failure);
+  return 1;
 }
 
 }  // namespace plumb

@@ -1,20 +1,15 @@
 #include "training_loop.h"
 
 #include <cmath>
-#include <cstring>
 #include <span>
 
 #include "bound_events.h"
-#include "checkpoint/checkpoint.h"
-#include "config/dump.h"
-#include "config/schema.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "model_state.h"
 #include "nn/admin_profile.h"
 #include "optim/depth_scaling.h"
 #include "signals.h"
-#include "version.h"
 
 namespace plumb {
 namespace {
@@ -38,6 +33,8 @@ OptimizerSettings optimizer_settings(const Config& config, DType compute) {
           .momentum = optimizer.momentum,
           .weight_decay = optimizer.weight_decay,
           .clip_norm = optimizer.clip_norm,
+          .guard = guard_rules(config.spikes),
+          .halts = compute != DType::Float16 && config.non_finite.reports > 0,
           .scales_loss = compute == DType::Float16,
           .initial_loss_scale = config.loss_scale.initial,
           .loss_scale_interval = config.loss_scale.growth_interval,
@@ -114,6 +111,7 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
       bound_watch_(config_.model, norm_names(), compute),
       rank_alarms_(*statistics_.record_layout(),
                    {.tensors = tensor_names(), .hosts = session.communicator().hosts()}),
+      spike_guard_(config_.spikes, optimizer_.settings().scales_loss),
       parts_(backend, engine_.stream(), config_.compute.captured_steps) {
   engine_.set_loss_scale(optimizer_.loss_scale());
   if (session.world() > 1 && config_.alarms.ranks) run_queue_delay_ = std::make_unique<RunQueueDelay>();
@@ -129,6 +127,13 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
     rank_alarms_.name_replicas(std::move(names));
     replica_hashes_ = std::make_unique<ReplicaHashes>(std::move(tensors), backend, session.communicator());
   }
+  if (optimizer_.settings().guard.skip_sigmas > 0)
+    rank_losses_ = backend.allocate(static_cast<std::size_t>(session.world()) * sizeof(double));
+  if (config_.sharpness.every > 0) {
+    sharpness_ =
+        std::make_unique<Sharpness>(backend, engine_.stream(), engine_.parameters(), config_.training.seed);
+    sharpness_sums_ = backend.allocate(kHeadLossSums * sizeof(double));
+  }
   if (task.validation)
     evaluator_ = std::make_unique<Evaluator>(engine_, task.validation, session.communicator());
 }
@@ -140,6 +145,7 @@ std::vector<MemoryShare> TrainingLoop::memory_plan() const {
                                       (replica_hashes_ ? replica_hashes_->bytes() : 0)});
   if (evaluator_) shares.push_back({"validation", evaluator_->bytes()});
   if (wire_.bytes() > 0) shares.push_back({"gradients on the wire", wire_.bytes()});
+  if (sharpness_) shares.push_back({"sharpness", sharpness_->bytes() + sharpness_sums_.bytes()});
   return shares;
 }
 
@@ -250,6 +256,7 @@ void TrainingLoop::issue_step() {
   statistics_.begin_step(stream, cadence);
   engine_.begin_step(step_);
   optimizer_.begin_step(stream, step_, learning_rate_at(learning_rate_, step_));
+  if (sharpness_ && (step_ + 1) % config_.sharpness.every == 0) sharpness_->keep_start();
   engine_.zero_gradients();
   engine_.probe_norms(statistics_.probes());
   for (std::int64_t micro_step = 0; micro_step < micro_steps; ++micro_step) {
@@ -294,15 +301,18 @@ void TrainingLoop::reduce_and_update(double gradient_scale) {
     reducer_.finish();
     if (run_queue_delay_) run_queue_delay_->resume();
   }
-  optimizer_.update(engine_.stream());
+  optimizer_.update(engine_.stream(), UpdateResults::All, step_loss());
 }
 
 StepRecord& TrainingLoop::single_step() {
   issue_step();
-  return finish_step();
+  StepRecord& record = finish_step();
+  spike_guard_.judge(record);
+  if (optimizer_.settings().halts && record.skipped) optimizer_.resume_updates(engine_.stream());
+  return record;
 }
 
-StepRecord& TrainingLoop::finish_step() {
+StepRecord& TrainingLoop::take_record() {
   statistics_.wait_for_step();
   StepRecord& record = statistics_.finish_step(
       engine_.stream(), {.step_seconds = seconds_since(step_started_),
@@ -311,6 +321,11 @@ StepRecord& TrainingLoop::finish_step() {
                          .stop_requested = stop_signal() != 0});
   steps_in_flight_ -= 1;
   begin_step_clock();
+  return record;
+}
+
+StepRecord& TrainingLoop::finish_step() {
+  StepRecord& record = take_record();
   watch_ranks(record);
   check_loss_scale(record);
   return record;
@@ -339,30 +354,46 @@ TrainingOutcome TrainingLoop::run(RunLog* log, const std::filesystem::path& fold
   // Where the device runs behind the host, the host looks at a step only when the next one has been issued.
   const bool runs_ahead = engine_.backend().is_asynchronous();
   bool stop = false;
-  while (step_ < config_.training.steps && !stop) {
+  save_start(log);
+  while (step_ < config_.training.steps && !stop && outcome_.failure.empty()) {
     issue_step();
+    bool went_back = false;
     while (steps_in_flight_ > 1) {
-      const StepRecord& earlier = finish_step();
+      StepRecord& earlier = finish_step();
       stop = stop || earlier.stop_requested;
-      report(earlier, log);
+      went_back = goes_back(earlier, log);
+      if (!went_back) report(earlier, log);
+    }
+    if (went_back) {
+      if (stop && outcome_.failure.empty()) save(log);
+      continue;
     }
     const bool end = step_ == config_.training.steps;
     const bool validates =
         evaluator_ && (due(config_.validation.every) || (end && config_.validation.at_end));
     const bool saves = due(config_.checkpoint.every) || (end && config_.checkpoint.at_end);
-    if (runs_ahead && !(stop || end || validates || saves)) continue;
+    const bool measures = sharpness_ && due(config_.sharpness.every);
+    if (runs_ahead && !(stop || end || validates || saves || measures)) continue;
 
     StepRecord& record = finish_step();
     stop = stop || record.stop_requested;
+    if (goes_back(record, log)) {
+      if (stop && outcome_.failure.empty()) save(log);
+      continue;
+    }
     if (stop) save(log);  // first of all: whoever asked may not wait for a validation
+    if (measures) measure_sharpness(record);
     if (validates) validate(&record);
     report(record, log);
-    if (saves) save(log);
+    if (!saves) continue;
+    roll_backs_ = 0;
+    save(log);
   }
   if (stop) {
     outcome_.signal = stop_signal() != 0 ? stop_signal() : -1;
     if (log != nullptr) log->event("stop", step_, fmt::format("stopped by a signal after step {}", step_));
   }
+  if (log != nullptr && !outcome_.failure.empty()) log->event("stop", step_, outcome_.failure);
   console_.finish();
   if (log != nullptr) log->close();
   outcome_.steps = step_;
@@ -391,9 +422,8 @@ void TrainingLoop::report(const StepRecord& record, RunLog* log) {
   if (!session_.is_first()) return;
   if (log != nullptr) {
     log->append(record);
-    if (record.skipped) {
-      log->event("skip", record.step, "the gradient norm is not finite: this step updated nothing");
-    }
+    if (!spike_guard_.verdict().spike.empty()) log->event("spike", record.step, spike_guard_.verdict().spike);
+    if (record.skipped) log->event("skip", record.step, skip_reason(record));
   }
   for (const BoundViolation& violation : bound_violations(bound_watch_, record)) {
     console_.line(message_of(violation));
@@ -403,8 +433,9 @@ void TrainingLoop::report(const StepRecord& record, RunLog* log) {
     console_.line(fmt::format("step {}  {}", alarm.step, alarm.text));
     if (log != nullptr) log->event(alarm.kind, alarm.step, alarm.text, alarm.subject);
   }
-  if (record.skipped)
-    console_.line(fmt::format("step {}  gradient norm is not finite: update skipped", record.step));
+  if (!spike_guard_.verdict().spike.empty())
+    console_.line(fmt::format("step {}  {}", record.step, spike_guard_.verdict().spike));
+  if (record.skipped) console_.line(fmt::format("step {}  {}", record.step, skip_reason(record)));
   const double smoothing = smoothed_step_seconds_ == 0 ? 0 : 0.95;
   smoothed_step_seconds_ = smoothing * smoothed_step_seconds_ + (1 - smoothing) * record.step_seconds;
   console_.progress(
@@ -416,59 +447,6 @@ void TrainingLoop::report(const StepRecord& record, RunLog* log) {
        .tokens_per_second = record.tokens_per_second,
        .seconds_left = smoothed_step_seconds_ * static_cast<double>(config_.training.steps - record.step)},
       config_.log.console_every);
-}
-
-void TrainingLoop::save(RunLog* log) {
-  if (saved_step_ == step_) return;
-  saved_step_ = step_;
-  statistics_.unify_state();
-  if (log != nullptr) log->flush();
-  if (session_.is_first()) {
-    const HostTensors model(engine_.backend(), engine_.stream(), parameter_tensors(engine_.parameters()));
-    const HostTensors optimizer(engine_.backend(), engine_.stream(), optimizer_tensors());
-    std::vector<NamedTensor> optimizer_and_statistics = optimizer.list();
-    for (const StatisticsStateTensor& tensor : statistics_.state_tensors()) {
-      optimizer_and_statistics.push_back({"statistics/" + tensor.name, tensor.tensor});
-    }
-    for (const NamedTensor& tensor : rank_alarms_.state_tensors()) optimizer_and_statistics.push_back(tensor);
-    CheckpointManifest manifest;
-    manifest.step = step_;
-    manifest.data_cursor = data_cursor_;
-    manifest.seed = config_.training.seed;
-    manifest.world = session_.world();
-    manifest.config_text = dump_config(loaded_);
-    manifest.config_hash = config_hash(config_);
-    manifest.plumb_version = version_number();
-    manifest.extra["git_revision"] = git_revision();
-    const auto path =
-        save_checkpoint(folder_ / "checkpoints", manifest, model.list(), optimizer_and_statistics);
-    prune_checkpoints(folder_ / "checkpoints", config_.checkpoint.keep, step_);
-    if (log != nullptr) log->event("checkpoint", step_, path.filename().string());
-  }
-  session_.communicator().barrier("checkpoint saved");
-}
-
-void TrainingLoop::resume(const Checkpoint& checkpoint) {
-  Backend& backend = engine_.backend();
-  Stream& stream = engine_.stream();
-  upload_tensors(backend, stream, checkpoint.model, parameter_tensors(engine_.parameters()));
-  engine_.parameters().refresh_compute(stream);
-  upload_tensors(backend, stream, checkpoint.optimizer, optimizer_tensors());
-  for (const StatisticsStateTensor& tensor : statistics_.state_tensors()) {
-    const Tensor source = checkpoint.optimizer.tensor("statistics/" + tensor.name, tensor.tensor.shape);
-    std::memcpy(tensor.tensor.data, source.data, source.bytes());
-  }
-  statistics_.state_restored(stream);
-  // Other ranks than those of the checkpoint begin with what is known of them: nothing.
-  if (checkpoint.manifest.world == session_.world()) {
-    for (const NamedTensor& tensor : rank_alarms_.state_tensors()) {
-      const Tensor source = checkpoint.optimizer.tensor(tensor.name, tensor.tensor.shape);
-      std::memcpy(tensor.tensor.data, source.data, source.bytes());
-    }
-  }
-  step_ = checkpoint.manifest.step;
-  data_cursor_ = checkpoint.manifest.data_cursor;
-  saved_step_ = step_;
 }
 
 }  // namespace plumb

@@ -22,6 +22,8 @@
 #include "rank_alarms.h"
 #include "run_queue_delay.h"
 #include "session.h"
+#include "sharpness.h"
+#include "spike_guard.h"
 #include "stability/replica_hashes.h"
 #include "stability/run_log.h"
 #include "stability/step_statistics.h"
@@ -36,6 +38,7 @@ struct TrainingOutcome {
   std::optional<Evaluator::Result> validation;  ///< of the last validation
   double seconds = 0;                           ///< of this process, validation and checkpoints included
   int signal = 0;                               ///< the signal that ended it early, or 0
+  std::string failure;                          ///< why it could not go on, one line; empty: it could
 };
 
 class TrainingLoop {
@@ -92,10 +95,29 @@ class TrainingLoop {
   void begin_step_clock();
   /// Waits for the oldest issued step. The record lives until the next call.
   StepRecord& finish_step();
+  StepRecord& take_record();
+  /// Waits for all issued steps, which count for nothing.
+  void discard_steps();
   std::vector<NamedTensor> optimizer_tensors() const;
   /// Rules about single ranks, for the step that has finished. A collective.
   void watch_ranks(const StepRecord& record);
   void check_loss_scale(const StepRecord& record) const;
+  /// The loss as the guard on the device judges it; nothing where it does not. A collective.
+  StepLoss step_loss();
+  /// Judges a finished step. True: the run has gone back to a checkpoint, and the record is gone.
+  bool goes_back(StepRecord& record, RunLog* log);
+  /// The same of a step whose loss or gradient norm is not finite, as the configuration says. True also where
+  /// the run ends.
+  bool meets_non_finite(const StepRecord& record, RunLog* log);
+  /// Collective: to the last checkpoint, and on with the data from `data_cursor`. Ends the run when that was
+  /// done too often.
+  void roll_back(std::int64_t step, std::uint64_t data_cursor, const std::string& reason, RunLog* log);
+  /// Makes sure that there is a checkpoint to go back to.
+  void save_start(RunLog* log);
+  /// Collective: sharpness of the batch of the step that has just been finished, into its record.
+  void measure_sharpness(StepRecord& record);
+  double loss_of_batch(std::uint64_t cursor);
+  void gradient_of_batch(std::uint64_t cursor);
   void validate(StepRecord* record);
   void save(RunLog* log);
   void report(const StepRecord& record, RunLog* log);
@@ -122,6 +144,10 @@ class TrainingLoop {
   RankAlarms rank_alarms_;
   std::unique_ptr<RunQueueDelay> run_queue_delay_;  ///< null: with one rank, or without alarms about ranks
   std::unique_ptr<ReplicaHashes> replica_hashes_;   ///< null: with one rank, or where none are asked for
+  SpikeGuard spike_guard_;
+  Buffer rank_losses_;  ///< (world) float64, summed cross-entropy of every rank, where the device judges it
+  std::unique_ptr<Sharpness> sharpness_;  ///< null: it is not measured
+  Buffer sharpness_sums_;                 ///< (kHeadLossSums) float64
   Console console_;
   std::filesystem::path folder_;
 
@@ -132,6 +158,8 @@ class TrainingLoop {
   std::uint64_t data_cursor_ = 0;  ///< sequences used
   double smoothed_step_seconds_ = 0;
   std::optional<std::int64_t> saved_step_;
+  std::int64_t non_finite_reports_ = 0;
+  std::int64_t roll_backs_ = 0;  ///< to the last checkpoint that the schedule asked for
   TrainingOutcome outcome_;
 };
 

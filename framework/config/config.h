@@ -108,6 +108,30 @@ struct CheckpointConfig {
   bool at_end = true;
 };
 
+/// What is done about steps that stand out.
+struct SpikesConfig {
+  std::string action = "log";  ///< log | skip | roll_back
+  std::int64_t roll_back_limit = 3;
+  double z_clip = 0;  ///< standard deviations; 0 = off
+  double z_clip_decay = 0.97;
+  std::int64_t z_clip_warmup_steps = 25;
+  double tensor_clip = 0;  ///< times the average; 0 = off
+  double tensor_clip_decay = 0.98;
+  std::int64_t tensor_clip_warmup_steps = 100;
+};
+
+/// A step whose loss or gradient norm is not finite.
+struct NonFiniteConfig {
+  std::string action = "skip";  ///< skip | stop | roll_back
+  std::int64_t reports = 3;     ///< steps that are looked into and saved
+};
+
+/// How sharp the loss is where training stands.
+struct SharpnessConfig {
+  std::int64_t every = 0;        ///< steps; 0 = never
+  std::int64_t iterations = 10;  ///< of the power iteration; 0 = the critical step alone
+};
+
 struct Config {
   std::string device = "auto";  ///< auto | cuda | cpu | reference | cuda-emulated
   RunConfig run;
@@ -123,6 +147,9 @@ struct Config {
   StatisticsConfig statistics;
   AlarmsConfig alarms;
   CheckpointConfig checkpoint;
+  SpikesConfig spikes;
+  NonFiniteConfig non_finite;
+  SharpnessConfig sharpness;
   ModelConfig model;
 };
 

@@ -208,7 +208,8 @@ std::string allowed_text(const Field& field) {
 }
 
 bool shapes_numbers(const std::string& key) {
-  for (const char* table : {"run.", "log.", "statistics.", "alarms.", "checkpoint.", "validation."}) {
+  for (const char* table :
+       {"run.", "log.", "statistics.", "alarms.", "checkpoint.", "validation.", "sharpness."}) {
     if (key.rfind(table, 0) == 0) return false;
   }
   return true;

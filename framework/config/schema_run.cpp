@@ -236,6 +236,61 @@ std::vector<FieldSpec<CheckpointConfig>> checkpoint_fields() {
   };
 }
 
+std::vector<FieldSpec<SpikesConfig>> spikes_fields() {
+  const ReadWhen z_clip = {{"z_clip", {}}}, tensor_clip = {{"tensor_clip", {}}};
+  return {
+      {"action", &SpikesConfig::action, one_of({"log", "skip", "roll_back"}), "",
+       "What a spike of the loss or of the gradient norm does (6 standard deviations above the last 128 "
+       "values that were none): nothing but an event; the update is skipped; training goes back to the last "
+       "checkpoint and on with the data after the spike ([spikes](design/spikes.md))."},
+      {"roll_back_limit", &SpikesConfig::roll_back_limit, between(1, 1e6), "roll-backs",
+       "One more to the same checkpoint ends the run with an error; non_finite.action = \"roll_back\" counts "
+       "too."},
+      {"z_clip", &SpikesConfig::z_clip, at_least(0), "standard deviations",
+       "Clip the global gradient norm where it lies further than this above its exponential average (ZClip, "
+       "arXiv 2504.02507, which takes 2.5), beside optimizer.clip_norm; 0: off."},
+      {"z_clip_decay", &SpikesConfig::z_clip_decay, from_to_below(0, 1), "",
+       "What a norm weighs one step later in the average and the variance of z_clip.", z_clip},
+      {"z_clip_warmup_steps", &SpikesConfig::z_clip_warmup_steps, between(1, kMostSteps), "updates",
+       "The first norms, from which average and variance start.", z_clip},
+      {"tensor_clip", &SpikesConfig::tensor_clip, at_least(0), "",
+       "Clip the gradient of every tensor to so many times the exponential average of its norm, in the place "
+       "of optimizer.clip_norm (AdaGC, arXiv 2502.11034, which takes 1.05); 0: off."},
+      {"tensor_clip_decay", &SpikesConfig::tensor_clip_decay, from_to_below(0, 1), "",
+       "What a norm weighs one step later in the averages of tensor_clip.", tensor_clip},
+      {"tensor_clip_warmup_steps", &SpikesConfig::tensor_clip_warmup_steps, between(1, kMostSteps), "updates",
+       "In the first steps optimizer.clip_norm clips, and the averages are the smallest norms.", tensor_clip},
+  };
+}
+
+std::vector<FieldSpec<NonFiniteConfig>> non_finite_fields() {
+  return {
+      {"action", &NonFiniteConfig::action, one_of({"skip", "stop", "roll_back"}), "",
+       "What follows a step whose loss or gradient norm is not finite, which updates nothing: the next step; "
+       "the end of the run; the last checkpoint, with the data after that step (spikes.roll_back_limit holds "
+       "for it too). An overflow of fp16 that the loss scale deals with is no such step."},
+      {"reports", &NonFiniteConfig::reports, between(0, 1e6), "steps",
+       "So many such steps of a run are made again with a look at the result of every op, to name the first "
+       "bad tensor; report, batch and parameters go to `nan/` in the run's folder "
+       "([non-finite steps](design/non_finite.md))."},
+  };
+}
+
+std::vector<FieldSpec<SharpnessConfig>> sharpness_fields() {
+  return {
+      {"every", &SharpnessConfig::every, between(0, kMostSteps), "optimiser steps",
+       "Cadence of critical sharpness and of the Hessian's largest eigenvalue, on the batch of that step "
+       "([sharpness](design/sharpness.md)); 0: never."},
+      {"iterations",
+       &SharpnessConfig::iterations,
+       between(0, 1e4),
+       "Hessian-vector products",
+       "Of the power iteration that finds the eigenvalue; each costs two forward and backward passes. 0: "
+       "critical sharpness alone.",
+       {{"every", {}}}},
+  };
+}
+
 }  // namespace
 
 void append_run_fields(std::vector<Field>& fields) {
@@ -258,6 +313,9 @@ void append_run_fields(std::vector<Field>& fields) {
   append("statistics", statistics_fields(), [](Config& c) -> StatisticsConfig& { return c.statistics; });
   append("alarms", alarms_fields(), [](Config& c) -> AlarmsConfig& { return c.alarms; });
   append("checkpoint", checkpoint_fields(), [](Config& c) -> CheckpointConfig& { return c.checkpoint; });
+  append("spikes", spikes_fields(), [](Config& c) -> SpikesConfig& { return c.spikes; });
+  append("non_finite", non_finite_fields(), [](Config& c) -> NonFiniteConfig& { return c.non_finite; });
+  append("sharpness", sharpness_fields(), [](Config& c) -> SharpnessConfig& { return c.sharpness; });
 }
 
 }  // namespace plumb::detail

@@ -131,6 +131,25 @@ void check_scaling(const LoadedConfig& loaded) {
       });
 }
 
+void check_roll_back(const LoadedConfig& loaded, const std::string& key, const std::string& action) {
+  if (action != "roll_back" || loaded.config.checkpoint.every > 0) return;
+  fail_input(
+      "{}: {} = \"roll_back\" goes back to the last checkpoint, and checkpoint.every = 0 saves none on the "
+      "way; set checkpoint.every",
+      loaded.origin(key), key);
+}
+
+void check_spikes(const LoadedConfig& loaded) {
+  const SpikesConfig& spikes = loaded.config.spikes;
+  check_roll_back(loaded, "spikes.action", spikes.action);
+  check_roll_back(loaded, "non_finite.action", loaded.config.non_finite.action);
+  if (spikes.z_clip == 0 || spikes.tensor_clip == 0) return;
+  fail_input(
+      "{}: spikes.tensor_clip clips tensors in the place of the global norm, which spikes.z_clip = {} clips; "
+      "set one of them to 0",
+      loaded.origin("spikes.tensor_clip"), spikes.z_clip);
+}
+
 }  // namespace
 
 namespace detail {
@@ -151,6 +170,7 @@ void validate_combinations(const LoadedConfig& loaded) {
   check_sphere_weights(loaded);
   check_init(loaded);
   check_scaling(loaded);
+  check_spikes(loaded);
 }
 
 }  // namespace detail

@@ -50,11 +50,14 @@ class EventFile::Writer {
     tensorboard::Event version;
     version.set_file_version("brain.Event:2");
     write(version);
-    if (!first_step) return;
-    tensorboard::Event restart;
-    restart.set_step(*first_step);
-    restart.mutable_session_log()->set_status(tensorboard::SessionLog::START);
-    write(restart);
+    if (first_step) restart(*first_step);
+  }
+
+  void restart(std::int64_t first_step) {
+    tensorboard::Event event;
+    event.set_step(first_step);
+    event.mutable_session_log()->set_status(tensorboard::SessionLog::START);
+    write(event);
   }
 
   void add(std::int64_t step, std::span<const EventScalar> scalars) {
@@ -90,6 +93,7 @@ EventFile::EventFile(const fs::path& folder, std::optional<std::int64_t> first_s
 EventFile::~EventFile() = default;
 const fs::path& EventFile::path() const { return writer_->file().path(); }
 void EventFile::add(std::int64_t step, std::span<const EventScalar> scalars) { writer_->add(step, scalars); }
+void EventFile::restart(std::int64_t first_step) { writer_->restart(first_step); }
 void EventFile::sync() { writer_->file().sync(); }
 
 }  // namespace plumb

@@ -35,6 +35,8 @@ class EventFile {
   /// One event, written whole by one system call, so that a kill leaves at most a torn last record, which
   /// readers pass over. Throws Error naming the file.
   void add(std::int64_t step, std::span<const EventScalar> scalars);
+  /// What was added so far of `first_step` and of later ones is void.
+  void restart(std::int64_t first_step);
   /// Returns when all is on the disk.
   void sync();
 

@@ -15,6 +15,7 @@ EventFile::EventFile(const std::filesystem::path&, std::optional<std::int64_t>) 
 EventFile::~EventFile() = default;
 const std::filesystem::path& EventFile::path() const { fail("no event file"); }
 void EventFile::add(std::int64_t, std::span<const EventScalar>) {}
+void EventFile::restart(std::int64_t) {}
 void EventFile::sync() {}
 
 }  // namespace plumb

@@ -18,6 +18,7 @@ class TensorboardLog final : public RecordSink {
                  const RecordLayout& layout);
 
   void append(const StepRecord& record) override;
+  void roll_back(std::int64_t first_step) override { file_.restart(first_step); }
   void sync() override { file_.sync(); }
 
  private:

@@ -30,7 +30,7 @@ Engine::Engine(const ModelConfig& config, std::int64_t vocabulary, const ModelSh
 }
 
 Context Engine::context(const Probes* probes, bool training, GradientListener* listener) {
-  return Context{.backend = backend_,
+  return Context{.backend = pass_backend(),
                  .stream = *stream_,
                  .arena = *arena_,
                  .shape = model_->shape(),

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "backend/arena.h"
@@ -48,6 +49,13 @@ class Engine {
   /// Backward pass after forward with the same probes and training flag; see Transformer::backward.
   void backward(const Probes& probes, double gradient_scale, GradientListener* listener, bool training);
 
+  /// Passes go by way of this backend, which is the engine's own with something around it
+  /// (backend/observed_backend.h), until it is set to another; null: its own. It must outlive them. Returns
+  /// the one before.
+  Backend* pass_through(Backend* around) { return std::exchange(around_, around); }
+  /// What passes go by way of now.
+  Backend& pass_backend() { return around_ != nullptr ? *around_ : backend_; }
+
   Backend& backend() { return backend_; }
   Stream& stream() { return *stream_; }
   ParameterStore& parameters() { return parameters_; }
@@ -71,6 +79,7 @@ class Engine {
   Buffer batch_buffer_;
   Tensor inputs_, targets_, counters_, loss_scale_;
   std::int64_t step_ = 0;
+  Backend* around_ = nullptr;
 
   /// Host side of an upload, laid out as the batch buffer is; it must stay as it is until the stream has
   /// passed it.

@@ -46,7 +46,9 @@ Optimizer::Optimizer(const OptimizerSettings& settings, const ParameterStore& pa
   if (has_variance) variance_ = backend.allocate(flat_bytes);
 
   const auto count = static_cast<std::int64_t>(trainable.size());
-  statistics_ = backend.allocate(static_cast<std::size_t>(kScalarsPadded + 5 * count) * sizeof(double));
+  const std::int64_t guarded = settings.guard.act() ? kGuardState + 2 * count : 0;
+  statistics_ =
+      backend.allocate(static_cast<std::size_t>(kScalarsPadded + 5 * count + guarded) * sizeof(double));
   step_scalars_ = slice(statistics_, 0, DType::Float64, {kStepScalars});
   gradient_squares_ = slice(statistics_, kScalarsPadded, DType::Float64, {count});
   update_squares_ = slice(statistics_, kScalarsPadded + count, DType::Float64, {count});
@@ -54,6 +56,12 @@ Optimizer::Optimizer(const OptimizerSettings& settings, const ParameterStore& pa
   if (has_variance) {
     lag_squares_ = slice(statistics_, kScalarsPadded + 3 * count, DType::Float64, {count});
     eps_dominated_ = slice(statistics_, kScalarsPadded + 4 * count, DType::Float64, {count});
+  }
+  if (settings.guard.act()) {
+    guard_state_ = slice(statistics_, kScalarsPadded + 5 * count, DType::Float64, {kGuardState + count});
+    if (settings.guard.tensor_ratio > 0) {
+      tensor_factors_ = slice(statistics_, kScalarsPadded + kGuardState + 6 * count, DType::Float64, {count});
+    }
   }
 
   for (const Parameter* parameter : trainable) {
@@ -72,7 +80,7 @@ Optimizer::Optimizer(const OptimizerSettings& settings, const ParameterStore& pa
         .epsilon_scale = factors.epsilon,
     });
   }
-  host_scalars_ = backend.allocate_host(kStepsInFlight * kUploadedScalars * sizeof(double));
+  host_scalars_ = backend.allocate_host((kStepsInFlight * kUploadedScalars + 1) * sizeof(double));
   const std::unique_ptr<Stream> stream = backend.create_stream();
   backend.elementwise().fill(*stream, loss_scale(), settings.scales_loss ? settings.initial_loss_scale : 1);
   stream->synchronize();
@@ -93,13 +101,31 @@ void Optimizer::begin_step(Stream& stream, std::int64_t step_index, double learn
   backend_.upload(stream, row, step_scalars_.data, kUploadedScalars * sizeof(double));
 }
 
-void Optimizer::update(Stream& stream, UpdateResults results) {
+void Optimizer::guard(Stream& stream, const StepLoss& loss) {
+  backend_.optimizer().guard_step(stream, {.rules = settings_.guard,
+                                           .squares = gradient_squares_,
+                                           .losses = loss.sums,
+                                           .targets = loss.targets,
+                                           .state = guard_state_,
+                                           .tensor_factors = tensor_factors_,
+                                           .step_scalars = step_scalars_});
+}
+
+void Optimizer::resume_updates(Stream& stream) {
+  const double* zero = static_cast<const double*>(host_scalars_.data()) + kStepsInFlight * kUploadedScalars;
+  backend_.upload(stream, zero, static_cast<double*>(step_scalars_.data) + kStepHalted, sizeof(double));
+}
+
+void Optimizer::update(Stream& stream, UpdateResults results, const StepLoss& loss) {
   const PhaseRange range(backend_, "clip and update");
   const Workspace workspace{workspace_.data(), workspace_.bytes()};
   backend_.elementwise().sum_of_squares(
       stream, {.squares = gradient_squares_, .accumulate = false, .workspace = workspace}, gradients_);
-  backend_.optimizer().clip(
-      stream, {.squares = gradient_squares_, .max_norm = settings_.clip_norm, .step_scalars = step_scalars_});
+  backend_.optimizer().clip(stream, {.squares = gradient_squares_,
+                                     .max_norm = settings_.clip_norm,
+                                     .step_scalars = step_scalars_,
+                                     .halts = settings_.halts});
+  if (settings_.guard.act()) guard(stream, loss);
   UpdateStatistics statistics;
   if (results == UpdateResults::All) {
     statistics = {update_squares_, parameter_squares_, lag_squares_, eps_dominated_};
@@ -111,14 +137,16 @@ void Optimizer::update(Stream& stream, UpdateResults results) {
                                 .epsilon = settings_.epsilon,
                                 .step_scalars = step_scalars_,
                                 .statistics = statistics,
-                                .workspace = workspace},
+                                .workspace = workspace,
+                                .tensor_factors = tensor_factors_},
                                updates_);
   } else {
     backend_.optimizer().sgd_momentum(stream,
                                       {.momentum = settings_.momentum,
                                        .step_scalars = step_scalars_,
                                        .statistics = statistics,
-                                       .workspace = workspace},
+                                       .workspace = workspace,
+                                       .tensor_factors = tensor_factors_},
                                       updates_);
   }
   if (!spheres_.empty()) {
@@ -148,6 +176,7 @@ std::vector<OptimizerStateTensor> Optimizer::state_tensors() const {
         {"loss_scale",
          scalars.row_range(kStepLossScale, kStepsSinceScaleChange - kStepLossScale + 1).reshaped({3})});
   }
+  if (guard_state_.defined()) list.push_back({"guard", guard_state_, /*required=*/false});
   return list;
 }
 

@@ -28,6 +28,9 @@ struct OptimizerSettings {
   double momentum = 0.9;                             ///< SGD
   double weight_decay = 0.1;  ///< decoupled; only for parameters whose weight_decay flag is set
   double clip_norm = 1;       ///< largest global gradient norm; 0 = no clipping
+  GuardRules guard{};         ///< what is done about steps that stand out
+  /// A gradient norm that is not finite skips all steps until resume_updates().
+  bool halts = false;
   /// Dynamic loss scaling for fp16; without it the scale is 1 for good.
   bool scales_loss = false;
   double initial_loss_scale = 65536;
@@ -37,8 +40,15 @@ struct OptimizerSettings {
 
 /// A part of the optimiser's state under the name that checkpoints use; a view into device memory.
 struct OptimizerStateTensor {
-  std::string name;  ///< "momentum/<parameter>", "variance/<parameter>", "loss_scale"
-  Tensor tensor;     ///< the parameter's shape, master dtype; of the loss scale (3) float64
+  std::string name;      ///< "momentum/<parameter>", "variance/<parameter>", "loss_scale", "guard"
+  Tensor tensor;         ///< the parameter's shape, master dtype; of the others (n) float64
+  bool required = true;  ///< false: a checkpoint without it is one of a run that had no such state
+};
+
+/// The loss that the guard judges.
+struct StepLoss {
+  Tensor sums;         ///< (n) float64 on the device, of n parts of the batch; empty: it is not judged
+  double targets = 1;  ///< of all of it
 };
 
 /// What of the results below a step leaves.
@@ -72,7 +82,9 @@ class Optimizer {
   /// The two parts of step(): what comes from the host, and what is the same in every step (so that it can be
   /// recorded and replayed).
   void begin_step(Stream& stream, std::int64_t step_index, double learning_rate);
-  void update(Stream& stream, UpdateResults results = UpdateResults::All);
+  void update(Stream& stream, UpdateResults results = UpdateResults::All, const StepLoss& loss = {});
+  /// After a step whose gradient norm was not finite, where settings.halts.
+  void resume_updates(Stream& stream);
 
   /// (1) float64 on the device: what the gradients must be multiplied by.
   Tensor loss_scale() const;
@@ -99,14 +111,17 @@ class Optimizer {
   OptimizerSettings settings_;
   Backend& backend_;
   Buffer momentum_, variance_, statistics_, workspace_;
+  void guard(Stream& stream, const StepLoss& loss);
+
   Tensor step_scalars_, gradient_squares_, update_squares_, parameter_squares_, lag_squares_, eps_dominated_;
+  Tensor guard_state_, tensor_factors_;  ///< empty where the guard does not act on them
   std::vector<std::string> names_;
   std::vector<Tensor> gradients_;
   std::vector<UpdateTensor> updates_;
   std::vector<SphereWeight> spheres_;
   /// Host side of the uploads: learning rate and both bias corrections. A row is reused only after
-  /// kStepsInFlight steps, because an upload reads it in stream order.
-  Buffer host_scalars_;  ///< (kStepsInFlight, 3)
+  /// kStepsInFlight steps, because an upload reads it in stream order. Behind the rows lies a 0.
+  Buffer host_scalars_;  ///< (kStepsInFlight, 3), (1)
 };
 
 }  // namespace plumb

@@ -1,6 +1,8 @@
 // RecordSink: who else gets the records of a run log.
 #pragma once
 
+#include <cstdint>
+
 #include "core/error.h"
 #include "stability/step_record.h"
 
@@ -11,6 +13,8 @@ class RecordSink {
  public:
   virtual ~RecordSink() = default;
   virtual void append(const StepRecord& record) = 0;
+  /// What it has of this step and of later ones is void: the run has gone back.
+  virtual void roll_back(std::int64_t first_step) = 0;
   /// Returns when all is on the disk.
   virtual void sync() = 0;
 };

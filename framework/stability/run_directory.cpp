@@ -7,14 +7,15 @@
 #include <system_error>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/log.h"
 
 namespace plumb {
 namespace {
 
 constexpr const char* kLogs[] = {"metrics.jsonl", "stability.jsonl", "ranks.jsonl", "events.jsonl"};
-constexpr const char* kOtherEntries[] = {"manifest.json", "checkpoints", "tensorboard", "report.html",
-                                         "export"};
+constexpr const char* kOtherEntries[] = {"manifest.json", "checkpoints", "tensorboard",      "report.html",
+                                         "export",        "nan",         "rolled_back.jsonl"};
 
 void create_folder(const std::filesystem::path& directory) {
   std::error_code error;
@@ -89,6 +90,19 @@ void write_text(const std::filesystem::path& file, std::string_view text) {
 }
 
 }  // namespace
+
+void roll_logs_back(const std::filesystem::path& directory, std::int64_t step) {
+  for (const std::string name : kLogs) {
+    const std::filesystem::path file = directory / name;
+    const bool kept = name == "metrics.jsonl" || name == "events.jsonl";
+    const std::string before = kept ? read_whole_file(file) : "";
+    truncate_log(file, step);
+    if (!kept) continue;
+    FileWriter aside(directory / "rolled_back.jsonl", WriteMode::Append);
+    aside.write(std::string_view(before).substr(std::filesystem::file_size(file)));
+    aside.finish();
+  }
+}
 
 std::optional<std::int64_t> truncate_log(const std::filesystem::path& file, std::int64_t step) {
   std::optional<std::int64_t> last_step;

@@ -45,6 +45,7 @@ class RunLog::Writer {
  public:
   Writer(const std::filesystem::path& directory, const RunLogSettings& settings)
       : settings_(settings),
+        directory_(directory),
         metrics_(directory / "metrics.jsonl"),
         stability_(directory / "stability.jsonl"),
         ranks_(directory / "ranks.jsonl"),
@@ -96,6 +97,12 @@ class RunLog::Writer {
     throw_fault();
     for (AppendFile* file : {&metrics_, &stability_, &ranks_, &events_}) file->sync();
     if (settings_.also) settings_.also->sync();
+  }
+
+  /// Nothing may be queued.
+  void roll_back(std::int64_t step) {
+    roll_logs_back(directory_, step);
+    if (settings_.also) settings_.also->roll_back(step + 1);
   }
 
   struct Slot {
@@ -160,6 +167,7 @@ class RunLog::Writer {
   }
 
   RunLogSettings settings_;
+  std::filesystem::path directory_;
   AppendFile metrics_, stability_, ranks_, events_;
   std::vector<Slot> slots_;
   std::mutex mutex_;
@@ -207,6 +215,11 @@ void RunLog::event(std::string_view kind, std::int64_t step, std::string_view te
 void RunLog::flush() {
   PLUMB_CHECK(writer_ != nullptr, "the run log is closed");
   writer_->flush();
+}
+
+void RunLog::roll_back(std::int64_t step) {
+  flush();
+  writer_->roll_back(step);
 }
 
 void RunLog::close() {

@@ -55,6 +55,8 @@ class RunLog {
   /// Returns when everything queued is in the files and on the disk. Before a checkpoint, so that the log
   /// never ends before the newest checkpoint does.
   void flush();
+  /// flush(), then takes what lies beyond `step` out of the files (roll_logs_back).
+  void roll_back(std::int64_t step);
   /// flush(), then ends the thread. No call afterwards.
   void close();
 

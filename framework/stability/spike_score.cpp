@@ -34,15 +34,23 @@ SpikeDetector::SpikeDetector(const SpikeRule& rule, const SpikeState& state) : S
   spikes_ = state.spikes;
 }
 
+// In the order of age, so that a detector that was made from state() has the same bits.
+template <class Use>
+void SpikeDetector::for_values(Use&& use) const {
+  for (std::size_t i = count_ < ring_.size() ? 0 : next_; i < count_; ++i) use(ring_[i]);
+  if (count_ == ring_.size())
+    for (std::size_t i = 0; i < next_; ++i) use(ring_[i]);
+}
+
 double SpikeDetector::deviation(double value) const {
   if (!std::isfinite(value)) return std::numeric_limits<double>::infinity();
   if (count_ < static_cast<std::size_t>(rule_.minimum)) return std::numeric_limits<double>::quiet_NaN();
   // Two passes: a running sum of squares would cancel, and would keep the rounding of every value it ever
   // held.
   double mean = 0, squares = 0;
-  for (std::size_t i = 0; i < count_; ++i) mean += ring_[i];
+  for_values([&](double kept) { mean += kept; });
   mean /= static_cast<double>(count_);
-  for (std::size_t i = 0; i < count_; ++i) squares += (ring_[i] - mean) * (ring_[i] - mean);
+  for_values([&](double kept) { squares += (kept - mean) * (kept - mean); });
   const double deviation = std::sqrt(squares / static_cast<double>(count_ - 1));
   const double unit = std::max(deviation, kSmallestDeviation * std::abs(mean));
   return value == mean ? 0 : (value - mean) / unit;

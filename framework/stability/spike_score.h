@@ -66,6 +66,8 @@ class SpikeDetector {
   SpikeState state() const;
 
  private:
+  template <class Use>
+  void for_values(Use&& use) const;
   void push(double value);
 
   SpikeRule rule_;

@@ -22,7 +22,9 @@ struct StepScalars {
   double clip_coefficient = 0;
   double loss_scale = 1;       ///< of this step's gradients; 1 but for fp16
   double next_loss_scale = 1;  ///< not logged: the next record has it
-  bool skipped = false;        ///< the gradient norm was not finite: nothing was updated
+  bool skipped = false;        ///< nothing was updated: the gradient norm was not finite, or see `spikes`
+  int spikes = 0;              ///< kLossSpike + kNormSpike, for which the step was skipped; not logged
+  double clipped_tensors = 0;  ///< logged only with spikes.tensor_clip
   double step_seconds = 0;     ///< of the slowest rank
   double tokens_per_second = 0;
   bool stop_requested = false;  ///< some rank was asked to save and end; not logged

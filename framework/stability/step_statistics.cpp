@@ -272,6 +272,8 @@ void StepStatistics::fill_scalars(const StepInputs& inputs) {
   record_.loss_scale = optimizer_scalars_[kStepAppliedLossScale];
   record_.next_loss_scale = optimizer_scalars_[kStepLossScale];
   record_.skipped = optimizer_scalars_[kStepSkipFactor] == 0;
+  record_.spikes = static_cast<int>(optimizer_scalars_[kStepSpikes]);
+  record_.clipped_tensors = optimizer_scalars_[kStepClippedTensors];
 }
 
 void StepStatistics::update_noise_scales() {

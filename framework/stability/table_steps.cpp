@@ -11,6 +11,9 @@ namespace {
 
 using log_file::kEvents, log_file::kHeader, log_file::kMetrics, log_file::kRanks;
 
+constexpr std::string_view kCritical = "critical sharpness, arXiv 2601.16979";
+constexpr std::string_view kMonitor = "OLMo-core, StabilityMonitor; what is left out of windows: here";
+
 template <auto member>
 double step_value(const StepSources& sources, std::int64_t) {
   return static_cast<double>(sources.scalars().*member);
@@ -73,13 +76,37 @@ constexpr Statistic kStepRows[] = {
     {kMetrics, "grad_norm", "2-norm of the whole reduced gradient, before clipping", "loss / parameter",
      Probe::Step, kNoRows, kAllRanks, kDefinedHere, step_value<&StepScalars::gradient_norm>},
     {kMetrics, "clip_coef",
-     "min(1, clip_norm / grad_norm); 1 when clipping is off, 0 when the step was skipped", "1", Probe::Step,
-     kNoRows, kSameOnAll, "arXiv 1211.5063", step_value<&StepScalars::clip_coefficient>},
-    Statistic{kMetrics, "skipped",
-              "true: grad_norm was not finite, so parameters and optimiser state were left as they were",
-              "true or false", Probe::Step, kNoRows, kSameOnAll, kDefinedHere,
-              step_value<&StepScalars::skipped>}
+     "what the gradient was multiplied by: min(1, clip_norm / grad_norm), or less with spikes.z_clip; 1 when "
+     "clipping is off or by tensors, 0 when grad_norm was not finite",
+     "1", Probe::Step, kNoRows, kSameOnAll, "arXiv 1211.5063, 2504.02507",
+     step_value<&StepScalars::clip_coefficient>},
+    Statistic{
+        kMetrics, "skipped",
+        "true: grad_norm was not finite, or the step was a spike and spikes.action = \"skip\"; parameters "
+        "and optimiser state were left as they were",
+        "true or false", Probe::Step, kNoRows, kSameOnAll, kDefinedHere, step_value<&StepScalars::skipped>}
         .as(Form::Flag),
+    Statistic{kMetrics, "clipped_tensors",
+              "tensors whose gradient was clipped by their own average; only with spikes.tensor_clip",
+              "tensors", Probe::Step, "count", kSameOnAll, "AdaGC, arXiv 2502.11034"}
+        .as(Form::Integer),
+    {kMetrics, "loss_deviation",
+     "(loss - mean) / standard deviation (unbiased) of the last 128 values that were no spikes; from the "
+     "65th value on",
+     "1", Probe::Step, kNoRows, kSameOnAll, kMonitor},
+    {kMetrics, "grad_norm_deviation", "the same of grad_norm", "1", Probe::Step, kNoRows, kSameOnAll,
+     kMonitor},
+    {kMetrics, "loss_spike_share",
+     "share of the losses so far that were spikes, that is not finite or with loss_deviation >= 6", "percent",
+     Probe::Step, kNoRows, kSameOnAll, kMonitor},
+    {kMetrics, "grad_norm_spike_share", "the same of grad_norm", "percent", Probe::Step, kNoRows, kSameOnAll,
+     kMonitor},
+    {kMetrics, "loss_spike_score",
+     "share of the losses so far that were not finite or 7 standard deviations or more from the mean of the "
+     "last 1000 that were neither; from the 129th value on",
+     "percent", Probe::Step, kNoRows, kSameOnAll, "OLMo 2, arXiv 2501.00656"},
+    {kMetrics, "grad_norm_spike_score", "the same of grad_norm", "percent", Probe::Step, kNoRows, kSameOnAll,
+     "OLMo 2, arXiv 2501.00656"},
     {kMetrics, "tokens_per_s", "targets of this step / step_seconds", "tokens / s", Probe::Step, kNoRows,
      kAllRanks, kDefinedHere, step_value<&StepScalars::tokens_per_second>},
     {kMetrics, "step_seconds", "wall time of this step on the slowest rank", "s", Probe::Step, kNoRows,
@@ -184,6 +211,21 @@ constexpr Statistic kStepRows[] = {
               "sequences", Probe::Step, kNoRows, kAllRanks, kNoise,
               [](const StepSources& sources, std::int64_t) { return sources.noise_scales().scale(0); }}
         .of_several_ranks(),
+    {kMetrics, "critical_lr",
+     "smallest learning rate at which this update would have raised the loss of its own batch (z-loss "
+     "included), all ranks; only at steps of sharpness.every, absent where none does up to 2^20 times lr",
+     "1", Probe::Step, "mean", kAllRanks, kCritical},
+    {kMetrics, "critical_sharpness", "2 / critical_lr", "1", Probe::Step, kNoRows, kSameOnAll, kCritical},
+    {kMetrics, "hessian_eigenvalue",
+     "lambda_1 of the Hessian of that loss where the update starts, by sharpness.iterations of the power "
+     "iteration, from below; only in fp32, tf32 and fp64",
+     "loss / parameter^2", Probe::Step, "mean", kAllRanks,
+     "arXiv 2103.00065; products by central differences of gradients"},
+    {kMetrics, "hessian_residual",
+     "|H v - lambda_1 v| / |H v| of the unit vector v behind hessian_eigenvalue: how far the iteration is "
+     "from "
+     "an eigenvector",
+     "1", Probe::Step, kNoRows, kSameOnAll, kDefinedHere},
     text_row(kMetrics, "nonfinite", kNonfinite, "-", "list", kSameOnAll),
 };
 
@@ -234,7 +276,8 @@ constexpr Statistic kRankRows[] = {
 constexpr Statistic kEventRows[] = {
     text_row(kEvents, "step", "updates done when it happened", "steps", "scalar", kSameOnAll),
     text_row(kEvents, "kind",
-             "resume, checkpoint, skip, stop, ..., and those of docs/alarms.md: rank_loss, rank_gradient, "
+             "resume, checkpoint, spike, skip, roll_back, nonfinite, stop, ..., and those of docs/alarms.md: "
+             "rank_loss, rank_gradient, "
              "rank_nonfinite, rank_slow, replica_drift",
              "-", "text", kSameOnAll),
     text_row(kEvents, "ranks", "the ranks that it is about, where it is about some", "-", "list", kSameOnAll),

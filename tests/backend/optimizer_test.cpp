@@ -20,7 +20,8 @@ struct OptimizerCase {
   bool statistics = true;
   bool large = false;  ///< tensors that several threads share, with a small one between them
   double loss_scale = 1;
-  bool many = false;  ///< more tensors than one kernel launch takes
+  bool many = false;     ///< more tensors than one kernel launch takes
+  bool factors = false;  ///< every tensor has one of its own
 };
 void PrintTo(const OptimizerCase& shape, std::ostream* out) { *out << shape.name; }
 
@@ -66,10 +67,18 @@ void run_optimizer(Bench& bench, const OptimizerCase& one) {
       statistics.eps_dominated = bench.sums("eps_dominated", count, std::nan(""), kExact);
     }
   }
+  Tensor factors;
+  if (one.factors) {
+    std::vector<double> values;
+    for (std::int64_t n = 0; n < count; ++n) values.push_back(1 / static_cast<double>(n + 1));
+    factors = bench.constants("factors", DType::Float64, Shape{count}, values);
+  }
   const OptimizerOps& ops = bench.backend().optimizer();
   const Workspace workspace = bench.workspace(ops.update_workspace(tensors));
-  if (one.adam) ops.adamw(bench.stream(), {0.9, 0.95, 1e-8, step_scalars, statistics, workspace}, tensors);
-  if (!one.adam) ops.sgd_momentum(bench.stream(), {0.9, step_scalars, statistics, workspace}, tensors);
+  if (one.adam)
+    ops.adamw(bench.stream(), {0.9, 0.95, 1e-8, step_scalars, statistics, workspace, factors}, tensors);
+  if (!one.adam)
+    ops.sgd_momentum(bench.stream(), {0.9, step_scalars, statistics, workspace, factors}, tensors);
 }
 
 class OptimizerOp : public testing::TestWithParam<std::tuple<Target, OptimizerCase>> {};
@@ -80,19 +89,21 @@ TEST_P(OptimizerOp, MatchesReference) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Backends, OptimizerOp,
-    testing::Combine(testing::ValuesIn(targets()),
-                     testing::Values(OptimizerCase{"adamw", true}, OptimizerCase{"adamw_clipped", true, 0.3},
-                                     OptimizerCase{"adamw_skipped", true, 0, 0},
-                                     OptimizerCase{"adamw_bare", true, 1, 1, false},
-                                     OptimizerCase{"sgd", false}, OptimizerCase{"sgd_clipped", false, 0.3},
-                                     OptimizerCase{"sgd_skipped", false, 0, 0},
-                                     OptimizerCase{"adamw_large", true, 0.3, 1, true, true},
-                                     OptimizerCase{"adamw_large_skipped", true, 0, 0, true, true},
-                                     OptimizerCase{"sgd_large", false, 0.3, 1, true, true},
-                                     OptimizerCase{"adamw_scaled", true, 0.3, 1, true, false, 0x1p12},
-                                     OptimizerCase{"sgd_scaled", false, 0.3, 1, true, false, 0x1p12},
-                                     OptimizerCase{"adamw_many", true, 1, 1, true, false, 1, true},
-                                     OptimizerCase{"sgd_many", false, 0.3, 1, true, false, 4, true})),
+    testing::Combine(
+        testing::ValuesIn(targets()),
+        testing::Values(OptimizerCase{"adamw", true}, OptimizerCase{"adamw_clipped", true, 0.3},
+                        OptimizerCase{"adamw_skipped", true, 0, 0},
+                        OptimizerCase{"adamw_bare", true, 1, 1, false}, OptimizerCase{"sgd", false},
+                        OptimizerCase{"sgd_clipped", false, 0.3}, OptimizerCase{"sgd_skipped", false, 0, 0},
+                        OptimizerCase{"adamw_large", true, 0.3, 1, true, true},
+                        OptimizerCase{"adamw_large_skipped", true, 0, 0, true, true},
+                        OptimizerCase{"sgd_large", false, 0.3, 1, true, true},
+                        OptimizerCase{"adamw_scaled", true, 0.3, 1, true, false, 0x1p12},
+                        OptimizerCase{"sgd_scaled", false, 0.3, 1, true, false, 0x1p12},
+                        OptimizerCase{"adamw_many", true, 1, 1, true, false, 1, true},
+                        OptimizerCase{"sgd_many", false, 0.3, 1, true, false, 4, true},
+                        OptimizerCase{"adamw_factors", true, 0.3, 1, true, false, 4, true, true},
+                        OptimizerCase{"sgd_factors", false, 0.3, 1, true, true, 1, false, true})),
     case_name<OptimizerCase>);
 
 class OptimizerSkip : public testing::TestWithParam<Target> {};
@@ -244,16 +255,17 @@ class StepScalars : public testing::TestWithParam<Target> {
   const OptimizerOps& ops_ = bench_.backend().optimizer();
 
   Tensor start(double skip, double loss_scale, double since_change) {
-    std::vector<double> scalars = step_scalars_of(1, skip, loss_scale);
+    std::vector<double> scalars = step_scalars_of(skip, skip, loss_scale);
     scalars[kStepsSinceScaleChange] = since_change;
     return bench_.variables("step_scalars", DType::Float64, Shape{kStepScalars}, scalars);
   }
   /// Loss scale and steps since its change after adapt_loss_scale.
   std::pair<double, double> adapted(double skip, double loss_scale, double since_change) {
     const Tensor scalars = start(skip, loss_scale, since_change);
+    // A norm that is not finite leaves a clip factor of 0.
     ops_.adapt_loss_scale(bench_.stream(), {.interval = 3, .largest = 1024, .step_scalars = scalars});
     const std::vector<double> after = bench_.read(scalars);
-    const std::vector<double> before = step_scalars_of(1, skip, loss_scale);
+    const std::vector<double> before = step_scalars_of(skip, skip, loss_scale);
     for (const int i : {kStepLearningRate, kStepBiasCorrection1, kStepBiasCorrection2, kStepGradientNorm,
                         kStepClipFactor, kStepSkipFactor})
       EXPECT_EQ(after[static_cast<std::size_t>(i)], before[static_cast<std::size_t>(i)]) << i;

@@ -257,6 +257,19 @@ TEST(ConfigErrors, SequencesOfAValidationThatNeverComes) {
   EXPECT_EQ(error_of("validation = {sequences = 8, every = 5}"), "");
 }
 
+TEST(ConfigErrors, SpikesAndStepsThatAreNotFinite) {
+  for (const std::string key : {"spikes.action", "non_finite.action"}) {
+    EXPECT_EQ(error_of(key + " = 'roll_back'"),
+              "configs/x.toml:4: " + key +
+                  " = \"roll_back\" goes back to the last checkpoint, and checkpoint.every = 0 saves none on "
+                  "the way; set checkpoint.every");
+    EXPECT_EQ(error_of(key + " = 'roll_back'\ncheckpoint.every = 100"), "");
+  }
+  EXPECT_EQ(error_of("spikes.z_clip = 2.5\nspikes.tensor_clip = 1.05"),
+            "configs/x.toml:5: spikes.tensor_clip clips tensors in the place of the global norm, which "
+            "spikes.z_clip = 2.5 clips; set one of them to 0");
+}
+
 TEST(ConfigErrors, Files) {
   const auto folder = std::filesystem::temp_directory_path();
   try {

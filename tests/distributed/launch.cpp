@@ -64,6 +64,15 @@ void train(int ranks, const std::filesystem::path& config, const std::filesystem
   EXPECT_EQ(outcome.status, 0) << outcome.output;
 }
 
+Outcome faulty_run(int ranks, const std::filesystem::path& config, const std::filesystem::path& run_folder,
+                   const std::string& fault, const std::vector<std::string>& settings, bool resume) {
+  std::string options;
+  for (const std::string& setting : settings) options += fmt::format(" '{}'", setting);
+  return shell(
+      mpirun(ranks, fmt::format("{} {} {} {} run.dir={}{}", PLUMB_FAULTY_RUN, resume ? "resume" : "new",
+                                config.string(), fault, run_folder.string(), options)));
+}
+
 std::vector<Json> read_records(const std::filesystem::path& file) {
   std::vector<Json> records;
   std::ifstream stream(file);

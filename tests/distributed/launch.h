@@ -31,6 +31,10 @@ std::string set_options(const std::vector<std::string>& settings);
 void train(int ranks, const std::filesystem::path& config, const std::filesystem::path& run_folder,
            const std::vector<std::string>& settings, const std::string& further_options = "");
 
+/// "faulty_run" (faulty_run.cpp) on so many ranks. `fault`: "noise 200 200 0" and the like.
+Outcome faulty_run(int ranks, const std::filesystem::path& config, const std::filesystem::path& run_folder,
+                   const std::string& fault, const std::vector<std::string>& settings, bool resume = false);
+
 using Json = nlohmann::json;
 
 /// The records of a JSON-lines file. A missing file fails the test.

@@ -228,6 +228,12 @@ TEST(EventFile, AResumedRunVoidsWhatItWritesAgain) {
   EXPECT_EQ(events[0].text(3), "brain.Event:2");
   EXPECT_EQ(events[1].number(2), 4u);
   EXPECT_EQ(Message(events[1].text(7)).number(1), 1u) << "SessionLog.START";
+  // The same for a run that goes back while it writes.
+  EventFile back(folder.path(), std::nullopt);
+  back.restart(7);
+  const Message restarted = events_of(back.path()).back();
+  EXPECT_EQ(restarted.number(2), 7u);
+  EXPECT_EQ(Message(restarted.text(7)).number(1), 1u) << "SessionLog.START";
   // A file from a clock that was ahead.
   write_bytes(folder.path() / "events.out.tfevents.4000000000.host.1", "");
   const EventFile later(folder.path(), std::nullopt);

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "backend/ops/step_guard.h"
 #include "backend/stream.h"
 #include "core/tensor.h"
 
@@ -15,11 +16,15 @@ enum StepScalar : int {
   kStepBiasCorrection1,  ///< 1 - beta1^t
   kStepBiasCorrection2,  ///< 1 - beta2^t
   kStepGradientNorm,     ///< global norm before clipping; written by clip
-  kStepClipFactor,       ///< min(1, max_norm / norm); written by clip
-  kStepSkipFactor,  ///< 1 = update, 0 = leave parameters and optimiser state as they are; written by clip
+  kStepClipFactor,       ///< min(1, max_norm / norm); written by clip, lowered by guard_step
+  kStepSkipFactor,  ///< 1 = update, 0 = leave parameters and optimiser state as they are; written by clip and
+                    ///< guard_step
   kStepLossScale,   ///< what the gradients are multiplied by (1 but for fp16); written by adapt_loss_scale
   kStepAppliedLossScale,   ///< the loss scale of this step's gradients; written by clip
   kStepsSinceScaleChange,  ///< updates since the loss scale changed; written by adapt_loss_scale
+  kStepSpikes,             ///< kLossSpike + kNormSpike: why the step is skipped; written by guard_step
+  kStepClippedTensors,     ///< tensors that are clipped by their own average; written by guard_step
+  kStepHalted,  ///< 1 = a gradient norm was not finite: nothing is updated until the host writes a 0
   kStepScalars
 };
 
@@ -53,6 +58,7 @@ struct AdamW {
   Tensor step_scalars;  ///< (kStepScalars) float64
   UpdateStatistics statistics;
   Workspace workspace;
+  Tensor tensor_factors{};  ///< (n) float64 that gradients are multiplied by; empty = 1
 };
 
 struct SgdMomentum {
@@ -60,6 +66,7 @@ struct SgdMomentum {
   Tensor step_scalars;
   UpdateStatistics statistics;
   Workspace workspace;
+  Tensor tensor_factors{};  ///< as of AdamW
 };
 
 struct Clip {
@@ -67,10 +74,11 @@ struct Clip {
   double max_norm = 0;  ///< 0 = do not clip
   Tensor step_scalars;  ///< reads the loss scale; writes gradient norm, clip factor, skip factor and the
                         ///< applied loss scale
+  bool halts = false;   ///< a norm that is not finite skips the following steps too (kStepHalted)
 };
 
-/// Dynamic loss scaling (arXiv 1710.03740): halves the scale after a skipped step, doubles it after
-/// `interval` updates in a row.
+/// Dynamic loss scaling (arXiv 1710.03740): halves the scale after a step whose gradient norm was not finite,
+/// doubles it after `interval` other ones in a row.
 struct LossScaling {
   std::int64_t interval = 2000;
   double largest = 0x1p24;  ///< the scale grows no further
@@ -80,19 +88,23 @@ struct LossScaling {
 class OptimizerOps {
  public:
   virtual ~OptimizerOps() = default;
-  /// arXiv 1711.05101 with g = clip * gradient / loss scale:  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
-  /// parameter -= lr ( (m / bc1) / (sqrt(v / bc2) + eps) + decay * parameter ).  Nothing changes when skip =
-  /// 0.
+  /// arXiv 1711.05101 with g = clip * tensor factor * gradient / loss scale:  m = b1 m + (1-b1) g;  v = b2 v
+  /// + (1-b2) g^2; parameter -= lr ( (m / bc1) / (sqrt(v / bc2) + eps) + decay * parameter ).  Nothing
+  /// changes when skip = 0.
   virtual void adamw(Stream& stream, const AdamW& arguments, std::span<const UpdateTensor> tensors) const = 0;
   /// With the same g: momentum = mu momentum + g;  parameter -= lr ( momentum + decay * parameter ).
+  /// Gradient and momentum of a tensor may be the same view.
   virtual void sgd_momentum(Stream& stream, const SgdMomentum& arguments,
                             std::span<const UpdateTensor> tensors) const = 0;
   /// Of adamw and sgd_momentum.
   virtual std::size_t update_workspace(std::span<const UpdateTensor> tensors) const = 0;
   /// Norm = sqrt(sum of squares in index order) / loss scale. A norm that is not finite sets the skip factor
-  /// to 0 and the clip factor to 0; otherwise skip = 1.
+  /// to 0 and the clip factor to 0; otherwise skip = 1 unless the step is halted. No spikes, no clipped
+  /// tensors.
   virtual void clip(Stream& stream, const Clip& arguments) const = 0;
-  /// After the update, by the skip factor that clip has written.
+  /// After clip, before the update. A step that clip skips changes nothing in the state.
+  virtual void guard_step(Stream& stream, const StepGuard& arguments) const = 0;
+  /// After the update, by the clip factor that clip has written.
   virtual void adapt_loss_scale(Stream& stream, const LossScaling& arguments) const = 0;
 };
 

@@ -83,6 +83,7 @@ class CpuOptimizer final : public OptimizerOps {
                     std::span<const UpdateTensor> tensors) const override;
   std::size_t update_workspace(std::span<const UpdateTensor> tensors) const override;
   void clip(Stream& stream, const Clip& arguments) const override;
+  void guard_step(Stream& stream, const StepGuard& arguments) const override;
   void adapt_loss_scale(Stream& stream, const LossScaling& arguments) const override;
 };
 

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <cmath>
 
+#include "backend/guard_rules.h"
 #include "backend/step_rules.h"
 #include "backends/cpu/arguments.h"
 #include "backends/cpu/cpu_ops.h"
@@ -46,8 +48,8 @@ struct AdamRule {
   float clip, beta1, beta2, inverse_correction1, inverse_root_correction2;
   float rate, decay, epsilon;
 
-  AdamRule(const AdamW& arguments, const double* scalars, const UpdateTensor& tensor)
-      : clip(static_cast<float>(scalars[kStepClipFactor] / scalars[kStepLossScale])),
+  AdamRule(const AdamW& arguments, const double* scalars, double factor, const UpdateTensor& tensor)
+      : clip(static_cast<float>(factor * scalars[kStepClipFactor] / scalars[kStepLossScale])),
         beta1(static_cast<float>(arguments.beta1)),
         beta2(static_cast<float>(arguments.beta2)),
         inverse_correction1(static_cast<float>(1 / scalars[kStepBiasCorrection1])),
@@ -82,8 +84,8 @@ struct SgdRule {
   static constexpr bool kHasVariance = false;
   float clip, mu, rate, decay;
 
-  SgdRule(const SgdMomentum& arguments, const double* scalars, const UpdateTensor& tensor)
-      : clip(static_cast<float>(scalars[kStepClipFactor] / scalars[kStepLossScale])),
+  SgdRule(const SgdMomentum& arguments, const double* scalars, double factor, const UpdateTensor& tensor)
+      : clip(static_cast<float>(factor * scalars[kStepClipFactor] / scalars[kStepLossScale])),
         mu(static_cast<float>(arguments.momentum)),
         rate(static_cast<float>(scalars[kStepLearningRate] * tensor.learning_rate_scale)),
         decay(static_cast<float>(tensor.weight_decay)) {}
@@ -159,6 +161,7 @@ template <class Rule, class Arguments>
 void update_all(const char* op, const Arguments& arguments, std::span<const UpdateTensor> tensors) {
   const auto count = static_cast<std::int64_t>(tensors.size());
   const double* scalars = vector_of<double>(op, "step_scalars", arguments.step_scalars, kStepScalars);
+  const double* factors = optional_vector<double>(op, "tensor_factors", arguments.tensor_factors, count);
   const UpdateStatistics& statistics = arguments.statistics;
   double* update_square = optional_vector<double>(op, "update_square", statistics.update_square, count);
   double* parameter_square =
@@ -177,7 +180,8 @@ void update_all(const char* op, const Arguments& arguments, std::span<const Upda
         const UpdateTensor& tensor = tensors[static_cast<std::size_t>(n)];
         const UpdateView view = UpdateView::unchecked(tensor);
         if (skip) return measure_piece(view, begin, end);
-        return update_piece(Rule(arguments, scalars, tensor), view, tensor.compute_copy, lag, begin, end);
+        const Rule rule(arguments, scalars, factors == nullptr ? 1 : factors[n], tensor);
+        return update_piece(rule, view, tensor.compute_copy, lag, begin, end);
       },
       [&](std::int64_t n, const UpdateSums& sums) {
         if (update_square != nullptr) update_square[n] = sums[0];
@@ -206,7 +210,32 @@ void CpuOptimizer::clip(Stream&, const Clip& arguments) const {
   double* scalars = vector_of<double>("clip", "step_scalars", arguments.step_scalars, kStepScalars);
   double sum = 0;
   for (std::int64_t n = 0; n < count; ++n) sum += squares[n];
-  decide_clip(std::sqrt(sum), arguments.max_norm, scalars);
+  decide_clip(std::sqrt(sum), arguments.max_norm, arguments.halts, scalars);
+}
+
+void CpuOptimizer::guard_step(Stream&, const StepGuard& arguments) const {
+  const char* op = "guard_step";
+  const GuardRules& rules = arguments.rules;
+  const std::int64_t count = arguments.squares.elements();
+  const double* squares = vector_of<double>(op, "squares", arguments.squares, count);
+  double* state = vector_of<double>(op, "state", arguments.state, kGuardState + count);
+  double* scalars = vector_of<double>(op, "step_scalars", arguments.step_scalars, kStepScalars);
+  const std::int64_t ranks = arguments.losses.defined() ? arguments.losses.elements() : 0;
+  const double* losses = optional_vector<double>(op, "losses", arguments.losses, ranks);
+  decide_guard(rules, losses, ranks, arguments.targets, state, scalars,
+               [](double square) { return std::sqrt(square); });
+  if (rules.tensor_ratio == 0) return;
+  double* factors = vector_of<double>(op, "tensor_factors", arguments.tensor_factors, count);
+  std::fill_n(factors, count, 1.0);
+  if (scalars[kStepSkipFactor] == 0) return;
+  const bool clips = clips_tensors(rules, state);
+  double clipped = 0;
+  for (std::int64_t n = 0; n < count; ++n) {
+    const double norm = std::sqrt(squares[n]) / scalars[kStepAppliedLossScale];
+    factors[n] = guard_tensor(rules, clips, norm, scalars[kStepClipFactor], state[kGuardState + n]);
+    clipped += factors[n] < 1 ? 1 : 0;
+  }
+  finish_guard(clips, clipped, state, scalars);
 }
 
 void CpuOptimizer::adapt_loss_scale(Stream&, const LossScaling& arguments) const {

@@ -34,6 +34,7 @@ double* prepare_update(const char* op, const Arguments& arguments, std::span<con
   const auto count = static_cast<std::int64_t>(tensors.size());
   const UpdateStatistics& statistics = arguments.statistics;
   require_vector(op, "step_scalars", arguments.step_scalars, DType::Float64, kStepScalars);
+  optional_vector(op, "tensor_factors", arguments.tensor_factors, DType::Float64, count);
   optional_vector(op, "update_square", statistics.update_square, DType::Float64, count);
   optional_vector(op, "parameter_square", statistics.parameter_square, DType::Float64, count);
   optional_vector(op, "lag_squares", statistics.lag_squares, DType::Float64, count);
@@ -70,6 +71,19 @@ void CudaOptimizer::clip(Stream& stream, const Clip& arguments) const {
   require_vector("clip", "squares", arguments.squares, DType::Float64, arguments.squares.elements());
   require_vector("clip", "step_scalars", arguments.step_scalars, DType::Float64, kStepScalars);
   launch_clip(handle_of(stream), arguments);
+}
+
+void CudaOptimizer::guard_step(Stream& stream, const StepGuard& arguments) const {
+  const char* op = "guard_step";
+  const std::int64_t count = arguments.squares.elements();
+  require_vector(op, "squares", arguments.squares, DType::Float64, count);
+  require_vector(op, "state", arguments.state, DType::Float64, kGuardState + count);
+  require_vector(op, "step_scalars", arguments.step_scalars, DType::Float64, kStepScalars);
+  if (arguments.losses.defined())
+    require_vector(op, "losses", arguments.losses, DType::Float64, arguments.losses.elements());
+  if (arguments.rules.tensor_ratio > 0)
+    require_vector(op, "tensor_factors", arguments.tensor_factors, DType::Float64, count);
+  launch_guard_step(handle_of(stream), arguments);
 }
 
 void CudaOptimizer::adapt_loss_scale(Stream& stream, const LossScaling& arguments) const {

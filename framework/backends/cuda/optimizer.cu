@@ -28,9 +28,9 @@ struct StepFactors {
   float rate, clip, inverse_correction1, inverse_root_correction2;
 };
 
-__device__ __forceinline__ StepFactors step_factors(const double* scalars) {
+__device__ __forceinline__ StepFactors step_factors(const double* scalars, double tensor_factor) {
   return {static_cast<float>(scalars[kStepLearningRate]),
-          static_cast<float>(scalars[kStepClipFactor] / scalars[kStepLossScale]),
+          static_cast<float>(tensor_factor * scalars[kStepClipFactor] / scalars[kStepLossScale]),
           static_cast<float>(1 / scalars[kStepBiasCorrection1]),
           static_cast<float>(1 / sqrt(scalars[kStepBiasCorrection2]))};
 }
@@ -119,13 +119,17 @@ __device__ __forceinline__ void measure(const UpdateEntry& entry, std::int64_t a
 /// One pass over everything: for AdamW 16 bytes read and 12 written per element, and the compute copy.
 template <class Rule>
 __global__ void __launch_bounds__(kPieceThreads, Rule::kLeastBlocks)
-    update_kernel(const UpdatePieces pieces, Rule rule, const double* scalars, double* partials) {
+    update_kernel(const UpdatePieces pieces, Rule rule, const double* scalars, const double* tensor_factors,
+                  double* partials) {
   PLUMB_SHARED(StepFactors, shared_step, [1]);
-  if (threadIdx.x == 0) shared_step[0] = step_factors(scalars);
+  const Piece piece = piece_of_block(pieces);
+  if (threadIdx.x == 0) {
+    const double factor = tensor_factors == nullptr ? 1 : tensor_factors[pieces.first_tensor + piece.tensor];
+    shared_step[0] = step_factors(scalars, factor);
+  }
   __syncthreads();
   const StepFactors step = shared_step[0];
   const bool skip = scalars[kStepSkipFactor] == 0;
-  const Piece piece = piece_of_block(pieces);
   const UpdateEntry entry = pieces.entries[piece.tensor];
   double sums[kUpdateSums] = {};
   const auto run = [&](auto count, std::int64_t at) {
@@ -151,7 +155,7 @@ constexpr int kClipThreads = 256;
 
 /// The block loads squares side by side; thread 0 adds them in index order.
 __global__ void __launch_bounds__(kClipThreads)
-    clip_kernel(const double* squares, std::int64_t count, double max_norm, double* scalars) {
+    clip_kernel(const double* squares, std::int64_t count, double max_norm, bool halts, double* scalars) {
   PLUMB_SHARED(double, some, [kClipThreads]);
   double sum = 0;
   for (std::int64_t first = 0; first < count; first += kClipThreads) {
@@ -162,7 +166,7 @@ __global__ void __launch_bounds__(kClipThreads)
       for (int i = 0; i < kClipThreads && i < rest; ++i) sum += some[i];
     __syncthreads();
   }
-  if (threadIdx.x == 0) decide_clip(sqrt(sum), max_norm, scalars);
+  if (threadIdx.x == 0) decide_clip(sqrt(sum), max_norm, halts, scalars);
 }
 
 __global__ void loss_scale_kernel(double interval, double largest, double* scalars) {
@@ -208,7 +212,7 @@ void launch_update(const char* name, cudaStream_t stream, const Arguments& argum
     if (pieces.pieces() > 0) {
       launch({name, dim3(static_cast<unsigned>(pieces.pieces())), dim3(kPieceThreads), 0, stream},
              update_kernel<Rule>, pieces, rule, static_cast<const double*>(arguments.step_scalars.data),
-             partials);
+             static_cast<const double*>(arguments.tensor_factors.data), partials);
     }
     if (partials == nullptr) return;
     launch({name, dim3(static_cast<unsigned>(pieces.count)), dim3(kPieceThreads), 0, stream},
@@ -238,7 +242,7 @@ void launch_sgd_momentum(cudaStream_t stream, const SgdMomentum& arguments,
 void launch_clip(cudaStream_t stream, const Clip& arguments) {
   launch({"clip", dim3(1), dim3(kClipThreads), 0, stream}, clip_kernel,
          static_cast<const double*>(arguments.squares.data), arguments.squares.elements(), arguments.max_norm,
-         static_cast<double*>(arguments.step_scalars.data));
+         arguments.halts, static_cast<double*>(arguments.step_scalars.data));
 }
 
 void launch_adapt_loss_scale(cudaStream_t stream, const LossScaling& arguments) {

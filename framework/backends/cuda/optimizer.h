@@ -18,6 +18,7 @@ void launch_adamw(cudaStream_t stream, const AdamW& arguments, std::span<const U
 void launch_sgd_momentum(cudaStream_t stream, const SgdMomentum& arguments,
                          std::span<const UpdateTensor> tensors, double* partials);
 void launch_clip(cudaStream_t stream, const Clip& arguments);
+void launch_guard_step(cudaStream_t stream, const StepGuard& arguments);
 void launch_adapt_loss_scale(cudaStream_t stream, const LossScaling& arguments);
 
 }  // namespace plumb::cuda

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backend/guard_rules.h"
 #include "backend/step_rules.h"
 #include "backends/reference/arguments.h"
 #include "backends/reference/ops.h"
@@ -18,11 +19,13 @@ struct Lag {
 
 /// Runs new_value(tensor views, i, ..., lag) over every tensor and takes the statistics of the change.
 template <class NewValue>
-void update_all(const char* op, const Tensor& step_scalars, const UpdateStatistics& statistics,
-                std::span<const UpdateTensor> tensors, bool has_variance, NewValue&& new_value) {
+void update_all(const char* op, const Tensor& step_scalars, const Tensor& tensor_factors,
+                const UpdateStatistics& statistics, std::span<const UpdateTensor> tensors, bool has_variance,
+                NewValue&& new_value) {
   const Vector<double> scalars(op, "step_scalars", step_scalars, kStepScalars);
   const bool skip = scalars[kStepSkipFactor] == 0;
   const auto count = static_cast<std::int64_t>(tensors.size());
+  const auto factors = Vector<double>::optional(op, "tensor_factors", tensor_factors, count);
   const auto update_square = Vector<double>::optional(op, "update_square", statistics.update_square, count);
   const auto parameter_square =
       Vector<double>::optional(op, "parameter_square", statistics.parameter_square, count);
@@ -50,7 +53,8 @@ void update_all(const char* op, const Tensor& step_scalars, const UpdateStatisti
         const double old_value = parameter[i];
         squares += old_value * old_value;
         if (skip) continue;
-        const double clipped = scalars[kStepClipFactor] * gradient[i] / scalars[kStepLossScale];
+        const double factor = scalars[kStepClipFactor] * (factors ? factors[n] : 1);
+        const double clipped = factor * gradient[i] / scalars[kStepLossScale];
         Lag lag;
         parameter[i] =
             static_cast<T>(new_value(tensor, momentum, variance, scalars, i, old_value, clipped, lag));
@@ -70,7 +74,7 @@ void update_all(const char* op, const Tensor& step_scalars, const UpdateStatisti
 }  // namespace
 
 void ReferenceOptimizer::adamw(Stream&, const AdamW& arguments, std::span<const UpdateTensor> tensors) const {
-  update_all("adamw", arguments.step_scalars, arguments.statistics, tensors, true,
+  update_all("adamw", arguments.step_scalars, arguments.tensor_factors, arguments.statistics, tensors, true,
              [&](const UpdateTensor& tensor, auto& momentum, auto& variance, auto& scalars, std::int64_t i,
                  double old_value, double gradient, Lag& lag) {
                using T = std::remove_cvref_t<decltype(momentum[i])>;
@@ -91,7 +95,8 @@ void ReferenceOptimizer::adamw(Stream&, const AdamW& arguments, std::span<const 
 
 void ReferenceOptimizer::sgd_momentum(Stream&, const SgdMomentum& arguments,
                                       std::span<const UpdateTensor> tensors) const {
-  update_all("sgd_momentum", arguments.step_scalars, arguments.statistics, tensors, false,
+  update_all("sgd_momentum", arguments.step_scalars, arguments.tensor_factors, arguments.statistics, tensors,
+             false,
              [&](const UpdateTensor& tensor, auto& momentum, auto&, auto& scalars, std::int64_t i,
                  double old_value, double gradient, Lag&) {
                using T = std::remove_cvref_t<decltype(momentum[i])>;
@@ -109,7 +114,32 @@ void ReferenceOptimizer::clip(Stream&, const Clip& arguments) const {
   const Vector<double> scalars("clip", "step_scalars", arguments.step_scalars, kStepScalars);
   double sum = 0;
   for (std::int64_t n = 0; n < arguments.squares.elements(); ++n) sum += squares[n];
-  decide_clip(std::sqrt(sum), arguments.max_norm, &scalars[0]);
+  decide_clip(std::sqrt(sum), arguments.max_norm, arguments.halts, &scalars[0]);
+}
+
+void ReferenceOptimizer::guard_step(Stream&, const StepGuard& arguments) const {
+  const char* op = "guard_step";
+  const GuardRules& rules = arguments.rules;
+  const std::int64_t count = arguments.squares.elements();
+  const Vector<double> squares(op, "squares", arguments.squares, count);
+  const Vector<double> state(op, "state", arguments.state, kGuardState + count);
+  const Vector<double> scalars(op, "step_scalars", arguments.step_scalars, kStepScalars);
+  const std::int64_t ranks = arguments.losses.defined() ? arguments.losses.elements() : 0;
+  const auto losses = Vector<double>::optional(op, "losses", arguments.losses, ranks);
+  decide_guard(rules, losses ? &losses[0] : nullptr, ranks, arguments.targets, &state[0], &scalars[0],
+               [](double square) { return std::sqrt(square); });
+  if (rules.tensor_ratio == 0) return;
+  const Vector<double> factors(op, "tensor_factors", arguments.tensor_factors, count);
+  for (std::int64_t n = 0; n < count; ++n) factors[n] = 1;
+  if (scalars[kStepSkipFactor] == 0) return;
+  const bool clips = clips_tensors(rules, &state[0]);
+  double clipped = 0;
+  for (std::int64_t n = 0; n < count; ++n) {
+    const double norm = std::sqrt(squares[n]) / scalars[kStepAppliedLossScale];
+    factors[n] = guard_tensor(rules, clips, norm, scalars[kStepClipFactor], state[kGuardState + n]);
+    if (factors[n] < 1) clipped += 1;
+  }
+  finish_guard(clips, clipped, &state[0], &scalars[0]);
 }
 
 void ReferenceOptimizer::adapt_loss_scale(Stream&, const LossScaling& arguments) const {

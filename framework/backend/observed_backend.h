@@ -1,0 +1,68 @@
+// ObservedBackend: another backend, whose ops tell an observer of every tensor that they have written. For
+// passes that are looked into, not for training.
+#pragma once
+
+#include <memory>
+
+#include "backend/backend.h"
+
+namespace plumb {
+
+class OpObserver {
+ public:
+  virtual ~OpObserver() = default;
+  /// After the op was issued to the stream. `tensor`: one that it has written or added to, `name` as in its
+  /// arguments ("dweight"). Statistics are not told of.
+  virtual void wrote(Stream& stream, const char* op, const char* name, const Tensor& tensor) = 0;
+  /// Backend::push_range and pop_range: which part of a model issues ops.
+  virtual void entered(const char* range) = 0;
+  virtual void left() = 0;
+};
+
+class ObservedBackend final : public Backend {
+ public:
+  /// Both must outlive it. Memory, streams and everything else are the inner backend's.
+  ObservedBackend(Backend& inner, OpObserver& observer);
+  ~ObservedBackend() override;
+
+  std::string_view name() const override { return inner_.name(); }
+  DeviceFacts facts() const override { return inner_.facts(); }
+  std::vector<DType> compute_dtypes() const override { return inner_.compute_dtypes(); }
+  std::unique_ptr<Stream> create_stream() override { return inner_.create_stream(); }
+  std::unique_ptr<Event> create_event() override { return inner_.create_event(); }
+  Buffer allocate(std::size_t bytes) override { return inner_.allocate(bytes); }
+  Buffer allocate_host(std::size_t bytes) override { return inner_.allocate_host(bytes); }
+  bool has_tf32() const override { return inner_.has_tf32(); }
+  bool is_asynchronous() const override { return inner_.is_asynchronous(); }
+  void push_range(const char* name) override;
+  void pop_range() override;
+  void upload(Stream& stream, const void* host, void* device, std::size_t bytes) override {
+    inner_.upload(stream, host, device, bytes);
+  }
+  void download(Stream& stream, const void* device, void* host, std::size_t bytes) override {
+    inner_.download(stream, device, host, bytes);
+  }
+
+  const NormOps& norm() const override;
+  const ResidualOps& residual() const override;
+  const LinearOps& linear() const override;
+  const ActivationOps& activation() const override;
+  const AttentionOps& attention() const override;
+  const EmbeddingOps& embedding() const override;
+  const HeadLossOps& head_loss() const override;
+  const OptimizerOps& optimizer() const override { return inner_.optimizer(); }
+  const ElementwiseOps& elementwise() const override;
+  const MomentsOps& moments() const override { return inner_.moments(); }
+  const ObservationOps& observations() const override { return inner_.observations(); }
+  const RandomOps& random() const override;
+  const ParameterOps& parameter() const override;
+  const StreamMixOps& stream_mix() const override;
+
+ private:
+  struct Ops;
+  Backend& inner_;
+  OpObserver& observer_;
+  std::unique_ptr<Ops> ops_;
+};
+
+}  // namespace plumb

@@ -1,0 +1,71 @@
+// TrainingLoop: sharpness of a step's loss, over all ranks.
+#include <cmath>
+
+#include "training_loop.h"
+
+namespace plumb {
+namespace {
+
+void set_if_finite(StepRecord& record, const char* path, double value) {
+  if (std::isfinite(value)) record.set(path, value);
+}
+
+}  // namespace
+
+double TrainingLoop::loss_of_batch(std::uint64_t cursor) {
+  const Tensor sums(sharpness_sums_.data(), DType::Float64, {kHeadLossSums});
+  engine_.backend().elementwise().fill(engine_.stream(), sums, 0);
+  Probes probes;
+  probes.loss_sums = sums;
+  for (std::int64_t m = 0; m < sampler_.partition().micro_steps; ++m) {
+    sampler_.fill(cursor, m, batch_);
+    engine_.upload_batch(batch_.inputs, batch_.targets, batch_.first_sequence);
+    engine_.forward(probes, /*training=*/true);
+  }
+  double host[kHeadLossSums] = {};
+  engine_.backend().download(engine_.stream(), sums.data, host, sizeof host);
+  engine_.stream().synchronize();
+  double loss = host[kHeadLossCrossEntropy] + config_.model.z_loss * host[kHeadLossLogZSquared];
+  session_.communicator().all_reduce("loss along the update", Tensor(&loss, DType::Float64, {1}),
+                                     ReduceOp::Sum);
+  return loss / static_cast<double>(sampler_.targets_per_step());
+}
+
+void TrainingLoop::gradient_of_batch(std::uint64_t cursor) {
+  Probes probes;
+  probes.loss_sums = Tensor(sharpness_sums_.data(), DType::Float64, {kHeadLossSums});
+  const std::int64_t micro_steps = sampler_.partition().micro_steps;
+  engine_.zero_gradients();
+  reducer_.begin_step();
+  for (std::int64_t m = 0; m < micro_steps; ++m) {
+    sampler_.fill(cursor, m, batch_);
+    engine_.upload_batch(batch_.inputs, batch_.targets, batch_.first_sequence);
+    engine_.forward(probes, /*training=*/true);
+    engine_.backward(probes, 1 / static_cast<double>(sampler_.targets_per_step()),
+                     m + 1 == micro_steps ? &listener_ : nullptr, /*training=*/true);
+  }
+  reducer_.finish();
+  reducer_.take_wait_seconds();  // of no step
+}
+
+void TrainingLoop::measure_sharpness(StepRecord& record) {
+  const PhaseRange range(engine_.backend(), "sharpness");
+  const auto cursor = static_cast<std::uint64_t>(record.data_cursor - sampler_.sequences_per_step());
+  engine_.begin_step(record.step - 1);
+  const BatchLoss loss{.value = [&] { return loss_of_batch(cursor); },
+                       .gradient = [&] { gradient_of_batch(cursor); },
+                       .gradient_scale = record.next_loss_scale};
+  if (const auto multiple = sharpness_->critical_multiple(loss)) {
+    record.set("critical_lr", *multiple * record.learning_rate);
+    record.set("critical_sharpness", 2 / (*multiple * record.learning_rate));
+  }
+  // Parameters rounded to 16 bits do not move by the small steps of a difference.
+  const DType compute = engine_.model().shape().compute;
+  if (config_.sharpness.iterations == 0 || size_of(compute) < 4) return;
+  const Eigenvalue found =
+      sharpness_->eigenvalue(loss, config_.sharpness.iterations, static_cast<std::uint32_t>(record.step));
+  set_if_finite(record, "hessian_eigenvalue", found.value);
+  set_if_finite(record, "hessian_residual", found.residual);
+}
+
+}  // namespace plumb

@@ -1,0 +1,85 @@
+// TrainingLoop: its state in checkpoints.
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "checkpoint/checkpoint.h"
+#include "config/dump.h"
+#include "config/schema.h"
+#include "core/error.h"
+#include "model_state.h"
+#include "training_loop.h"
+#include "version.h"
+
+namespace plumb {
+
+void TrainingLoop::save(RunLog* log) {
+  if (saved_step_ == step_) return;
+  saved_step_ = step_;
+  statistics_.unify_state();
+  if (log != nullptr) log->flush();
+  if (session_.is_first()) {
+    const HostTensors model(engine_.backend(), engine_.stream(), parameter_tensors(engine_.parameters()));
+    const HostTensors optimizer(engine_.backend(), engine_.stream(), optimizer_tensors());
+    std::vector<NamedTensor> optimizer_and_statistics = optimizer.list();
+    for (const StatisticsStateTensor& tensor : statistics_.state_tensors()) {
+      optimizer_and_statistics.push_back({"statistics/" + tensor.name, tensor.tensor});
+    }
+    for (const NamedTensor& tensor : rank_alarms_.state_tensors()) optimizer_and_statistics.push_back(tensor);
+    for (const StatisticsStateTensor& tensor : spike_guard_.state_tensors())
+      optimizer_and_statistics.push_back({tensor.name, tensor.tensor});
+    CheckpointManifest manifest;
+    manifest.step = step_;
+    manifest.data_cursor = data_cursor_;
+    manifest.seed = config_.training.seed;
+    manifest.world = session_.world();
+    manifest.config_text = dump_config(loaded_);
+    manifest.config_hash = config_hash(config_);
+    manifest.plumb_version = version_number();
+    manifest.extra["git_revision"] = git_revision();
+    manifest.extra["roll_backs"] = std::to_string(roll_backs_);
+    const auto path =
+        save_checkpoint(folder_ / "checkpoints", manifest, model.list(), optimizer_and_statistics);
+    prune_checkpoints(folder_ / "checkpoints", config_.checkpoint.keep, step_);
+    if (log != nullptr) log->event("checkpoint", step_, path.filename().string());
+  }
+  session_.communicator().barrier("checkpoint saved");
+}
+
+void TrainingLoop::resume(const Checkpoint& checkpoint) {
+  Backend& backend = engine_.backend();
+  Stream& stream = engine_.stream();
+  upload_tensors(backend, stream, checkpoint.model, parameter_tensors(engine_.parameters()));
+  engine_.parameters().refresh_compute(stream);
+  std::vector<NamedTensor> state;
+  for (const OptimizerStateTensor& tensor : optimizer_.state_tensors()) {
+    if (tensor.required || checkpoint.optimizer.contains(tensor.name))
+      state.push_back({tensor.name, tensor.tensor});
+  }
+  upload_tensors(backend, stream, checkpoint.optimizer, state);
+  for (const StatisticsStateTensor& tensor : statistics_.state_tensors()) {
+    const Tensor source = checkpoint.optimizer.tensor("statistics/" + tensor.name, tensor.tensor.shape);
+    std::memcpy(tensor.tensor.data, source.data, source.bytes());
+  }
+  statistics_.state_restored(stream);
+  // Other ranks than those of the checkpoint begin with what is known of them: nothing.
+  if (checkpoint.manifest.world == session_.world()) {
+    for (const NamedTensor& tensor : rank_alarms_.state_tensors()) {
+      const Tensor source = checkpoint.optimizer.tensor(tensor.name, tensor.tensor.shape);
+      std::memcpy(tensor.tensor.data, source.data, source.bytes());
+    }
+  }
+  for (const StatisticsStateTensor& tensor : spike_guard_.state_tensors()) {
+    if (!checkpoint.optimizer.contains(tensor.name)) continue;  // of a run before there were such windows
+    const Tensor source = checkpoint.optimizer.tensor(tensor.name, tensor.tensor.shape);
+    std::memcpy(tensor.tensor.data, source.data, source.bytes());
+  }
+  spike_guard_.state_restored();
+  const auto roll_backs = checkpoint.manifest.extra.find("roll_backs");
+  roll_backs_ = roll_backs == checkpoint.manifest.extra.end() ? 0 : std::stoll(roll_backs->second);
+  step_ = checkpoint.manifest.step;
+  data_cursor_ = checkpoint.manifest.data_cursor;
+  saved_step_ = step_;
+}
+
+}  // namespace plumb
