@@ -178,7 +178,8 @@ class Judge:
         slower = Limits.SLOWER.get(name)
         if slower is None:
             return self.limits.of(f"{name} {tests}", words, _environment(), needed=tests != "*")
-        return slower * self.limits.of(f"op tests, forward {tests}", [self._op_tests(), *words[1:]], _environment(), True)
+        unchanged = [self._op_tests(), *words[1:]]
+        return slower * self.limits.of(f"op tests, forward {tests}", unchanged, _environment(), True)
 
     @staticmethod
     def _plugin(place: Workplace, mutant: Mutant, unit: str, target: str, object_target: str, folder: str) -> Path:

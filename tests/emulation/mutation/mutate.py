@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import random
 import sys
 import time
 from pathlib import Path
@@ -39,12 +38,10 @@ def draw(mutants: dict[str, list[Mutant]], count: int, seed: int) -> list[tuple[
     given = shares({source: len(found) for source, found in mutants.items()}, count)
     chosen = []
     for source in sorted(mutants):
-        shuffled = list(mutants[source])
-        random.Random(f"{seed} {source}").shuffle(shuffled)
-        spare = shuffled[given[source]:]
-        chosen += [(one, spare) for one in shuffled[:given[source]]]
-    random.Random(seed).shuffle(chosen)
-    return chosen
+        ordered = sorted(mutants[source], key=lambda one: (one.place_in_draw(seed), one.line))
+        spare = ordered[given[source]:]
+        chosen += [(one, spare) for one in ordered[:given[source]]]
+    return sorted(chosen, key=lambda one: one[0].place_in_draw(seed))
 
 
 class Equivalents:

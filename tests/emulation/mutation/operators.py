@@ -16,6 +16,12 @@ class Mutant:
     after: str
     text: str
 
+    def place_in_draw(self, seed: int) -> str:
+        """What mutants are sorted by for a draw. It does not depend on the rest of the source, so that a change of one
+        line leaves the draw nearly as it was."""
+        whole = f"{seed}\0{self.source}\0{self.operator}\0{self.before}\0{self.after}"
+        return hashlib.sha256(whole.encode()).hexdigest()
+
     @property
     def identity(self) -> str:
         """Changes when the source does, so that results of another version are not taken for this one's."""
@@ -149,17 +155,22 @@ def _is_a_check(line: str) -> bool:
     return bool(re.match(r"\s*(static_assert|PLUMB_CHECK|__launch_bounds__|template <|#|using |return 0;)", line))
 
 
+def _no_dynamic_memory(code: str) -> set[int]:
+    """Where a launch says that its kernel has no dynamic shared memory: a byte more changes nothing."""
+    return {match.start(1) for match in re.finditer(r"dim3\([^{};]*\),\s*(0),\s*\w*stream\b", code)}
+
+
 def mutants_of(source: str, text: str) -> list[Mutant]:
     """All mutants, in the order of the operators and the source. `source` is the path to say where they are from."""
     operators = HOST_OPERATORS if source.endswith(".cpp") else KERNEL_OPERATORS
     code = blank_out(text)
     lines = text.split("\n")
-    found, seen = [], set()
+    found, seen, left_out = [], set(), _no_dynamic_memory(code)
     for operator, places in operators.items():
         for start, end, replacement in places(code):
             number = text.count("\n", 0, start) + 1
             changed = text[:start] + replacement + text[end:]
-            if _is_a_check(lines[number - 1]) or changed in seen:
+            if _is_a_check(lines[number - 1]) or changed in seen or start in left_out:
                 continue
             seen.add(changed)
             after = changed.split("\n")[number - 1].strip()

@@ -55,6 +55,16 @@ class Operators(unittest.TestCase):
         self.assertIn("for (int i = 1; i < n; ++i) {", found)
         self.assertTrue(any("* 1.0f +" in line for line in found))
 
+    def test_dynamic_memory_that_no_kernel_has_is_no_place(self):
+        text = 'launch({"sum", dim3(static_cast<unsigned>(n)), dim3(kThreads), 0, stream}, kernel, n);\n'
+        self.assertEqual(changes("constant", text), [])
+        self.assertEqual(len(changes("constant", text.replace(", 0, stream", ", 8, stream"))), 1)
+
+    def test_the_draw_of_a_line_does_not_depend_on_other_lines(self):
+        def places(text: str) -> set[str]:
+            return {one.place_in_draw(1) for one in operators.mutants_of("kernel.cu", text)}
+        self.assertLess(places(KERNEL), places("int before = 3;\n" + KERNEL))
+
     def test_a_factor_goes_with_its_arguments(self):
         line = "y[i] = x[i + row * row_stride] * scale(i, n) * 0.5f + fmaxf(a, b) / (c - 1);"
         self.assertEqual(changes("dropped factor"), [
