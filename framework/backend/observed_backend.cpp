@@ -130,9 +130,6 @@ class ObservedAttention final : public Observed<AttentionOps> {
     inner_.attention_backward(stream, arguments);
     tell(stream, "attention_backward", {{"dq", arguments.dq}, {"dk", arguments.dk}, {"dv", arguments.dv}});
   }
-  void attention_statistics(Stream& stream, const AttentionStatistics& arguments) const override {
-    inner_.attention_statistics(stream, arguments);
-  }
   void rotary(Stream& stream, const Rotary& arguments) const override {
     inner_.rotary(stream, arguments);
     tell(stream, "rotary", {{"x", arguments.x}});
@@ -143,9 +140,6 @@ class ObservedAttention final : public Observed<AttentionOps> {
   }
   std::size_t attention_backward_workspace(const AttentionBackward& arguments) const override {
     return inner_.attention_backward_workspace(arguments);
-  }
-  std::size_t attention_statistics_workspace(const AttentionStatistics& arguments) const override {
-    return inner_.attention_statistics_workspace(arguments);
   }
 };
 

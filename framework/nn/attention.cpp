@@ -138,19 +138,15 @@ void Attention::plan_ops(Backend& backend, ArenaPlan& plan) const {
   forward.out = contiguous;
   forward.log_sum_exp = log_sum_exp;
   plan.require_workspace(ops.attention_forward_workspace(forward));
+  forward.entropy_sums = Tensor(nullptr, DType::Float64, {heads_});
+  forward.max_logit = Tensor(nullptr, DType::Float64, {1});
+  plan.require_workspace(ops.attention_forward_workspace(forward));
   AttentionBackward backward;
   backward.shape = forward.shape;
   backward.q = backward.k = backward.v = backward.dq = backward.dk = backward.dv = part;
   backward.out = backward.dout = contiguous;
   backward.log_sum_exp = log_sum_exp;
   plan.require_workspace(ops.attention_backward_workspace(backward));
-  AttentionStatistics statistics;
-  statistics.shape = forward.shape;
-  statistics.q = statistics.k = part;
-  statistics.log_sum_exp = log_sum_exp;
-  statistics.entropy_sums = Tensor(nullptr, DType::Float64, {heads_});
-  statistics.max_logit = Tensor(nullptr, DType::Float64, {1});
-  plan.require_workspace(ops.attention_statistics_workspace(statistics));
   if (reads_first_values()) {
     ResidualForward mixing;
     mixing.rows_per_sequence = shape_.tokens;
@@ -349,24 +345,14 @@ void Attention::forward(const Context& context, const Tensor& u, const Tensor& y
   arguments.v = values(context);
   arguments.out = context.tensor(out_slot_);
   arguments.log_sum_exp = context.tensor(log_sum_exp_);
+  if (context.probes != nullptr && !context.probes->attention.empty()) {
+    const AttentionProbe& probe = context.probes->attention[static_cast<std::size_t>(sublayer_)];
+    arguments.entropy_sums = probe.entropy_sums;
+    arguments.max_logit = probe.max_logit;
+  }
   arguments.workspace = context.workspace();
   context.backend.attention().attention_forward(context.stream, arguments);
-  probe_probabilities(context);
   projection_.forward(context, transform_output(context, arguments.out), y);
-}
-
-// From q, k and the log-sum-exp, so that it is the same whatever ran the forward pass.
-void Attention::probe_probabilities(const Context& context) const {
-  if (context.probes == nullptr || context.probes->attention.empty()) return;
-  const AttentionProbe& probe = context.probes->attention[static_cast<std::size_t>(sublayer_)];
-  context.backend.attention().attention_statistics(context.stream,
-                                                   {.shape = attention_shape(&context),
-                                                    .q = queries(context),
-                                                    .k = keys(context),
-                                                    .log_sum_exp = context.tensor(log_sum_exp_),
-                                                    .entropy_sums = probe.entropy_sums,
-                                                    .max_logit = probe.max_logit,
-                                                    .workspace = context.workspace()});
 }
 
 void Attention::backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) {

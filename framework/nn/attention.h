@@ -59,7 +59,6 @@ class Attention : public Branch {
   void transform_inputs_backward(const Context& context, const Tensor& dqkv) const;
   Tensor transform_output(const Context& context, const Tensor& out) const;
   void transform_output_backward(const Context& context, const Tensor& out, const Tensor& dout) const;
-  void probe_probabilities(const Context& context) const;
   void plan_ops(Backend& backend, ArenaPlan& plan) const;
 
   std::int64_t sublayer_, heads_, head_width_;

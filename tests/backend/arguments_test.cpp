@@ -210,26 +210,9 @@ TEST_P(Arguments, Attention) {
   wrong = attention;
   wrong.max_logit = zeros(Shape{1});
   EXPECT_THAT(forward(wrong), HasSubstr("attention_forward: max_logit is fp32 (1), expected fp64"));
-}
-
-TEST_P(Arguments, AttentionStatistics) {
-  AttentionStatistics statistics;
-  statistics.shape.tokens = 2, statistics.shape.heads = 2, statistics.shape.width = 3;
-  statistics.q = statistics.k = zeros(Shape{2, 6});
-  statistics.log_sum_exp = zeros(Shape{1, 2, 2});
-  statistics.entropy_sums = zeros(Shape{2}, DType::Float64);
-  const AttentionOps& ops = backend_.attention();
-  const auto run = [&](const AttentionStatistics& arguments) {
-    return message([&] { ops.attention_statistics(*stream_, arguments); });
-  };
-  statistics.workspace = workspace(ops.attention_statistics_workspace(statistics));
-  EXPECT_EQ(run(statistics), "nothing was thrown");
-  AttentionStatistics wrong = statistics;
-  wrong.k = zeros(Shape{2, 4});
-  EXPECT_THAT(run(wrong), HasSubstr("attention_statistics: k is fp32 (2,4), expected fp32 with 2 rows of 6"));
-  wrong = statistics;
+  wrong = attention;
   wrong.entropy_sums = zeros(Shape{3}, DType::Float64);
-  EXPECT_THAT(run(wrong), HasSubstr("attention_statistics: entropy_sums is fp64 (3), expected fp64 with 2"));
+  EXPECT_THAT(forward(wrong), HasSubstr("attention_forward: entropy_sums is fp64 (3), expected fp64 with 1"));
 }
 
 TEST_P(Arguments, Rotary) {

@@ -30,6 +30,8 @@ struct AttentionForward {
   Tensor log_sum_exp;  ///< out (B, H, T) master dtype
   Tensor max_logit;    ///< out (1) float64, maximum over all logits seen, combined with max; NaN, which wins,
                        ///< for a row whose log-sum-exp is NaN (a logit is NaN or +inf); empty = not wanted
+  Tensor entropy_sums;  ///< (H) float64, += sum over the rows of a head of the entropy of their probabilities
+                        ///< before dropout, in nats; empty = not wanted
   Workspace workspace;
 };
 
@@ -38,18 +40,6 @@ struct AttentionBackward {
   Tensor q, k, v, out, log_sum_exp;  ///< as in forward
   Tensor dout;                       ///< (B*T, H*D)
   Tensor dq, dk, dv;                 ///< (B*T, H*D) out, overwritten, row_stride honoured
-  Workspace workspace;
-};
-
-/// What is known of the probabilities beside a forward pass that gives none of it: from its log-sum-exp, so
-/// that a library may have run it. Dropout does not count. Costs one product of q and k.
-struct AttentionStatistics {
-  AttentionShape shape;  ///< `dropout` and `site` are not looked at
-  Tensor q, k;           ///< as in forward
-  Tensor log_sum_exp;    ///< (B, H, T) master dtype, of these q and k
-  Tensor entropy_sums;   ///< (H) float64, += sum over the rows of a head of the entropy of their
-                         ///< probabilities in nats, log_sum_exp_i - sum_j p_ij s_ij; empty = not wanted
-  Tensor max_logit;      ///< as in forward
   Workspace workspace;
 };
 
@@ -69,8 +59,6 @@ class AttentionOps {
   virtual void attention_backward(Stream& stream, const AttentionBackward& arguments) const = 0;
   virtual std::size_t attention_forward_workspace(const AttentionForward& arguments) const = 0;
   virtual std::size_t attention_backward_workspace(const AttentionBackward& arguments) const = 0;
-  virtual void attention_statistics(Stream& stream, const AttentionStatistics& arguments) const = 0;
-  virtual std::size_t attention_statistics_workspace(const AttentionStatistics& arguments) const = 0;
   virtual void rotary(Stream& stream, const Rotary& arguments) const = 0;
   /// While memory is planned: makes tables that rotary keeps for these tokens, width and base (x is not
   /// looked at), so that it does not allocate in a step.

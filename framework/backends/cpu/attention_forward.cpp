@@ -23,7 +23,13 @@ struct ForwardScratch {
   float *k_transposed, *v, *q, *mixed, *logits;
 };
 
-template <class Element>
+/// One for each tile of queries of every head of every sequence, the tiles counting fastest.
+std::int64_t task_count(const AttentionShape& shape, const HeadGeometry& geometry) {
+  return shape.batch * shape.heads * geometry.query_tiles;
+}
+
+/// kWithEntropy: arguments.entropy_sums is wanted.
+template <class Element, bool kWithEntropy>
 class Forward {
  public:
   explicit Forward(const AttentionForward& arguments)
@@ -34,12 +40,19 @@ class Forward {
     const int threads = thread_count();
     auto* largest = carver.take<float>(threads * kLanes);  // a cache line for each thread
     std::fill(largest, largest + threads * kLanes, kMinusInfinity);
+    auto* entropies = carver.take<double>(kWithEntropy ? task_count(shape_, geometry_) : 0);
     const ThreadScratch<ForwardScratch> scratch(carver, geometry_);
-    parallel_chunks(shape_.batch * shape_.heads * geometry_.query_tiles,
+    parallel_chunks(task_count(shape_, geometry_),
                     task_grain(kQueryTile * geometry_.tokens * geometry_.width),
                     [&](int thread, std::int64_t begin, std::int64_t end) {
-                      largest[thread * kLanes] = run_tasks(scratch.of(thread), begin, end);
+                      largest[thread * kLanes] = run_tasks(scratch.of(thread), begin, end, entropies);
                     });
+    if constexpr (kWithEntropy) {
+      // In the order of the tasks, whatever threads had them.
+      auto* sums = arguments_.entropy_sums.as<double>();
+      for (std::int64_t task = 0; task < task_count(shape_, geometry_); ++task)
+        sums[task / geometry_.query_tiles % shape_.heads] += entropies[task];
+    }
     if (!arguments_.max_logit.defined()) return;
     auto* maximum = arguments_.max_logit.as<double>();
     for (int thread = 0; thread < threads; ++thread) {
@@ -49,7 +62,8 @@ class Forward {
 
  private:
   /// Tasks count query tiles fastest, so a thread unpacks a head once. Returns the largest logit.
-  float run_tasks(const ForwardScratch& scratch, std::int64_t begin, std::int64_t end) const {
+  float run_tasks(const ForwardScratch& scratch, std::int64_t begin, std::int64_t end,
+                  double* entropies) const {
     float largest = kMinusInfinity;
     std::int64_t group = kTileRows;
     for (std::int64_t task = begin; task < end; ++task) {
@@ -62,15 +76,15 @@ class Forward {
                     geometry_.tokens, geometry_, 1.0F, scratch.v);
         group = masked_group(shape_, {{scratch.v, geometry_.rows_size()}});
       }
-      const float tile =
-          run_query_tile(scratch, sequence, head, task % geometry_.query_tiles * kQueryTile, group);
+      const float tile = run_query_tile(scratch, sequence, head, task % geometry_.query_tiles * kQueryTile,
+                                        group, kWithEntropy ? entropies + task : nullptr);
       largest = maximum_or_nan(largest, tile);
     }
     return largest;
   }
 
   float run_query_tile(const ForwardScratch& scratch, std::int64_t sequence, std::int64_t head,
-                       std::int64_t first, std::int64_t group) const {
+                       std::int64_t first, std::int64_t group, double* entropy) const {
     const std::int64_t queries = std::min(kQueryTile, geometry_.tokens - first);
     const std::int64_t padded = geometry_.padded_width;
     std::array<RunningSoftmax, kQueryTile> rows{};
@@ -86,6 +100,11 @@ class Forward {
       }
       add_over_keys(tile, group, scratch.logits, scratch.v + tile.first_key * padded, scratch.mixed, padded);
     });
+    if constexpr (kWithEntropy) {
+      *entropy = 0;
+      for (std::int64_t i = 0; i < queries; ++i)
+        *entropy += static_cast<double>(rows[static_cast<std::size_t>(i)].entropy());
+    }
     return finish_rows(scratch, sequence, head, first, queries, rows.data());
   }
 
@@ -94,7 +113,7 @@ class Forward {
     float* logits = scratch.logits + i * kKeyTile;
     const std::int64_t visible = tile.visible(i);
     if (shape_.soft_cap > 0) apply_soft_cap(logits, tile.width, shape_.soft_cap);
-    const float correction = row.absorb(logits, visible, tile.width);
+    const float correction = row.template absorb<kWithEntropy>(logits, visible, tile.width);
     if (tile.first_key > 0) {
       float* mixed = scratch.mixed + i * geometry_.padded_width;
       for (std::int64_t d = 0; d < geometry_.padded_width; ++d) mixed[d] *= correction;
@@ -128,6 +147,15 @@ class Forward {
   AttentionDropout dropout_;
 };
 
+template <class Element>
+void run_forward(const AttentionForward& arguments) {
+  if (arguments.entropy_sums.defined()) {
+    Forward<Element, true>(arguments).run();
+  } else {
+    Forward<Element, false>(arguments).run();
+  }
+}
+
 }  // namespace
 
 void CpuAttention::attention_forward(Stream& /*stream*/, const AttentionForward& arguments) const {
@@ -135,10 +163,11 @@ void CpuAttention::attention_forward(Stream& /*stream*/, const AttentionForward&
                   {{"q", arguments.q}, {"k", arguments.k}, {"v", arguments.v}, {"out", arguments.out}},
                   arguments.log_sum_exp);
   optional_vector<double>("attention_forward", "max_logit", arguments.max_logit, 1);
+  optional_vector<double>("attention_forward", "entropy_sums", arguments.entropy_sums, arguments.shape.heads);
   if (arguments.q.dtype == DType::BFloat16) {
-    Forward<bfloat16>(arguments).run();
+    run_forward<bfloat16>(arguments);
   } else {
-    Forward<float>(arguments).run();
+    run_forward<float>(arguments);
   }
 }
 
@@ -146,6 +175,7 @@ std::size_t CpuAttention::attention_forward_workspace(const AttentionForward& ar
   const HeadGeometry geometry(arguments.shape);
   WorkspaceCarver carver;
   carver.take<float>(thread_count() * kLanes);
+  if (arguments.entropy_sums.defined()) carver.take<double>(task_count(arguments.shape, geometry));
   ThreadScratch<ForwardScratch>(carver, geometry);
   return carver.bytes();
 }

@@ -137,7 +137,7 @@ void absorb_chunk(const HeadLossForward& arguments, float* logits, std::int64_t 
   if (arguments.bias.defined()) add_bias(logits, arguments.bias.as<float>() + first, count);
   if (arguments.soft_cap > 0) apply_soft_cap(logits, count, arguments.soft_cap);
   if (target >= first && target < first + count) target_logit = logits[target - first];
-  softmax.absorb(logits, count, round_up_to_lanes(count));
+  softmax.absorb<false>(logits, count, round_up_to_lanes(count));
 }
 
 void add_row(double log_z, double largest, double target_logit, double* sums) {

@@ -46,7 +46,7 @@ struct AttentionPartials {
   double* entropy = nullptr;  ///< sum over the rows of the tile; null = not wanted
 };
 /// Returns the number of tiles of a head.
-int launch_attention_statistics(cudaStream_t stream, const AttentionStatistics& arguments,
+int launch_attention_statistics(cudaStream_t stream, const AttentionForward& arguments,
                                 const AttentionPartials& partials);
 
 }  // namespace plumb::cuda

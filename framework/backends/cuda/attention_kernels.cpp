@@ -52,7 +52,7 @@ T* take_partials(WorkspaceCarver& carver, const Tensor& wanted, const AttentionS
   return wanted.defined() ? carver.take<T>(shape.batch * shape.heads * most_query_tiles(shape)) : nullptr;
 }
 
-AttentionPartials take_partials(WorkspaceCarver& carver, const AttentionStatistics& arguments) {
+AttentionPartials take_partials(WorkspaceCarver& carver, const AttentionForward& arguments) {
   AttentionPartials partials;
   partials.largest = take_partials<float>(carver, arguments.max_logit, arguments.shape);
   partials.entropy = take_partials<double>(carver, arguments.entropy_sums, arguments.shape);
@@ -116,15 +116,15 @@ std::size_t kernels_backward_workspace(const AttentionBackward& arguments) {
   return carver.bytes();
 }
 
-void attention_statistics_by_kernels(cudaStream_t stream, const AttentionStatistics& arguments) {
-  const char* op = "attention_statistics";
+void attention_statistics_by_kernels(cudaStream_t stream, const AttentionForward& arguments) {
+  if (!arguments.max_logit.defined() && !arguments.entropy_sums.defined()) return;
+  const char* op = "attention_forward";
   const AttentionShape& shape = arguments.shape;
   check_attention(op, shape, {{"q", arguments.q}, {"k", arguments.k}}, arguments.log_sum_exp);
   optional_vector(op, "max_logit", arguments.max_logit, DType::Float64, 1);
   optional_vector(op, "entropy_sums", arguments.entropy_sums, DType::Float64, shape.heads);
   WorkspaceCarver carver(arguments.workspace);
   const AttentionPartials partials = take_partials(carver, arguments);
-  if (partials.largest == nullptr && partials.entropy == nullptr) return;
   const int tiles = launch_attention_statistics(stream, arguments, partials);
   if (partials.largest != nullptr) {
     launch_attention_maximum(stream, partials.largest, shape.batch * shape.heads * tiles,
@@ -136,7 +136,7 @@ void attention_statistics_by_kernels(cudaStream_t stream, const AttentionStatist
   }
 }
 
-std::size_t kernels_statistics_workspace(const AttentionStatistics& arguments) {
+std::size_t kernels_statistics_workspace(const AttentionForward& arguments) {
   WorkspaceCarver carver;
   take_partials(carver, arguments);
   return carver.bytes();

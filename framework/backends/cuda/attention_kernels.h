@@ -13,9 +13,10 @@ namespace plumb::cuda {
 // fit into 31 bits.
 void attention_forward_by_kernels(cudaStream_t stream, const AttentionForward& arguments);
 void attention_backward_by_kernels(cudaStream_t stream, const AttentionBackward& arguments);
-void attention_statistics_by_kernels(cudaStream_t stream, const AttentionStatistics& arguments);
+/// After a forward pass, whoever ran it: max_logit and entropy_sums, as far as they are defined.
+void attention_statistics_by_kernels(cudaStream_t stream, const AttentionForward& arguments);
 std::size_t kernels_forward_workspace(const AttentionForward& arguments);
 std::size_t kernels_backward_workspace(const AttentionBackward& arguments);
-std::size_t kernels_statistics_workspace(const AttentionStatistics& arguments);
+std::size_t kernels_statistics_workspace(const AttentionForward& arguments);
 
 }  // namespace plumb::cuda

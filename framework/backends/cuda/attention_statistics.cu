@@ -139,7 +139,7 @@ __global__ void __launch_bounds__(kFloatThreads)
 }
 
 template <class T>
-int launch_statistics(cudaStream_t stream, const AttentionStatistics& arguments,
+int launch_statistics(cudaStream_t stream, const AttentionForward& arguments,
                       const AttentionPartials& partials) {
   constexpr bool kFloat = std::is_same_v<T, float>;
   AttentionShape shape = arguments.shape;
@@ -166,7 +166,7 @@ int launch_statistics(cudaStream_t stream, const AttentionStatistics& arguments,
 
 }  // namespace
 
-int launch_attention_statistics(cudaStream_t stream, const AttentionStatistics& arguments,
+int launch_attention_statistics(cudaStream_t stream, const AttentionForward& arguments,
                                 const AttentionPartials& partials) {
   if (arguments.q.dtype == DType::Float32) return launch_statistics<float>(stream, arguments, partials);
   if (arguments.q.dtype == DType::Float16) return launch_statistics<__half>(stream, arguments, partials);

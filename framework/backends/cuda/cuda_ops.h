@@ -53,8 +53,6 @@ class CudaAttention final : public AttentionOps {
   void attention_backward(Stream& stream, const AttentionBackward& arguments) const override;
   std::size_t attention_forward_workspace(const AttentionForward& arguments) const override;
   std::size_t attention_backward_workspace(const AttentionBackward& arguments) const override;
-  void attention_statistics(Stream& stream, const AttentionStatistics& arguments) const override;
-  std::size_t attention_statistics_workspace(const AttentionStatistics& arguments) const override;
   void rotary(Stream& stream, const Rotary& arguments) const override;
   void prepare_rotary(const Rotary& arguments) const override;
 

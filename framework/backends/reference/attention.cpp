@@ -70,6 +70,7 @@ void forward(const AttentionForward& arguments, std::size_t workspace_bytes) {
   const Rows<T> v(op, "v", arguments.v, rows, cols), out(op, "out", arguments.out, rows, cols);
   const Vector<T> log_sum_exp(op, "log_sum_exp", arguments.log_sum_exp, shape.batch * shape.heads * tokens);
   const auto max_logit = Vector<double>::optional(op, "max_logit", arguments.max_logit, 1);
+  const auto entropy_sums = Vector<double>::optional(op, "entropy_sums", arguments.entropy_sums, shape.heads);
   const KeepFactor keep(op, shape);
   double* logits = Scratch(op, arguments.workspace, workspace_bytes).take(tokens);
 
@@ -86,6 +87,12 @@ void forward(const AttentionForward& arguments, std::size_t workspace_bytes) {
         double sum = 0;
         for (std::int64_t j = 0; j < keys; ++j) sum += std::exp(logits[j] - largest);
         const double row_log_sum_exp = largest + std::log(sum);
+        if (entropy_sums) {
+          double expected_logit = 0;
+          for (std::int64_t j = 0; j < keys; ++j)
+            expected_logit += std::exp(logits[j] - row_log_sum_exp) * logits[j];
+          entropy_sums[h] += row_log_sum_exp - expected_logit;
+        }
         if (max_logit)
           max_logit[0] =
               maximum_or_nan(max_logit[0], std::isnan(row_log_sum_exp) ? row_log_sum_exp : largest);
@@ -159,36 +166,6 @@ void backward(const AttentionBackward& arguments, std::size_t workspace_bytes) {
 }
 
 template <class T>
-void statistics(const AttentionStatistics& arguments) {
-  const char* op = "attention_statistics";
-  const AttentionShape& shape = arguments.shape;
-  check_shape(op, shape);
-  const std::int64_t tokens = shape.tokens, width = shape.width;
-  const std::int64_t rows = shape.batch * tokens, cols = shape.heads * width;
-  const Rows<T> q(op, "q", arguments.q, rows, cols), k(op, "k", arguments.k, rows, cols);
-  const Vector<T> log_sum_exp(op, "log_sum_exp", arguments.log_sum_exp, shape.batch * shape.heads * tokens);
-  const auto max_logit = Vector<double>::optional(op, "max_logit", arguments.max_logit, 1);
-  const auto entropy_sums = Vector<double>::optional(op, "entropy_sums", arguments.entropy_sums, shape.heads);
-  for (std::int64_t b = 0; b < shape.batch; ++b) {
-    for (std::int64_t h = 0; h < shape.heads; ++h) {
-      for (std::int64_t i = 0; i < tokens; ++i) {
-        const double row_log_sum_exp = log_sum_exp[(b * shape.heads + h) * tokens + i];
-        double largest = -std::numeric_limits<double>::infinity(), expected_logit = 0;
-        for (std::int64_t j = 0; j < visible(shape, i); ++j) {
-          const double s = logit(shape, q[b * tokens + i] + h * width, k[b * tokens + j] + h * width);
-          largest = std::max(largest, s);
-          expected_logit += std::exp(s - row_log_sum_exp) * s;
-        }
-        if (entropy_sums) entropy_sums[h] += row_log_sum_exp - expected_logit;
-        if (max_logit)
-          max_logit[0] =
-              maximum_or_nan(max_logit[0], std::isnan(row_log_sum_exp) ? row_log_sum_exp : largest);
-      }
-    }
-  }
-}
-
-template <class T>
 void rotate(const Rotary& arguments) {
   const char* op = "rotary";
   PLUMB_CHECK(arguments.width % 2 == 0, "{}: the head width {} must be even", op, arguments.width);
@@ -225,13 +202,6 @@ void ReferenceAttention::attention_backward(Stream&, const AttentionBackward& ar
     backward<decltype(scalar)>(arguments, attention_backward_workspace(arguments));
   });
 }
-
-void ReferenceAttention::attention_statistics(Stream&, const AttentionStatistics& arguments) const {
-  with_scalar("attention_statistics", arguments.q.dtype,
-              [&](auto scalar) { statistics<decltype(scalar)>(arguments); });
-}
-
-std::size_t ReferenceAttention::attention_statistics_workspace(const AttentionStatistics&) const { return 0; }
 
 void ReferenceAttention::rotary(Stream&, const Rotary& arguments) const {
   with_scalar("rotary", arguments.x.dtype, [&](auto scalar) { rotate<decltype(scalar)>(arguments); });
