@@ -13,6 +13,8 @@
 #include <iterator>
 #include <thread>
 
+#include "comm/launcher_crash.h"
+
 namespace plumb::test {
 namespace {
 namespace fs = std::filesystem;
@@ -119,10 +121,11 @@ Outcome Running::wait(double limit) {
     if (!ended) pause_briefly();
   }
   id_ = -1;
-  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   outcome.seconds = seconds_since(start);
   outcome.out = read_file(out_);
   outcome.error = read_file(error_);
+  outcome.status =
+      status_of_ranks(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), outcome.error);
   return outcome;
 }
 

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "launcher_crash.h"
+
 namespace plumb::test {
 
 Outcome shell(const std::string& command) {
@@ -21,7 +23,8 @@ Outcome shell(const std::string& command) {
   while (const std::size_t got = std::fread(part.data(), 1, part.size(), pipe))
     outcome.output.append(part.data(), got);
   const int status = pclose(pipe);
-  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  outcome.status =
+      status_of_ranks(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), outcome.output);
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return outcome;
 }

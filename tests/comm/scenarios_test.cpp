@@ -5,6 +5,7 @@
 #include <string>
 
 #include "child_runs.h"
+#include "launcher_crash.h"
 
 namespace plumb {
 namespace {
@@ -19,6 +20,15 @@ using testing::Not;
 
 std::string mpirun(int ranks, const std::string& scenario, const std::string& options = "") {
   return test::mpirun(ranks, std::string(PLUMB_COMM_SCENARIOS) + " " + scenario, options);
+}
+
+TEST(LauncherCrash, OfMpirunAtItsEndLeavesTheStatusOfTheRanks) {
+  const std::string aborted = "MPI_ABORT was invoked on rank 1\nwith errorcode 2.\n";
+  const std::string crash = "[host:7] [ 1] libpmix.so.2(PMIx_server_finalize+0xb08)[0x7f]\n";
+  EXPECT_EQ(test::status_of_ranks(139, aborted + crash), 2);
+  EXPECT_EQ(test::status_of_ranks(139, aborted), 139);
+  EXPECT_EQ(test::status_of_ranks(139, crash), 139);
+  EXPECT_EQ(test::status_of_ranks(1, aborted + crash), 1);
 }
 
 TEST(Scenarios, BadInputOnAllRanksGivesOneLineAndStatusTwo) {

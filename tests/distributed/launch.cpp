@@ -11,6 +11,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/temporary_folder.h"
+#include "comm/launcher_crash.h"
 #include "core/error.h"
 
 namespace plumb::distributed {
@@ -24,7 +25,8 @@ Outcome shell(const std::string& command) {
     outcome.output.append(part.data(), got);
   }
   const int status = pclose(pipe);
-  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  outcome.status =
+      test::status_of_ranks(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), outcome.output);
   return outcome;
 }
 
