@@ -8,8 +8,8 @@
 
 namespace plumb {
 
-/// Layers of a record whose largest row lies above what its own norms allow; none where the record is of no
-/// sampled step or of one whose gradient is not finite.
-std::vector<BoundViolation> bound_violations(BoundWatch& watch, const StepRecord& record);
+/// Fills bounds.* of a record and returns the layers whose largest row lies above what the record's own norms
+/// allow. Does nothing where the record is of no sampled step, or of one that was skipped.
+std::vector<BoundViolation> check_bounds(BoundWatch& watch, StepRecord& record);
 
 }  // namespace plumb

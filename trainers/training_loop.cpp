@@ -327,6 +327,7 @@ StepRecord& TrainingLoop::take_record() {
 StepRecord& TrainingLoop::finish_step() {
   StepRecord& record = take_record();
   watch_ranks(record);
+  bound_violations_ = check_bounds(bound_watch_, record);
   check_loss_scale(record);
   return record;
 }
@@ -425,7 +426,7 @@ void TrainingLoop::report(const StepRecord& record, RunLog* log) {
     if (!spike_guard_.verdict().spike.empty()) log->event("spike", record.step, spike_guard_.verdict().spike);
     if (record.skipped) log->event("skip", record.step, skip_reason(record));
   }
-  for (const BoundViolation& violation : bound_violations(bound_watch_, record)) {
+  for (const BoundViolation& violation : bound_violations_) {
     console_.line(message_of(violation));
     if (log != nullptr) log->event("bound_violation", record.step, message_of(violation));
   }

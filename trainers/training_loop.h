@@ -141,6 +141,7 @@ class TrainingLoop {
   LearningRate learning_rate_;
   std::unique_ptr<Evaluator> evaluator_;
   BoundWatch bound_watch_;
+  std::vector<BoundViolation> bound_violations_;  ///< of the finished step
   RankAlarms rank_alarms_;
   std::unique_ptr<RunQueueDelay> run_queue_delay_;  ///< null: with one rank, or without alarms about ranks
   std::unique_ptr<ReplicaHashes> replica_hashes_;   ///< null: with one rank, or where none are asked for

@@ -7,7 +7,6 @@
 #include <limits>
 #include <span>
 
-#include "report/bound_share.h"
 #include "report/config_difference.h"
 #include "report/depth_document.h"
 #include "report/downsample.h"
@@ -280,7 +279,6 @@ std::string report_document(std::vector<RunData> runs, const ReportOptions& opti
   std::vector<std::vector<std::string>> kinds;
   for (RunData& run : runs) {
     kinds.push_back(add_tensor_groups(run));
-    add_bound_shares(run);
   }
   const std::size_t columns = affordable_columns(runs, options);
   for (std::size_t i = 0; i < runs.size(); ++i) {

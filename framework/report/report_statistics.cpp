@@ -6,8 +6,6 @@ namespace {
 constexpr std::string_view kMetrics = "metrics.jsonl", kStability = "stability.jsonl", kRanks = "ranks.jsonl";
 constexpr std::string_view kPaper = "arXiv 2510.09904 (names; formulas inferred)";
 constexpr std::string_view kEvery = "log.stability_every", kRanksEvery = "log.ranks_every";
-/// Read where a log has it; this version of the program does not write it.
-constexpr std::string_view kNotYet = "";
 using enum StatisticShape;
 
 constexpr ReportStatistic kStatistics[] = {
@@ -121,13 +119,14 @@ constexpr ReportStatistic kStatistics[] = {
      "Largest 2-norm of a row of the stream (solid) under the bound that follows from gains, biases and "
      "residual steps "
      "(dashed): touching it would be a fault of program or theory.",
-     "Peri-LN: |x_k| <= |x_0| + sum b_j (|beta_j| + sqrt(d) max |gamma_j|), after arXiv 2510.09904", kNotYet},
+     "Peri-LN: |x_k| <= |x_0| + sum b_j (|beta_j| + sqrt(d) max |gamma_j|), after arXiv 2510.09904", kEvery},
 
-    {"bounds.share", "", "", Boundary, "bounds", "Share of the bound that was used", "1", true,
+    {"bounds.share", kStability, "bounds.share", Boundary, "bounds", "Share of the bound that was used", "1",
+     true,
      "Largest row norm divided by its bound; what is missing to 1 is the slack, and small shares mean a "
      "loose "
      "bound rather than a safe run.",
-     "arXiv 2510.09904", kNotYet},
+     "arXiv 2510.09904", kEvery},
 
     // Ranks.
     {"ranks.grad_norm", kRanks, "grad_norm", Rank, "ranks", "Gradient norm of every rank", "loss / parameter",

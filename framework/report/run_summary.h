@@ -54,7 +54,6 @@ struct RunSummary {
   std::vector<VerdictReason> reasons;  ///< worst first
 };
 
-/// After add_bound_shares.
 RunSummary summarise_run(const RunData& run);
 
 /// By record of the stability log: norm of dL/dx at the first boundary over that at the last; NaN where not

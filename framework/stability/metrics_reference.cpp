@@ -67,6 +67,8 @@ std::vector<std::string> dimensions(const Statistic& statistic, std::string_view
   switch (statistic.probe) {
     case Probe::Activations:
       return {path.find("branch") == std::string_view::npos ? "stream" : "sublayer"};
+    case Probe::Stream:
+      return {"stream"};
     case Probe::Sublayer:
       return {"sublayer"};
     case Probe::Norm:
@@ -107,6 +109,8 @@ std::string_view shape_text(const Statistic& statistic) {
       return "scalar";
     case Probe::Activations:
       return "(K+1), (K)";
+    case Probe::Stream:
+      return "(K+1)";
     case Probe::Sublayer:
       return "(K)";
     case Probe::Norm:

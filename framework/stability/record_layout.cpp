@@ -14,6 +14,8 @@ std::int64_t count_of(Probe probe, const StatisticsShape& shape, int world) {
       return 1;
     case Probe::Activations:
       return shape.probes();
+    case Probe::Stream:
+      return shape.sublayers + 1;
     case Probe::Sublayer:
       return shape.sublayers;
     case Probe::Norm:

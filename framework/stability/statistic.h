@@ -14,6 +14,7 @@ enum class Probe {
   Text,         ///< no number: names, kinds
   Step,         ///< 1: the step
   Activations,  ///< K+1 of the stream, K of the branches; the path has "{stream,branch}"
+  Stream,       ///< K+1 of the stream
   Sublayer,     ///< K; absent where the sublayer is of another kind
   Norm,         ///< N norms; absent where one has no such parameter
   Tensor,       ///< P trainable tensors

@@ -7,8 +7,8 @@ std::span<const Statistic> statistics() {
     std::vector<Statistic> rows;
     for (const auto part :
          {detail::step_rows(), detail::header_rows(), detail::activation_rows(), detail::residual_rows(),
-          detail::attention_rows(), detail::feed_forward_rows(), detail::norm_rows(), detail::tensor_rows(),
-          detail::rank_rows(), detail::event_rows()}) {
+          detail::attention_rows(), detail::feed_forward_rows(), detail::norm_rows(), detail::bound_rows(),
+          detail::tensor_rows(), detail::rank_rows(), detail::event_rows()}) {
       rows.insert(rows.end(), part.begin(), part.end());
     }
     return rows;

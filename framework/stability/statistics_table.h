@@ -33,6 +33,7 @@ std::span<const Statistic> residual_rows();
 std::span<const Statistic> attention_rows();
 std::span<const Statistic> feed_forward_rows();
 std::span<const Statistic> norm_rows();
+std::span<const Statistic> bound_rows();
 std::span<const Statistic> tensor_rows();
 std::span<const Statistic> rank_rows();
 std::span<const Statistic> event_rows();

@@ -21,6 +21,14 @@ void StepRecord::set(std::string_view path, double value) {
   values[static_cast<std::size_t>(field->place)] = value;
 }
 
+std::span<double> StepRecord::list(std::string_view path) {
+  const RecordField* field = layout->find(log_file::kStability, path);
+  PLUMB_CHECK(field != nullptr && field->statistic->formula == nullptr, "{} is not the trainer's to fill",
+              path);
+  return std::span(values).subspan(static_cast<std::size_t>(field->place),
+                                   static_cast<std::size_t>(field->count));
+}
+
 StepRecord make_step_record(std::shared_ptr<const RecordLayout> layout) {
   StepRecord record;
   record.values.assign(static_cast<std::size_t>(layout->elements()), kAbsent);

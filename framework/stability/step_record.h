@@ -45,6 +45,8 @@ struct StepRecord : StepScalars {
   std::span<const double> of(std::string_view file, std::string_view path) const;
   /// A number of metrics.jsonl that is the trainer's to set, before the record is logged.
   void set(std::string_view path, double value);
+  /// A list of stability.jsonl that is the trainer's to fill, before the record is logged.
+  std::span<double> list(std::string_view path);
 };
 
 /// A record with all values absent; copying one such record over another does not allocate.

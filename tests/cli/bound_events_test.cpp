@@ -10,6 +10,7 @@
 #include "lm_task.h"
 #include "nn/placed_config.h"
 #include "session.h"
+#include "stability/absent.h"
 #include "stability/statistics_table.h"
 #include "training_loop.h"
 
@@ -45,18 +46,24 @@ struct OneStep {
 TEST(BoundEvents, ARowAboveItsBoundIsOne) {
   OneStep step("peri");
   BoundWatch watch(step.loaded.config.model, step.norms, DType::Float64);
-  EXPECT_TRUE(bound_violations(watch, step.record).empty());
+  EXPECT_TRUE(check_bounds(watch, step.record).empty());
   const double bound = step.row_norm(0) + 3 * 4;
   step.row_norm(3) *= 1.01 * bound / step.row_norm(3);
-  const std::vector<BoundViolation> found = bound_violations(watch, step.record);
+  const std::vector<BoundViolation> found = check_bounds(watch, step.record);
   ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(found[0].level, 3);
   EXPECT_EQ(found[0].step, 1);
   EXPECT_EQ(found[0].sublayer, "blocks.1.attention");
   EXPECT_NEAR(found[0].bound, bound, 1e-6 * bound);
   EXPECT_NEAR(found[0].measured / found[0].bound, 1.01, 1e-6);
+  const auto logged = step.record.of(log_file::kStability, "bounds.row_norm");
+  const auto shares = step.record.of(log_file::kStability, "bounds.share");
+  EXPECT_EQ(logged[3], found[0].bound);
+  EXPECT_NEAR(shares[3], 1.01, 1e-6);
+  for (std::size_t k : {1, 2, 4}) EXPECT_NEAR(shares[k], step.row_norm(k) / logged[k], 1e-12);
+  EXPECT_TRUE(is_absent(logged[0]));
   step.record.sampled = false;
-  EXPECT_TRUE(bound_violations(watch, step.record).empty()) << "profiles of another step";
+  EXPECT_TRUE(check_bounds(watch, step.record).empty()) << "profiles of another step";
 }
 
 TEST(BoundEvents, WithoutABoundThereAreNone) {
@@ -64,7 +71,9 @@ TEST(BoundEvents, WithoutABoundThereAreNone) {
     OneStep step(placement);
     BoundWatch watch(step.loaded.config.model, step.norms, DType::Float64);
     step.row_norm(2) *= 1e6;
-    EXPECT_TRUE(bound_violations(watch, step.record).empty()) << placement;
+    EXPECT_TRUE(check_bounds(watch, step.record).empty()) << placement;
+    for (double bound : step.record.of(log_file::kStability, "bounds.row_norm"))
+      EXPECT_TRUE(is_absent(bound)) << placement;
   }
 }
 

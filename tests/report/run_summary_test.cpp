@@ -7,7 +7,6 @@
 #include <limits>
 
 #include "made_run.h"
-#include "report/bound_share.h"
 
 namespace plumb {
 namespace {
@@ -23,8 +22,7 @@ std::string all_reasons(const RunSummary& summary) {
   return text;
 }
 
-std::string judged(RunData run) {
-  add_bound_shares(run);
+std::string judged(const RunData& run) {
   const RunSummary summary = summarise_run(run);
   return "verdict " + verdict_name(summary.verdict) + "\n" + all_reasons(summary);
 }
@@ -117,10 +115,9 @@ TEST(RunSummary, ActivationsNearTheEndOfHalfPrecision) {
 
 TEST(RunSummary, BoundsUsedAndViolated) {
   RunData run = calm_run(1000, 2);
-  run.stability.arrays["profiles.stream.max_row_norm"] = test::matrix(3, {9, 1, 1, 9, 2, 1, 9, 1, 1});
-  run.stability.arrays["bounds.row_norm"] = test::matrix(3, {9, 4, 4, 9, 4, 4, 9, 4, 4});
+  run.stability.arrays["bounds.share"] = test::matrix(3, {9, 0.25, 0.25, 9, 0.5, 0.25, 9, 0.25, 0.25});
   EXPECT_THAT(judged(run), HasSubstr("regular: at most 50 % of the proved bound was used"));
-  run.stability.arrays["profiles.stream.max_row_norm"].values[5] = 4.05F;
+  run.stability.arrays["bounds.share"].values[5] = 1.0125F;
   EXPECT_THAT(
       judged(run),
       HasSubstr("pathological: the proved bound was violated at step 500, boundary 2: 1.01 times the bound"));
