@@ -41,6 +41,16 @@ constexpr ReportStatistic kStatistics[] = {
      "Root mean square of gradients over what Adam expects of them, of the tensor where it is largest: 1 is "
      "usual, and far above 1 comes some steps before a spike of the loss.",
      "arXiv 2304.13013", "a run with AdamW"},
+    {"loss_deviation", kMetrics, "loss_deviation", Scalar, "loss", "Loss: distance from its recent past", "1",
+     false,
+     "How many standard deviations the loss lies from the mean of the last 128 that were no spikes: from 6 "
+     "on "
+     "it is a spike that a run may act on.",
+     "OLMo-core, StabilityMonitor", "always written"},
+    {"grad_norm_deviation", kMetrics, "grad_norm_deviation", Scalar, "loss",
+     "Gradient norm: distance from its recent past", "1", false,
+     "The same of the norm of the gradient, which often spikes some steps before the loss.",
+     "OLMo-core, StabilityMonitor", "always written"},
     {"overflows", kMetrics, "overflows", Scalar, "", "fp16 overflows", "entries", false, "", "",
      "always written"},
     {"tokens_per_s", kMetrics, "tokens_per_s", Scalar, "", "Throughput", "tokens / s", false, "", "",
@@ -152,6 +162,20 @@ constexpr ReportStatistic kStatistics[] = {
      "asks for a "
      "look at data and hardware.",
      "from the norms of arXiv 1812.06162", "a run on several ranks"},
+
+    // Sharpness.
+    {"critical_sharpness", kMetrics, "critical_sharpness", Scalar, "sharpness", "Critical sharpness", "1",
+     true,
+     "2 over the smallest learning rate at which the update would have raised the loss of its own batch: "
+     "near "
+     "2 / learning rate the run lives at the edge of stability.",
+     "arXiv 2601.16979", "sharpness.every"},
+    {"hessian_eigenvalue", kMetrics, "hessian_eigenvalue", Scalar, "sharpness",
+     "Largest eigenvalue of the Hessian", "loss / parameter^2", false,
+     "From the power iteration, which comes from below: the curvature that plain gradient descent could bear "
+     "up "
+     "to 2 / learning rate.",
+     "arXiv 2103.00065", "sharpness.every, sharpness.iterations"},
 
     // Attention.
     {"attention.max_logit", kStability, "attention.max_logit", Sublayer, "attention",

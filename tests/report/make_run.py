@@ -74,6 +74,13 @@ class MadeUpRun:
             "adam_lag": 1.3 * self.noise(0.1),
             "loss_scale": 1.0,
         }
+        if step > 64:
+            spiked = step in self.spikes
+            numbers["loss_deviation"] = 9 if spiked else self.random.gauss(0, 1)
+            numbers["grad_norm_deviation"] = 200 if spiked else self.random.gauss(0, 1)
+        if not self.options.plain and step % max(self.options.steps // 20, 1) == 0:
+            numbers["critical_sharpness"] = 300 * (1 + 3 * self.progress(step)) * self.noise(0.1)
+            numbers["hessian_eigenvalue"] = 40 * (1 + self.progress(step)) * self.noise(0.1)
         if step % max(self.options.steps // 8, 1) == 0:
             numbers["val_loss"] = self.loss(step) + 0.05
         if not self.options.plain and self.options.ranks > 1:
@@ -137,7 +144,9 @@ class MadeUpRun:
                     "normalised_entropy": {"min": at_attention(lambda: 0.3 * self.noise(0.2))},
                 }
             if self.options.placement == "peri":
-                record["bounds"] = {"row_norm": [9 + 8.5 * k for k in range(depth + 1)]}
+                bounds = [None] + [9 + 8.5 * k for k in range(1, depth + 1)]
+                record["bounds"] = {"row_norm": bounds, "share": [
+                    bound and norm / bound for norm, bound in zip(stream["max_row_norm"], bounds)]}
         return record
 
     def tensor_rows(self, step):

@@ -70,6 +70,8 @@ function lossSection() {
     loss: {points: lossPoints, wide: true, legendExtra: marks},
     grad_norm: {points: spikePoints('grad_norm'), legendExtra: marks.slice(0, 1)},
     max_abs: {rules: [{value: 65504, label: 'fp16 ends'}]},
+    loss_deviation: {rules: [{value: 6, label: 'a spike'}]},
+    grad_norm_deviation: {rules: [{value: 6, label: 'a spike'}]},
   };
   section(
       'loss', 'Loss and spikes', null, missingLine(statisticsOf('loss')), partlyLine(statisticsOf('loss')),
@@ -240,6 +242,7 @@ function start() {
   mapSection();
   rankSection();
   curveSection('noise', 'Gradient noise scale');
+  curveSection('sharpness', 'Sharpness');
   boundSection();
   section(
       'attention', 'Attention', null, missingLine(statisticsOf('attention')),
