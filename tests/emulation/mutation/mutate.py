@@ -65,6 +65,9 @@ class Equivalents:
     def argument(self, mutant: dict) -> str | None:
         return self.known.get((mutant["source"], mutant["before"], mutant["after"]))
 
+    def knows(self, mutant: Mutant) -> bool:
+        return (mutant.source, mutant.before, mutant.after) in self.known
+
 
 class Results:
     """What is known from this and earlier slices: one JSON line for each judged mutant."""
@@ -112,7 +115,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--slice", type=float, default=450, metavar="SECONDS",
                         help="stop after that; the next call goes on (default 450)")
     parser.add_argument("--total", type=float, default=3600, metavar="SECONDS", help="of all slices (default 3600)")
-    parser.add_argument("--sample", type=float, metavar="SECONDS", help="as many of the mutants as fit, from the start")
+    parser.add_argument("--sample", type=float, metavar="SECONDS",
+                        help="as many of the mutants as fit, from the start, but for those of equivalent.txt")
     parser.add_argument("--only", default="", metavar="TEXT", help="only sources whose path holds it")
     parser.add_argument("--list", action="store_true", help="print the drawn mutants and do nothing")
     parser.add_argument("--build", type=Path, default=REPOSITORY / "build/release", help="(default build/release)")
@@ -127,10 +131,13 @@ def main() -> int:
                      for path in (REPOSITORY / "framework/backends/cuda").glob(pattern))
     sources = [one for one in [*kernels, REDUCER] if arguments.only in one]
     drawn = draw(all_mutants(sources), arguments.count, arguments.seed)
+    equivalents = Equivalents(HERE / "equivalent.txt")
     if arguments.list:
         for mutant, _ in drawn:
             print(f"{mutant.operator}\n@ {mutant.source} (line {mutant.line})\n- {mutant.before}\n+ {mutant.after}\n")
         return 0
+    if arguments.sample:  # a survivor takes as long as ten that are killed
+        drawn = [one for one in drawn if not equivalents.knows(one[0])]
     folder = arguments.build / "mutation"
     results = Results(folder / ("sample.jsonl" if arguments.sample else "results.jsonl"))
     if arguments.sample:
@@ -158,7 +165,7 @@ def main() -> int:
                       f"  {one['by']}", flush=True)
         if one is not None and one["status"] != "stillborn":
             judged.append(one)
-    text, survivors = report(judged, len(drawn), Equivalents(HERE / "equivalent.txt"))
+    text, survivors = report(judged, len(drawn), equivalents)
     (folder / "report.txt").write_text(text + "\n")
     print(text)
     if survivors:
