@@ -60,6 +60,9 @@ class Operators(unittest.TestCase):
         self.assertEqual(changes("constant", text), [])
         self.assertEqual(len(changes("constant", text.replace(", 0, stream", ", 8, stream"))), 1)
 
+    def test_launch_bounds_are_no_place(self):
+        self.assertEqual(changes("constant", "__global__ void __launch_bounds__(kThreads, kSm == 80 ? 5 : 0)\n"), [])
+
     def test_the_draw_of_a_line_does_not_depend_on_other_lines(self):
         def places(text: str) -> set[str]:
             return {one.place_in_draw(1) for one in operators.mutants_of("kernel.cu", text)}
