@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """`text` is the whole changed source; `line` counts from 1; before and after are that line, stripped."""
+    """`text` is the whole changed source; `line` counts from 1; before and after are that line, stripped. `repetition`
+    counts the mutants of the source before it that say the same."""
 
     source: str
     operator: str
@@ -15,11 +17,12 @@ class Mutant:
     before: str
     after: str
     text: str
+    repetition: int
 
     def place_in_draw(self, seed: int) -> str:
         """What mutants are sorted by for a draw. It does not depend on the rest of the source, so that a change of one
         line leaves the draw nearly as it was."""
-        whole = f"{seed}\0{self.source}\0{self.operator}\0{self.before}\0{self.after}"
+        whole = f"{seed}\0{self.source}\0{self.operator}\0{self.before}\0{self.after}\0{self.repetition}"
         return hashlib.sha256(whole.encode()).hexdigest()
 
     @property
@@ -98,7 +101,8 @@ def bounds_and_strides(code: str):
     # The right side of < in a condition, an index, and what a row's number is multiplied by.
     for match in re.finditer(r"(?<= )<=? ([A-Za-z_][\w.]*)(?=[;) ])", code):
         yield match.start(1), match.end(1), f"{match.group(1)} - 1"
-    for match in re.finditer(r"(?<=\w)\[([A-Za-z_]\w*(?: [-+*/] \w+)*)\](?! ?[{(])", code):
+    # A constant between brackets is the size of an array: one more changes nothing.
+    for match in re.finditer(r"(?<=\w)\[(?!k[A-Z]\w*\])([A-Za-z_]\w*(?: [-+*/] \w+)*)\](?! ?[{(])", code):
         yield match.start(1), match.end(1), f"{match.group(1)} + 1"
     for match in re.finditer(r"\* (\w*stride\w*)\b", code):
         yield match.start(1), match.end(1), f"({match.group(1)} + 1)"
@@ -168,6 +172,7 @@ def mutants_of(source: str, text: str) -> list[Mutant]:
     code = blank_out(text)
     lines = text.split("\n")
     found, seen, left_out = [], set(), _no_dynamic_memory(code)
+    repetitions: Counter[tuple[str, str, str]] = Counter()
     for operator, places in operators.items():
         for start, end, replacement in places(code):
             number = text.count("\n", 0, start) + 1
@@ -176,5 +181,8 @@ def mutants_of(source: str, text: str) -> list[Mutant]:
                 continue
             seen.add(changed)
             after = changed.split("\n")[number - 1].strip()
-            found.append(Mutant(source, operator, number, lines[number - 1].strip(), after, changed))
+            before = lines[number - 1].strip()
+            repetition = repetitions[operator, before, after]
+            repetitions[operator, before, after] += 1
+            found.append(Mutant(source, operator, number, before, after, changed, repetition))
     return found

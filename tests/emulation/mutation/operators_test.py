@@ -63,6 +63,13 @@ class Operators(unittest.TestCase):
     def test_launch_bounds_are_no_place(self):
         self.assertEqual(changes("constant", "__global__ void __launch_bounds__(kThreads, kSm == 80 ? 5 : 0)\n"), [])
 
+    def test_sizes_of_arrays_stay(self):
+        self.assertEqual(changes("bound or stride", "float sums[kRows], scratch[kRows];\n"), [])
+
+    def test_equal_lines_have_places_of_their_own(self):
+        found = operators.mutants_of("kernel.cu", "x += y;\nx += y;\n")
+        self.assertEqual(len({one.place_in_draw(1) for one in found}), 2)
+
     def test_the_draw_of_a_line_does_not_depend_on_other_lines(self):
         def places(text: str) -> set[str]:
             return {one.place_in_draw(1) for one in operators.mutants_of("kernel.cu", text)}
