@@ -110,7 +110,7 @@ class Panel:
         self.svg, self.left, self.top, self.width, self.height = svg, left, top, width, height
         self.x_range, self.logarithmic = x_range, logarithmic
         self.y_range = tuple(math.log10(y) for y in y_range) if logarithmic else y_range
-        self.clip = f"panel{left}"  # what leaves the axes is cut off, not drawn along their edge
+        self.clip = f"panel{left}x{top}"  # what leaves the axes is cut off, not drawn along their edge
         svg.parts.append(f'<clipPath id="{self.clip}"><rect x="{left}" y="{top}" width="{width + 2}" '
                          f'height="{height + 2}"/></clipPath>')
 

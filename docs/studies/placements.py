@@ -79,7 +79,7 @@ def read_cells(sweep):
     pages = {pathlib.Path(page["directory"]).name: page for page in json.loads(found.group(1))["runs"]}
     cells = collections.defaultdict(list)
     for name, page in pages.items():
-        words = re.search(r"placement=(\w+)_step=(b=[^_]+)", name)
+        words = re.search(r"_(\w+)_(b=[^_]+)$", name)
         cells[words.group(1), words.group(2)].append(Run(page, sweep / name))
     if len({len(runs) for runs in cells.values()}) > 1:
         sys.exit(f"{sweep}: not every cell has the same number of seeds: the sweep is not finished")
