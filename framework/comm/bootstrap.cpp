@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "comm/gather_texts.h"
 #include "comm/local_communicator.h"
 #include "comm/mpi_world.h"
 #include "core/error.h"
@@ -130,26 +131,10 @@ std::unique_ptr<Communicator> make_communicator(const Launch& launch, const Comm
 }
 
 std::vector<RankFailure> agree_on_failure(Communicator& communicator, std::string_view own_failure) {
-  const int world = communicator.world();
-  std::int64_t length = static_cast<std::int64_t>(own_failure.size());
-  std::vector<std::int64_t> lengths(static_cast<std::size_t>(world));
-  communicator.all_gather("lengths of failures", Tensor(&length, DType::Int64, {1}),
-                          Tensor(lengths.data(), DType::Int64, {world, 1}));
-  const std::int64_t longest = *std::max_element(lengths.begin(), lengths.end());
-  if (longest == 0) return {};
-
-  const std::int64_t words = (longest + 3) / 4;
-  std::vector<std::int32_t> own(static_cast<std::size_t>(words)),
-      all(static_cast<std::size_t>(words * world));
-  std::memcpy(own.data(), own_failure.data(), own_failure.size());
-  communicator.all_gather("failures", Tensor(own.data(), DType::Int32, {words}),
-                          Tensor(all.data(), DType::Int32, {world, words}));
+  const std::vector<std::string> texts = gather_texts(communicator, "failures", own_failure);
   std::vector<RankFailure> failures;
-  for (int rank = 0; rank < world; ++rank) {
-    const std::int64_t its_length = lengths[static_cast<std::size_t>(rank)];
-    const char* text = reinterpret_cast<const char*>(all.data() + rank * words);
-    if (its_length > 0) failures.push_back({rank, std::string(text, static_cast<std::size_t>(its_length))});
-  }
+  for (std::size_t rank = 0; rank < texts.size(); ++rank)
+    if (!texts[rank].empty()) failures.push_back({static_cast<int>(rank), texts[rank]});
   return failures;
 }
 

@@ -58,8 +58,9 @@ GradientReducer::GradientReducer(Communicator& communicator, GradientLayout layo
     names_.push_back(fmt::format("gradient bucket {}", b));
     std::fill_n(bucket_of_.begin() + bucket.first_tensor, bucket.tensors, static_cast<int>(b));
   }
-  // A host that runs ahead of its device has the buckets of two steps under way.
-  communicator_.reserve(std::max(1, 2 * static_cast<int>(layout_.buckets.size())));
+  // A host that runs ahead of its device has the buckets of two steps under way, and of each what the trainer
+  // gathers beside them.
+  communicator_.reserve(2 * (static_cast<int>(layout_.buckets.size()) + 1));
 }
 
 void GradientReducer::check_layout(const Tensor& flat_gradients) const {

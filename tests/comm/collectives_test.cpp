@@ -5,10 +5,12 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/gather_texts.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/rng.h"
@@ -59,6 +61,18 @@ TYPED_TEST(AllReduce, SumMaxMinAtSizesThatAreNotMultiplesOfTheChunk) {
     comm.all_reduce("min", view(values), ReduceOp::Min);
     EXPECT_EQ(values, ramp<TypeParam>(n, 1)) << n;
   }
+}
+
+TEST(GatherTexts, OfUnlikeLengthsReachEveryRankInOrder) {
+  const auto text_of = [](int rank) {
+    return rank == 1 ? ""
+                     : std::string(static_cast<std::size_t>(7 * rank + 1), static_cast<char>('a' + rank));
+  };
+  const std::vector<std::string> texts = gather_texts(ranks(), "names", text_of(ranks().rank()));
+  ASSERT_EQ(texts.size(), static_cast<std::size_t>(ranks().world()));
+  for (int rank = 0; rank < ranks().world(); ++rank)
+    EXPECT_EQ(texts[static_cast<std::size_t>(rank)], text_of(rank));
+  for (const std::string& text : gather_texts(ranks(), "nothing", "")) EXPECT_EQ(text, "");
 }
 
 TEST(Collectives, MaximumAndMinimumKeepNaN) {

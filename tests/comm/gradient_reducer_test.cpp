@@ -46,6 +46,38 @@ class LocalReducer : public testing::Test {
                           [this](int bucket) { called.push_back(bucket); }};
 };
 
+/// Notes what is reserved; otherwise a world of one.
+class CountingRequests final : public Communicator {
+ public:
+  CountingRequests() { set_ranks(0, inner_.hosts()); }
+  void barrier(std::string_view name) override { inner_.barrier(name); }
+  void reserve(int requests) override { reserved = requests; }
+  bool poll(Request& request) override { return inner_.poll(request); }
+  void wait(Request& request) override { inner_.wait(request); }
+  void progress() override {}
+  StallNotes& stall_notes() override { return inner_.stall_notes(); }
+  int reserved = 0;
+
+ private:
+  void do_all_reduce(std::string_view, const Tensor&, ReduceOp) override {}
+  void do_all_gather(std::string_view, const Tensor&, const Tensor&) override {}
+  void do_reduce_scatter(std::string_view, const Tensor&, const Tensor&) override {}
+  void do_broadcast(std::string_view, const Tensor&, int) override {}
+  Request do_start_all_reduce(std::string_view name, const Tensor& tensor) override {
+    return inner_.start_all_reduce(name, tensor);
+  }
+  LocalCommunicator inner_{"here"};
+};
+
+// The loss of a step is gathered on the same ring; with room for buckets alone it would make the host wait.
+TEST(GradientReducer, HasRoomForTheBucketsOfTwoStepsAndWhatIsGatheredBesideThem) {
+  CountingRequests communicator;
+  std::vector<float> flat(160);
+  const GradientReducer reducer(communicator, make_buckets(four_tensors(), 26 * 4, DType::Float32),
+                                Tensor(flat.data(), DType::Float32, {160}), {});
+  EXPECT_EQ(communicator.reserved, 2 * (3 + 1));
+}
+
 TEST_F(LocalReducer, CallsBackOnceForEachCompleteBucketAndStartsThemInOrder) {
   reducer.begin_step();
   reducer.mark_ready(3);
