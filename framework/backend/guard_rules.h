@@ -3,10 +3,9 @@
 #pragma once
 
 #include "backend/ops/optimizer.h"
+#include "core/finite.h"
 
 namespace plumb {
-
-constexpr bool is_finite_value(double value) { return value - value == 0; }
 
 /// Two passes, because a running sum of squares would cancel. The deviation counts as at least 1e-9 of the
 /// mean, so that rounding in a constant series is no spike.
@@ -64,7 +63,8 @@ constexpr double z_clipped_norm(const GuardRules& rules, double norm, double* st
   }
   const double deviation = square_root(variance), distance = norm - mean;
   double clipped = norm;
-  if (distance > rules.z_limit * deviation) {
+  // An average of 0 is none: gradients that begin behind a zero would otherwise be clipped to 0 for good.
+  if (mean > 0 && distance > rules.z_limit * deviation) {
     clipped = mean + rules.z_limit * rules.z_limit * deviation * deviation / distance;
   }
   mean = rules.z_decay * mean + (1 - rules.z_decay) * clipped;

@@ -2,6 +2,8 @@
 
 #include <initializer_list>
 
+#include "comm/communicator.h"
+
 namespace plumb {
 namespace {
 
@@ -165,7 +167,7 @@ class ObservedHeadLoss final : public Observed<HeadLossOps> {
   using Observed::Observed;
   void head_loss_forward(Stream& stream, const HeadLossForward& arguments) const override {
     inner_.head_loss_forward(stream, arguments);
-    tell(stream, "head_loss_forward", {{"log_z", arguments.log_z}});
+    tell(stream, "head_loss_forward", {{"log_z", arguments.log_z}, {"sums", arguments.sums}});
   }
   void head_loss_backward(Stream& stream, const HeadLossBackward& arguments) const override {
     inner_.head_loss_backward(stream, arguments);
@@ -345,6 +347,10 @@ struct ObservedBackend::Ops {
 ObservedBackend::ObservedBackend(Backend& inner, OpObserver& observer)
     : inner_(inner), observer_(observer), ops_(std::make_unique<Ops>(inner, observer)) {}
 ObservedBackend::~ObservedBackend() = default;
+
+std::unique_ptr<Communicator> ObservedBackend::make_communicator(Communicator& host, Stream& compute) {
+  return inner_.make_communicator(host, compute);
+}
 
 void ObservedBackend::push_range(const char* name) {
   observer_.entered(name);

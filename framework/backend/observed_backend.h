@@ -12,7 +12,7 @@ class OpObserver {
  public:
   virtual ~OpObserver() = default;
   /// After the op was issued to the stream. `tensor`: one that it has written or added to, `name` as in its
-  /// arguments ("dweight"). Statistics are not told of.
+  /// arguments ("dweight"). Of statistics only the sums of the loss are told of.
   virtual void wrote(Stream& stream, const char* op, const char* name, const Tensor& tensor) = 0;
   /// Backend::push_range and pop_range: which part of a model issues ops.
   virtual void entered(const char* range) = 0;
@@ -21,7 +21,8 @@ class OpObserver {
 
 class ObservedBackend final : public Backend {
  public:
-  /// Both must outlive it. Memory, streams and everything else are the inner backend's.
+  /// Both must outlive it. Memory, streams and everything else are the inner backend's; only memory_use()
+  /// counts nothing here, but what is allocated at the inner one.
   ObservedBackend(Backend& inner, OpObserver& observer);
   ~ObservedBackend() override;
 
@@ -34,6 +35,15 @@ class ObservedBackend final : public Backend {
   Buffer allocate_host(std::size_t bytes) override { return inner_.allocate_host(bytes); }
   bool has_tf32() const override { return inner_.has_tf32(); }
   bool is_asynchronous() const override { return inner_.is_asynchronous(); }
+  std::size_t device_bytes_in_use() const override { return inner_.device_bytes_in_use(); }
+  std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body) override {
+    return inner_.record(stream, body);
+  }
+  Buffer allocate_for_communication(std::size_t bytes) override {
+    return inner_.allocate_for_communication(bytes);
+  }
+  bool has_communicator() const override { return inner_.has_communicator(); }
+  std::unique_ptr<Communicator> make_communicator(Communicator& host, Stream& compute) override;
   void push_range(const char* name) override;
   void pop_range() override;
   void upload(Stream& stream, const void* host, void* device, std::size_t bytes) override {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backend/ops/optimizer.h"
+#include "core/finite.h"
 
 namespace plumb {
 
@@ -11,7 +12,7 @@ namespace plumb {
 constexpr void decide_clip(double norm, double max_norm, bool halts, double* step_scalars) {
   const double unscaled = norm / step_scalars[kStepLossScale];
   step_scalars[kStepAppliedLossScale] = step_scalars[kStepLossScale];
-  const bool finite = unscaled - unscaled == 0;
+  const bool finite = is_finite_value(unscaled);
   const bool clipped = max_norm > 0 && unscaled > max_norm;
   step_scalars[kStepGradientNorm] = unscaled;
   step_scalars[kStepClipFactor] = !finite ? 0.0 : clipped ? max_norm / unscaled : 1.0;

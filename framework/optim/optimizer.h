@@ -108,11 +108,11 @@ class Optimizer {
   }
 
  private:
+  void guard(Stream& stream, const StepLoss& loss);
+
   OptimizerSettings settings_;
   Backend& backend_;
   Buffer momentum_, variance_, statistics_, workspace_;
-  void guard(Stream& stream, const StepLoss& loss);
-
   Tensor step_scalars_, gradient_squares_, update_squares_, parameter_squares_, lag_squares_, eps_dominated_;
   Tensor guard_state_, tensor_factors_;  ///< empty where the guard does not act on them
   std::vector<std::string> names_;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/finite.h"
 #include "stability/absent.h"
 
 namespace plumb {
@@ -19,7 +20,7 @@ class Numbers {
  public:
   Json number(const std::string& path, double value) {
     if (std::isfinite(value)) return value;
-    nonfinite_.push_back({{"path", path}, {"kind", std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf"}});
+    nonfinite_.push_back({{"path", path}, {"kind", non_finite_kind(value)}});
     return nullptr;
   }
   std::string line(Json record) {

@@ -89,18 +89,42 @@ void write_text(const std::filesystem::path& file, std::string_view text) {
   std::filesystem::rename(aside, file);
 }
 
+void cut_file(const std::filesystem::path& file, std::uintmax_t bytes, std::int64_t step) {
+  std::error_code error;
+  std::filesystem::resize_file(file, bytes, error);
+  if (error) fail_input("'{}' cannot be cut at step {}: {}", file.string(), step, error.message());
+}
+
+/// Bytes up to the last line that is not beyond `step`. From the end, because little of a long log lies
+/// there.
+std::size_t bytes_up_to(std::int64_t step, std::string_view log, const std::filesystem::path& file) {
+  std::size_t end = log.size();
+  while (end > 0) {
+    const std::size_t feed = end < 2 ? std::string_view::npos : log.rfind('\n', end - 2);
+    const std::size_t begin = feed == std::string_view::npos ? 0 : feed + 1;
+    const auto record = nlohmann::json::parse(log.substr(begin, end - begin), nullptr, /*exceptions=*/false);
+    if (!record.is_object()) fail_input("'{}' has a line that is not a JSON record", file.string());
+    const auto found = record.find("step");
+    if (found == record.end() || found->get<std::int64_t>() <= step) break;
+    end = begin;
+  }
+  return end;
+}
+
 }  // namespace
 
 void roll_logs_back(const std::filesystem::path& directory, std::int64_t step) {
   for (const std::string name : kLogs) {
     const std::filesystem::path file = directory / name;
-    const bool kept = name == "metrics.jsonl" || name == "events.jsonl";
-    const std::string before = kept ? read_whole_file(file) : "";
-    truncate_log(file, step);
-    if (!kept) continue;
-    FileWriter aside(directory / "rolled_back.jsonl", WriteMode::Append);
-    aside.write(std::string_view(before).substr(std::filesystem::file_size(file)));
-    aside.finish();
+    if (!std::filesystem::exists(file)) continue;
+    const MappedFile log(file);
+    const std::size_t kept = bytes_up_to(step, log.text(), file);
+    if (name == "metrics.jsonl" || name == "events.jsonl") {
+      FileWriter aside(directory / "rolled_back.jsonl", WriteMode::Append);
+      aside.write(log.text().substr(kept));
+      aside.finish();
+    }
+    cut_file(file, kept, step);
   }
 }
 
@@ -129,9 +153,7 @@ std::optional<std::int64_t> truncate_log(const std::filesystem::path& file, std:
     keep += line.size() + 1;
   }
   in.close();
-  std::error_code error;
-  std::filesystem::resize_file(file, keep, error);
-  if (error) fail_input("'{}' cannot be cut at step {}: {}", file.string(), step, error.message());
+  cut_file(file, keep, step);
   return last_step;
 }
 

@@ -31,8 +31,8 @@ void open_run_directory(const std::filesystem::path& directory, const RunDirecto
 /// missing.
 std::optional<std::int64_t> truncate_log(const std::filesystem::path& file, std::int64_t step);
 
-/// The same for every log of a run that goes back to `step` while it runs. What metrics.jsonl and
-/// events.jsonl have beyond it is moved to the end of rolled_back.jsonl.
+/// The same for every log of a run that goes back to `step` while it runs; only what lies beyond it is read.
+/// What metrics.jsonl and events.jsonl have there is moved to the end of rolled_back.jsonl.
 void roll_logs_back(const std::filesystem::path& directory, std::int64_t step);
 
 }  // namespace plumb

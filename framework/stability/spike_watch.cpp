@@ -37,19 +37,22 @@ SpikeWatch::SpikeWatch()
 }
 
 SpikeWatch::Findings SpikeWatch::observe(StepRecord& record, bool judges_norm) {
-  const auto find = [&](double value, int monitor, int score) {
+  // As guard_step has it: of a step whose norm is no number nothing is learnt, a calm loss neither.
+  const bool judges_loss = std::isfinite(record.gradient_norm) || !std::isfinite(record.loss);
+  const auto find = [&](double value, int monitor, int score, bool judges) {
     SpikeDetector& detector = watches_[static_cast<std::size_t>(monitor)].detector;
     SpikeFinding finding{.value = value, .deviation = detector.deviation(value)};
+    if (!judges) return finding;
     finding.monitor = detector.observe(value);
     finding.olmo_score = watches_[static_cast<std::size_t>(score)].detector.observe(value);
     return finding;
   };
   Findings findings;
-  findings.loss = find(record.loss, kLossMonitor, kLossScore);
+  findings.loss = find(record.loss, kLossMonitor, kLossScore, judges_loss);
   record.set("loss_deviation", loggable(findings.loss.deviation));
   record.set("grad_norm_deviation", kAbsent);
   if (judges_norm) {
-    findings.gradient_norm = find(record.gradient_norm, kNormMonitor, kNormScore);
+    findings.gradient_norm = find(record.gradient_norm, kNormMonitor, kNormScore, true);
     record.set("grad_norm_deviation", loggable(findings.gradient_norm.deviation));
   }
   record.set("loss_spike_share", watches_[kLossMonitor].detector.score_percent());

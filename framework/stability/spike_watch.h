@@ -29,7 +29,7 @@ class SpikeWatch {
   };
   /// Judges the step, takes it into the windows and writes the record's fields. Every rank has the same
   /// record and so finds the same. `judges_norm` false: the norm tells nothing (an overflow of fp16 that the
-  /// loss scale deals with). No allocation.
+  /// loss scale deals with). A finite loss beside a norm that is not finite is not judged. No allocation.
   Findings observe(StepRecord& record, bool judges_norm);
 
   /// All that it knows, for a checkpoint: packed by the call; the views are of memory of this object. Write

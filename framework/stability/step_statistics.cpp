@@ -115,6 +115,11 @@ void StepStatistics::wait_for_step() {
   reads_[steps_finished_ % kStepsInFlight].done->synchronize();
 }
 
+std::int64_t StepStatistics::discard_step() {
+  wait_for_step();
+  return reads_[steps_finished_++ % kStepsInFlight].inputs.step;
+}
+
 void StepStatistics::take_read(std::size_t slot) {
   const Read& read = reads_[slot];
   finishing_ = read.cadence;

@@ -79,6 +79,9 @@ class StepStatistics {
   /// Waits for the oldest step that was read, meets the other ranks and fills the record, which lives until
   /// the next call. The caller may add to it (validation).
   StepRecord& finish_step(Stream& stream, const StepTimes& times);
+  /// Waits for the oldest step that was read and forgets it: it counts for nothing in any statistic. Returns
+  /// which step it was. No collective, but all ranks do it or none.
+  std::int64_t discard_step();
   static constexpr std::size_t kStepsInFlight = 2;
   /// What the record of the last finish_step was made of, until the next call.
   const StepSources& sources() const { return sources_; }

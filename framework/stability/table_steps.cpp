@@ -97,8 +97,9 @@ constexpr Statistic kStepRows[] = {
     {kMetrics, "grad_norm_deviation", "the same of grad_norm", "1", Probe::Step, kNoRows, kSameOnAll,
      kMonitor},
     {kMetrics, "loss_spike_share",
-     "share of the losses so far that were spikes, that is not finite or with loss_deviation >= 6", "percent",
-     Probe::Step, kNoRows, kSameOnAll, kMonitor},
+     "share of the losses so far that were spikes, that is not finite or with loss_deviation >= 6; a finite "
+     "loss of a step whose grad_norm was not finite is not counted",
+     "percent", Probe::Step, kNoRows, kSameOnAll, kMonitor},
     {kMetrics, "grad_norm_spike_share", "the same of grad_norm", "percent", Probe::Step, kNoRows, kSameOnAll,
      kMonitor},
     {kMetrics, "loss_spike_score",
@@ -213,12 +214,14 @@ constexpr Statistic kStepRows[] = {
         .of_several_ranks(),
     {kMetrics, "critical_lr",
      "smallest learning rate at which this update would have raised the loss of its own batch (z-loss "
-     "included), all ranks; only at steps of sharpness.every, absent where none does up to 2^20 times lr",
+     "included), all ranks; only at steps of sharpness.every; absent where the loss rises at no multiple of "
+     "the update up to 2^20 or already at 2^-20, where the loss is not finite, and where nothing was updated "
+     "or lr is 0",
      "1", Probe::Step, "mean", kAllRanks, kCritical},
     {kMetrics, "critical_sharpness", "2 / critical_lr", "1", Probe::Step, kNoRows, kSameOnAll, kCritical},
     {kMetrics, "hessian_eigenvalue",
      "lambda_1 of the Hessian of that loss where the update starts, by sharpness.iterations of the power "
-     "iteration, from below; only in fp32, tf32 and fp64",
+     "iteration, from below; only in fp32 and fp64 with gradients that are reduced in them",
      "loss / parameter^2", Probe::Step, "mean", kAllRanks,
      "arXiv 2103.00065; products by central differences of gradients"},
     {kMetrics, "hessian_residual",

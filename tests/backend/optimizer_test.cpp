@@ -22,6 +22,7 @@ struct OptimizerCase {
   double loss_scale = 1;
   bool many = false;     ///< more tensors than one kernel launch takes
   bool factors = false;  ///< every tensor has one of its own
+  bool aliased = false;  ///< gradient and momentum are the same view
 };
 void PrintTo(const OptimizerCase& shape, std::ostream* out) { *out << shape.name; }
 
@@ -44,6 +45,7 @@ void run_optimizer(Bench& bench, const OptimizerCase& one) {
     tensor.parameter = bench.updated("parameter" + index, shape, kState);
     tensor.gradient = bench.parameter("gradient" + index, shape, {0, 0.1 * one.loss_scale});
     tensor.momentum = bench.updated("momentum" + index, shape, kState);
+    if (one.aliased) tensor.gradient = tensor.momentum;
     if (one.adam) {
       std::vector<double> squares;  // of rounded values, so positive and alike on both benches
       for (std::int64_t i = 0; i < shape.elements(); ++i) squares.push_back((1 + double(i % 7)) / 64);
@@ -91,19 +93,21 @@ INSTANTIATE_TEST_SUITE_P(
     Backends, OptimizerOp,
     testing::Combine(
         testing::ValuesIn(targets()),
-        testing::Values(OptimizerCase{"adamw", true}, OptimizerCase{"adamw_clipped", true, 0.3},
-                        OptimizerCase{"adamw_skipped", true, 0, 0},
-                        OptimizerCase{"adamw_bare", true, 1, 1, false}, OptimizerCase{"sgd", false},
-                        OptimizerCase{"sgd_clipped", false, 0.3}, OptimizerCase{"sgd_skipped", false, 0, 0},
-                        OptimizerCase{"adamw_large", true, 0.3, 1, true, true},
-                        OptimizerCase{"adamw_large_skipped", true, 0, 0, true, true},
-                        OptimizerCase{"sgd_large", false, 0.3, 1, true, true},
-                        OptimizerCase{"adamw_scaled", true, 0.3, 1, true, false, 0x1p12},
-                        OptimizerCase{"sgd_scaled", false, 0.3, 1, true, false, 0x1p12},
-                        OptimizerCase{"adamw_many", true, 1, 1, true, false, 1, true},
-                        OptimizerCase{"sgd_many", false, 0.3, 1, true, false, 4, true},
-                        OptimizerCase{"adamw_factors", true, 0.3, 1, true, false, 4, true, true},
-                        OptimizerCase{"sgd_factors", false, 0.3, 1, true, true, 1, false, true})),
+        testing::Values(
+            OptimizerCase{"adamw", true}, OptimizerCase{"adamw_clipped", true, 0.3},
+            OptimizerCase{"adamw_skipped", true, 0, 0}, OptimizerCase{"adamw_bare", true, 1, 1, false},
+            OptimizerCase{"sgd", false}, OptimizerCase{"sgd_clipped", false, 0.3},
+            OptimizerCase{"sgd_skipped", false, 0, 0}, OptimizerCase{"adamw_large", true, 0.3, 1, true, true},
+            OptimizerCase{"adamw_large_skipped", true, 0, 0, true, true},
+            OptimizerCase{"sgd_large", false, 0.3, 1, true, true},
+            OptimizerCase{"adamw_scaled", true, 0.3, 1, true, false, 0x1p12},
+            OptimizerCase{"sgd_scaled", false, 0.3, 1, true, false, 0x1p12},
+            OptimizerCase{"adamw_many", true, 1, 1, true, false, 1, true},
+            OptimizerCase{"sgd_many", false, 0.3, 1, true, false, 4, true},
+            OptimizerCase{"adamw_factors", true, 0.3, 1, true, false, 4, true, true},
+            OptimizerCase{"sgd_factors", false, 0.3, 1, true, true, 1, false, true},
+            OptimizerCase{"sgd_aliased", false, 0.3, 1, true, false, 1, false, false, true},
+            OptimizerCase{"sgd_aliased_large", false, 0.3, 1, true, true, 1, false, false, true})),
     case_name<OptimizerCase>);
 
 class OptimizerSkip : public testing::TestWithParam<Target> {};

@@ -54,6 +54,12 @@ class GuardRun {
     scalars_ = bench_.read(guard_.step_scalars);
     return scalars_;
   }
+  /// As after an update.
+  const std::vector<double>& adapt_loss_scale() {
+    bench_.backend().optimizer().adapt_loss_scale(bench_.stream(),
+                                                  {.interval = 1000, .step_scalars = guard_.step_scalars});
+    return scalars_ = bench_.read(guard_.step_scalars);
+  }
   std::vector<double> factors() { return bench_.read(guard_.tensor_factors); }
   std::vector<double> state() { return bench_.read(guard_.state); }
 
@@ -158,6 +164,16 @@ TEST_P(GuardOp, ZClipFollowsTheRecurrence) {
   }
 }
 
+// A model whose gradients begin behind a zero: an average of 0 is none.
+TEST_P(GuardOp, ZClipBeginsWithNormsOfZero) {
+  GuardRun run(GetParam(), {.z_limit = 2.5, .z_decay = 0.9, .z_warmup = 10}, 1, 0);
+  for (int i = 0; i < 12; ++i) EXPECT_EQ(run.step({0.0})[kStepClipFactor], 1);
+  EXPECT_EQ(run.step({2.0})[kStepClipFactor], 1);
+  EXPECT_NEAR(run.state()[kGuardMean], 0.2, 1e-15);
+  for (const double value : noise(30, 2, 0.01, 7))
+    EXPECT_GT(run.step({value})[kStepClipFactor], 0.3) << "the average has begun to follow";
+}
+
 // AdaGC as its paper states it, for three tensors, one of which has no gradient at first.
 TEST_P(GuardOp, AdaptiveClippingFollowsTheRecurrence) {
   constexpr int kWarmup = 6;
@@ -212,6 +228,18 @@ TEST_P(GuardOp, ASkippedSpikeMovesNoAverage) {
   EXPECT_EQ(run.factors()[0], 1);
   EXPECT_EQ(run.state()[kGuardState], average);
   EXPECT_EQ(run.state()[kGuardTensorSteps], steps);
+}
+
+// What halves the loss scale is a norm that is not finite, not a spike.
+TEST_P(GuardOp, ASkippedSpikeLeavesTheLossScale) {
+  GuardRun run(GetParam(), {.skip_sigmas = 6}, 1, 0, 1024);
+  for (const double value : noise(100, 1, 0.01, 8)) run.step({value});
+  const std::vector<double> spike = run.step({3.0});
+  ASSERT_EQ(spike[kStepSkipFactor], 0);
+  EXPECT_EQ(spike[kStepClipFactor], 1);
+  EXPECT_EQ(run.adapt_loss_scale()[kStepLossScale], 1024);
+  run.step({kInfinity});
+  EXPECT_EQ(run.adapt_loss_scale()[kStepLossScale], 512);
 }
 
 class HaltedSteps : public testing::TestWithParam<Target> {};

@@ -86,6 +86,25 @@ TEST(RunDirectory, ResumeCutsEveryLogAtTheCheckpoint) {
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "events.jsonl"));
 }
 
+// Only the end of a log is read: what is damaged far before it is nothing to a run that goes back.
+TEST(RunDirectory, LogsAreRolledBackFromTheirEnds) {
+  const TemporaryFolder folder;
+  write_bytes(folder.path() / "metrics.jsonl",
+              "torn\n{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"step\":4}\n");
+  write_bytes(folder.path() / "stability.jsonl", "{\"kind\":\"header\"}\n{\"step\":3}\n");
+  write_bytes(folder.path() / "events.jsonl", "{\"step\":3}\n{\"step\":3}\n");
+  write_bytes(folder.path() / "ranks.jsonl", "{\"step\":2}\n");
+  roll_logs_back(folder.path(), 2);
+  EXPECT_EQ(read_bytes(folder.path() / "metrics.jsonl"), "torn\n{\"step\":1}\n{\"step\":2}\n");
+  EXPECT_EQ(read_bytes(folder.path() / "stability.jsonl"), "{\"kind\":\"header\"}\n");
+  EXPECT_EQ(read_bytes(folder.path() / "events.jsonl"), "");
+  EXPECT_EQ(read_bytes(folder.path() / "ranks.jsonl"), "{\"step\":2}\n");
+  const std::string aside = "{\"step\":3}\n{\"step\":4}\n{\"step\":3}\n{\"step\":3}\n";
+  EXPECT_EQ(read_bytes(folder.path() / "rolled_back.jsonl"), aside);
+  write_bytes(folder.path() / "metrics.jsonl", "{\"step\":1}\n\n");
+  EXPECT_THAT(input_error_of([&] { roll_logs_back(folder.path(), 2); }), HasSubstr("metrics.jsonl"));
+}
+
 TEST(RunDirectory, ATornLastLineIsDropped) {
   const TemporaryFolder folder;
   const auto log = folder.path() / "metrics.jsonl";

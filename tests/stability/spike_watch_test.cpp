@@ -8,6 +8,8 @@
 #include <limits>
 #include <random>
 
+#include "backend/guard_rules.h"
+#include "backend/step_rules.h"
 #include "sample_record.h"
 
 namespace plumb::test {
@@ -44,8 +46,12 @@ TEST(SpikeWatch, AgreesWithTheDetectorsAndFillsTheRecord) {
     StepRecord& record = run.next();
     const double deviation = monitor.deviation(record.loss);
     const SpikeWatch::Findings findings = watch.observe(record, true);
-    ASSERT_EQ(findings.loss.monitor, monitor.observe(record.loss)) << step;
-    ASSERT_EQ(findings.loss.olmo_score, score.observe(record.loss)) << step;
+    if (step % 151 == 0) {  // of such a step nothing is learnt
+      ASSERT_FALSE(findings.loss.monitor || findings.loss.olmo_score) << step;
+    } else {
+      ASSERT_EQ(findings.loss.monitor, monitor.observe(record.loss)) << step;
+      ASSERT_EQ(findings.loss.olmo_score, score.observe(record.loss)) << step;
+    }
     ASSERT_EQ(findings.gradient_norm.monitor, step % 151 == 0) << step;
     EXPECT_EQ(field(record, "loss_spike_share"), monitor.score_percent());
     EXPECT_EQ(field(record, "loss_spike_score"), score.score_percent());
@@ -64,6 +70,41 @@ TEST(SpikeWatch, AnOverflowThatTheLossScaleDealsWithIsNotJudged) {
   record.gradient_norm = std::numeric_limits<double>::infinity();
   EXPECT_FALSE(watch.observe(record, false).gradient_norm.monitor);
   EXPECT_EQ(field(record, "grad_norm_spike_share"), 0);
+}
+
+// What the device skips by and what the host logs are one rule over one past.
+TEST(SpikeWatch, FindsWhatTheDeviceSkips) {
+  NoisyRun run;
+  SpikeWatch watch;
+  const GuardRules rules{.skip_sigmas = kOlmoStabilityMonitor.sigmas};
+  std::vector<double> state(kGuardState, 0.0), scalars(kStepScalars, 0.0);
+  scalars[kStepLossScale] = 1;
+  for (int step = 1; step <= 1500; ++step) {
+    StepRecord& record = run.next();
+    if (step % 131 == 0)
+      record.gradient_norm = kNaN;  // some of these losses lie far out, though they are no spikes
+    if (step % 131 == 0) record.loss += step % 262 == 0 ? 0.5 : -9;
+    if (step % 211 == 0) record.loss = kNaN;
+    const SpikeWatch::Findings findings = watch.observe(record, true);
+    decide_clip(record.gradient_norm, 0, /*halts=*/false, scalars.data());
+    decide_guard(rules, &record.loss, 1, 1, state.data(), scalars.data(),
+                 [](double square) { return std::sqrt(square); });
+    if (!std::isfinite(record.gradient_norm)) continue;  // clip has skipped it
+    ASSERT_EQ(findings.loss.monitor, (static_cast<int>(scalars[kStepSpikes]) & kLossSpike) != 0) << step;
+    ASSERT_EQ(findings.gradient_norm.monitor, (static_cast<int>(scalars[kStepSpikes]) & kNormSpike) != 0)
+        << step;
+    // The loss windows themselves, as a checkpoint holds them: calm values, the oldest first.
+    const auto packed = watch.state_tensors()[0].tensor;
+    const auto count = static_cast<std::int64_t>(packed.as<double>()[2]);
+    const double* series = state.data() + kGuardLoss;
+    ASSERT_EQ(series[kSeriesCount], static_cast<double>(count)) << step;
+    double host = 0, device = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      host += packed.as<double>()[4 + i];
+      device += series[kSeriesWindow + i];
+    }
+    ASSERT_NEAR(host, device, 1e-9) << step;
+  }
 }
 
 TEST(SpikeWatch, GoesOnFromItsStateBitByBit) {

@@ -6,6 +6,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -108,6 +109,13 @@ class StepStatisticsTest : public testing::Test {
   /// One step of this rank, in two micro-batches, as a model would emit it.
   StepRecord& run(StepStatistics& statistics, const Data& data, int step, bool sampled,
                   const std::function<void(std::vector<double>&)>& spoil = {}) {
+    emit(statistics, data, step, sampled, spoil);
+    return statistics.finish_step(*stream_, times());
+  }
+
+  /// The same without its end.
+  void emit(StepStatistics& statistics, const Data& data, int step, bool sampled,
+            const std::function<void(std::vector<double>&)>& spoil = {}) {
     statistics.begin_step(*stream_, sampled ? Cadence::Detailed : Cadence::EveryStep);
     const Probes& probes = statistics.probes();
     const int rank = ranks().rank();
@@ -140,7 +148,6 @@ class StepStatisticsTest : public testing::Test {
       statistics.gradient_squares_local().as<double>()[i] =
           gradient_factor_ * gradient_factor_ * local_square(step, rank, i);
     statistics.read_step(*stream_, inputs(step));
-    return statistics.finish_step(*stream_, times());
   }
 
   void add_moments(const MomentsView& view, double* x, std::int64_t rows) {
@@ -389,6 +396,29 @@ TEST_F(StepStatisticsTest, ExtremesCoverTheStepsSinceTheRecordBeforeAndAllRanks)
   run(*statistics_, data, 4, false);
   check(run(*statistics_, data, 5, true), {4, 5});
   check(run(*statistics_, data, 6, true), {6});
+}
+
+// A step that is made again was never there: nothing that a later record or a checkpoint holds knows of it.
+TEST_F(StepStatisticsTest, ADiscardedStepCountsForNothing) {
+  const Data calm{}, wild{.offset = 1e6};
+  const auto other = make();
+  for (StepStatistics* statistics : {statistics_.get(), other.get()}) {
+    run(*statistics, calm, 1, true);
+    run(*statistics, calm, 2, false);
+    if (statistics != statistics_.get()) continue;
+    for (const bool sampled : {true, false}) {
+      emit(*statistics, wild, 3, sampled);
+      EXPECT_EQ(statistics->discard_step(), 3);
+    }
+  }
+  const std::vector<double> values = run(*statistics_, calm, 3, true).values;
+  EXPECT_EQ(
+      std::memcmp(values.data(), run(*other, calm, 3, true).values.data(), values.size() * sizeof(double)),
+      0);
+  const auto state = statistics_->state_tensors(), expected = other->state_tensors();
+  for (std::size_t i = 0; i < state.size(); ++i)
+    EXPECT_EQ(std::memcmp(state[i].tensor.data, expected[i].tensor.data, state[i].tensor.bytes()), 0)
+        << state[i].name;
 }
 
 TEST_F(StepStatisticsTest, OneRanksWishToStopReachesAll) {
