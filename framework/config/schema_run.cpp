@@ -245,7 +245,7 @@ std::vector<FieldSpec<SpikesConfig>> spikes_fields() {
        "checkpoint and on with the data after the spike ([spikes](design/spikes.md))."},
       {"roll_back_limit", &SpikesConfig::roll_back_limit, between(1, 1e6), "roll-backs",
        "One more to the same checkpoint ends the run with an error; non_finite.action = \"roll_back\" counts "
-       "too."},
+       "too. Only with one of the two actions."},
       {"z_clip", &SpikesConfig::z_clip, at_least(0), "standard deviations",
        "Clip the global gradient norm where it lies further than this above its exponential average (ZClip, "
        "arXiv 2504.02507, which takes 2.5), beside optimizer.clip_norm; 0: off."},
@@ -254,8 +254,8 @@ std::vector<FieldSpec<SpikesConfig>> spikes_fields() {
       {"z_clip_warmup_steps", &SpikesConfig::z_clip_warmup_steps, between(1, kMostSteps), "updates",
        "The first norms, from which average and variance start.", z_clip},
       {"tensor_clip", &SpikesConfig::tensor_clip, at_least(0), "",
-       "Clip the gradient of every tensor to so many times the exponential average of its norm, in the place "
-       "of optimizer.clip_norm (AdaGC, arXiv 2502.11034, which takes 1.05); 0: off."},
+       "Clip the gradient of every tensor to so many times, at least 1, the exponential average of its norm, "
+       "in the place of optimizer.clip_norm (AdaGC, arXiv 2502.11034, which takes 1.05); 0: off."},
       {"tensor_clip_decay", &SpikesConfig::tensor_clip_decay, from_to_below(0, 1), "",
        "What a norm weighs one step later in the averages of tensor_clip.", tensor_clip},
       {"tensor_clip_warmup_steps", &SpikesConfig::tensor_clip_warmup_steps, between(1, kMostSteps), "updates",
@@ -266,9 +266,10 @@ std::vector<FieldSpec<SpikesConfig>> spikes_fields() {
 std::vector<FieldSpec<NonFiniteConfig>> non_finite_fields() {
   return {
       {"action", &NonFiniteConfig::action, one_of({"skip", "stop", "roll_back"}), "",
-       "What follows a step whose loss or gradient norm is not finite, which updates nothing: the next step; "
-       "the end of the run; the last checkpoint, with the data after that step (spikes.roll_back_limit holds "
-       "for it too). An overflow of fp16 that the loss scale deals with is no such step."},
+       "What follows a step whose loss or gradient norm is not finite (where it is the norm, the step "
+       "updates nothing): the next step; the end of the run; the last checkpoint, with the data after that "
+       "step (spikes.roll_back_limit holds for it too). An overflow of fp16 that the loss scale deals with "
+       "is no such step."},
       {"reports", &NonFiniteConfig::reports, between(0, 1e6), "steps",
        "So many such steps of a run are made again with a look at the result of every op, to name the first "
        "bad tensor; report, batch and parameters go to `nan/` in the run's folder "

@@ -143,6 +143,19 @@ void check_spikes(const LoadedConfig& loaded) {
   const SpikesConfig& spikes = loaded.config.spikes;
   check_roll_back(loaded, "spikes.action", spikes.action);
   check_roll_back(loaded, "non_finite.action", loaded.config.non_finite.action);
+  const bool rolls_back = spikes.action == "roll_back" || loaded.config.non_finite.action == "roll_back";
+  if (!rolls_back && spikes.roll_back_limit != SpikesConfig().roll_back_limit) {
+    fail_input(
+        "{}: spikes.roll_back_limit = {} is not read, because neither spikes.action nor non_finite.action is "
+        "\"roll_back\"; set one of them, or leave the limit out",
+        loaded.origin("spikes.roll_back_limit"), spikes.roll_back_limit);
+  }
+  if (0 < spikes.tensor_clip && spikes.tensor_clip < 1) {
+    fail_input(
+        "{}: spikes.tensor_clip = {} would clip every gradient below its own average, which so shrinks to 0; "
+        "it must be 0 (off) or at least 1",
+        loaded.origin("spikes.tensor_clip"), spikes.tensor_clip);
+  }
   if (spikes.z_clip == 0 || spikes.tensor_clip == 0) return;
   fail_input(
       "{}: spikes.tensor_clip clips tensors in the place of the global norm, which spikes.z_clip = {} clips; "

@@ -268,6 +268,15 @@ TEST(ConfigErrors, SpikesAndStepsThatAreNotFinite) {
   EXPECT_EQ(error_of("spikes.z_clip = 2.5\nspikes.tensor_clip = 1.05"),
             "configs/x.toml:5: spikes.tensor_clip clips tensors in the place of the global norm, which "
             "spikes.z_clip = 2.5 clips; set one of them to 0");
+  EXPECT_EQ(error_of("spikes.tensor_clip = 0.9"),
+            "configs/x.toml:4: spikes.tensor_clip = 0.9 would clip every gradient below its own average, "
+            "which so shrinks to 0; it must be 0 (off) or at least 1");
+  EXPECT_EQ(error_of("spikes.tensor_clip = 1"), "");
+  EXPECT_EQ(error_of("spikes.roll_back_limit = 5"),
+            "configs/x.toml:4: spikes.roll_back_limit = 5 is not read, because neither spikes.action nor "
+            "non_finite.action is \"roll_back\"; set one of them, or leave the limit out");
+  for (const std::string key : {"spikes.action", "non_finite.action"})
+    EXPECT_EQ(error_of("spikes.roll_back_limit = 5\ncheckpoint.every = 9\n" + key + " = 'roll_back'"), "");
 }
 
 TEST(ConfigErrors, Files) {

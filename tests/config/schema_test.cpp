@@ -144,6 +144,7 @@ std::vector<std::string> neighbours_of(const std::string& key) {
       {"model.vocabulary", {"data.synthetic_vocabulary=2"}},
       {"model.sphere_weights", {"optimizer.weight_decay=0"}},
       {"model.init.profile", {"model.residual.a.trainable=scalar"}},
+      {"spikes.roll_back_limit", {"spikes.action=roll_back", "checkpoint.every=1"}},
       {"optimizer.scaling", {"model.residual.b.depth=depth-mup"}},
       {"optimizer.scaling_base_width", {"optimizer.scaling=completep", "model.residual.b.depth=completep"}},
   };
