@@ -13,7 +13,7 @@ void set_if_finite(StepRecord& record, const char* path, double value) {
 }  // namespace
 
 double TrainingLoop::loss_of_batch(std::uint64_t cursor) {
-  const Tensor sums(sharpness_sums_.data(), DType::Float64, {kHeadLossSums});
+  const Tensor sums = extra_pass_sums();
   engine_.backend().elementwise().fill(engine_.stream(), sums, 0);
   Probes probes;
   probes.loss_sums = sums;
@@ -33,7 +33,7 @@ double TrainingLoop::loss_of_batch(std::uint64_t cursor) {
 
 void TrainingLoop::gradient_of_batch(std::uint64_t cursor) {
   Probes probes;
-  probes.loss_sums = Tensor(sharpness_sums_.data(), DType::Float64, {kHeadLossSums});
+  probes.loss_sums = extra_pass_sums();
   const std::int64_t micro_steps = sampler_.partition().micro_steps;
   engine_.zero_gradients();
   reducer_.begin_step();
@@ -48,6 +48,13 @@ void TrainingLoop::gradient_of_batch(std::uint64_t cursor) {
   reducer_.take_wait_seconds();  // of no step
 }
 
+// A difference of two gradients at so small a distance is lost in the rounding of parameters to 16 bits, of
+// products to tf32, and of gradients to bf16 between ranks.
+bool TrainingLoop::has_exact_gradients() const {
+  return size_of(engine_.model().shape().compute) >= 4 && config_.compute.dtype != "tf32" &&
+         wire_.data() == nullptr;
+}
+
 void TrainingLoop::measure_sharpness(StepRecord& record) {
   const PhaseRange range(engine_.backend(), "sharpness");
   const auto cursor = static_cast<std::uint64_t>(record.data_cursor - sampler_.sequences_per_step());
@@ -55,13 +62,14 @@ void TrainingLoop::measure_sharpness(StepRecord& record) {
   const BatchLoss loss{.value = [&] { return loss_of_batch(cursor); },
                        .gradient = [&] { gradient_of_batch(cursor); },
                        .gradient_scale = record.next_loss_scale};
-  if (const auto multiple = sharpness_->critical_multiple(loss)) {
-    record.set("critical_lr", *multiple * record.learning_rate);
-    record.set("critical_sharpness", 2 / (*multiple * record.learning_rate));
+  const auto multiple = sharpness_->critical_multiple(loss);
+  // A step at a rate of 0 may still move parameters (those that are kept on a sphere): it has no critical
+  // one.
+  if (multiple && record.learning_rate > 0) {
+    set_if_finite(record, "critical_lr", *multiple * record.learning_rate);
+    set_if_finite(record, "critical_sharpness", 2 / (*multiple * record.learning_rate));
   }
-  // Parameters rounded to 16 bits do not move by the small steps of a difference.
-  const DType compute = engine_.model().shape().compute;
-  if (config_.sharpness.iterations == 0 || size_of(compute) < 4) return;
+  if (config_.sharpness.iterations == 0 || !has_exact_gradients()) return;
   const Eigenvalue found =
       sharpness_->eigenvalue(loss, config_.sharpness.iterations, static_cast<std::uint32_t>(record.step));
   set_if_finite(record, "hessian_eigenvalue", found.value);

@@ -2,15 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "checkpoint/atomic_directory.h"
-#include "core/error.h"
+#include "comm/gather_texts.h"
 #include "core/file.h"
+#include "core/finite.h"
 #include "model_state.h"
 #include "non_finite_search.h"
 
@@ -19,8 +18,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string kind_of(double value) { return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf"; }
-
 /// What one rank knows.
 struct RankFinding {
   std::vector<BadTensor> parameters;  ///< bad before the pass
@@ -28,28 +25,6 @@ struct RankFinding {
   std::int64_t micro_step = 0;
   std::uint64_t first_sequence = 0;  ///< of that micro-step
 };
-
-/// Every rank's text, on every rank.
-std::vector<std::string> gather_texts(Communicator& communicator, const std::string& own) {
-  const auto world = static_cast<std::size_t>(communicator.world());
-  auto bytes = static_cast<std::int64_t>(own.size());
-  std::vector<std::int64_t> sizes(world);
-  communicator.all_gather("finding length", Tensor(&bytes, DType::Int64, {1}),
-                          Tensor(sizes.data(), DType::Int64, {communicator.world(), 1}));
-  const std::int64_t words = (*std::max_element(sizes.begin(), sizes.end()) + 7) / 8;
-  std::vector<std::int64_t> sent(static_cast<std::size_t>(words)),
-      received(static_cast<std::size_t>(words) * world);
-  std::memcpy(sent.data(), own.data(), own.size());
-  communicator.all_gather("findings", Tensor(sent.data(), DType::Int64, {words}),
-                          Tensor(received.data(), DType::Int64, {communicator.world(), words}));
-  std::vector<std::string> texts;
-  for (std::size_t rank = 0; rank < world; ++rank) {
-    texts.emplace_back(
-        reinterpret_cast<const char*>(received.data() + rank * static_cast<std::size_t>(words)),
-        static_cast<std::size_t>(sizes[rank]));
-  }
-  return texts;
-}
 
 /// The engine's passes go by way of another backend as long as it lives.
 class PassThrough {
@@ -71,9 +46,8 @@ class Replay {
       : parts_(parts),
         cursor_(static_cast<std::uint64_t>(record.data_cursor - parts.sampler.sequences_per_step())),
         step_(record.step - 1),
-        batch_(parts.sampler.make_batch()),
-        sums_(parts.engine.backend().allocate(kHeadLossSums * sizeof(double))) {
-    probes_.loss_sums = Tensor(sums_.data(), DType::Float64, {kHeadLossSums});
+        batch_(parts.sampler.make_batch()) {
+    probes_.loss_sums = parts.loss_sums;
   }
 
   RankFinding run() {
@@ -84,6 +58,7 @@ class Replay {
     ObservedBackend observed(engine.pass_backend(), search);
     engine.begin_step(step_);
     engine.zero_gradients();
+    engine.pass_backend().elementwise().fill(engine.stream(), parts_.loss_sums, 0);
     const PassThrough through(engine, observed);
     const double scale = 1 / static_cast<double>(parts_.sampler.targets_per_step());
     for (std::int64_t m = 0; m < parts_.sampler.partition().micro_steps && !search.found(); ++m) {
@@ -133,7 +108,6 @@ class Replay {
   std::uint64_t cursor_;
   std::int64_t step_;
   Batch batch_;
-  Buffer sums_;
   Probes probes_;
 };
 
@@ -147,7 +121,7 @@ std::int64_t layer_of(const Transformer& model, const std::string& part) {
 Json bad_json(const BadTensor& bad) {
   return {{"tensor", bad.tensor},          {"shape", to_string(bad.shape)},
           {"dtype", name_of(bad.dtype)},   {"row", bad.row},
-          {"column", bad.column},          {"value", kind_of(bad.value)},
+          {"column", bad.column},          {"value", non_finite_kind(bad.value)},
           {"bad_entries", bad.bad_entries}};
 }
 
@@ -169,8 +143,7 @@ Json finding_json(const StepReplay& parts, const RankFinding& finding) {
   for (std::int64_t j = 0; j < partition.micro_batch_rows; ++j)
     sequences.push_back(finding.first_sequence + static_cast<std::uint64_t>(j));
   first["sequences"] = sequences;
-  // A row of activations is a token of one sequence.
-  if (bad.shape.rank() > 0 && Tensor(nullptr, bad.dtype, bad.shape).rows() == shape.rows()) {
+  if (has_row_per_token(bad, shape.rows())) {
     first["sequence"] = finding.first_sequence + static_cast<std::uint64_t>(bad.row / shape.tokens);
     first["token"] = bad.row % shape.tokens;
   }
@@ -178,7 +151,8 @@ Json finding_json(const StepReplay& parts, const RankFinding& finding) {
   return json;
 }
 
-/// "rank 1 (host): forward of blocks.7.ffn (layer 7): linear_forward wrote nan into y, ..."
+/// "rank 1 (host): the first bad result is nan in y of linear_forward, forward of blocks.7.ffn, micro-step 0,
+/// sequence 12"
 std::string sentence_of(const Json& json) {
   std::string text = fmt::format("rank {} ({}): ", json["rank"].get<int>(), json["host"].get<std::string>());
   if (json.contains("parameters")) {
@@ -224,7 +198,7 @@ NonFiniteFinding summary_of(const Json& ranks) {
   return finding;
 }
 
-Json number_json(double value) { return std::isfinite(value) ? Json(value) : Json(kind_of(value)); }
+Json number_json(double value) { return std::isfinite(value) ? Json(value) : Json(non_finite_kind(value)); }
 
 Json report_json(const StepReplay& parts, const StepRecord& record, const std::string& summary,
                  const Json& ranks) {
@@ -239,6 +213,20 @@ Json report_json(const StepReplay& parts, const StepRecord& record, const std::s
           {"ranks", ranks}};
 }
 
+/// A run that went back may meet the step again, with other data: "step_00000020", "step_00000020_2", ... A
+/// collective.
+std::string free_name(const StepReplay& parts, std::int64_t step) {
+  return parts.session.from_first([&] {
+    const std::filesystem::path folder = parts.folder / "nan";
+    const std::string first = step_directory_name(step);
+    std::string name = first;
+    for (int n = 2;
+         std::filesystem::exists(folder / name) || std::filesystem::exists(folder / (name + ".json")); ++n)
+      name = fmt::format("{}_{}", first, n);
+    return name;
+  });
+}
+
 }  // namespace
 
 bool is_non_finite(const StepRecord& record, bool scales_loss) {
@@ -250,11 +238,11 @@ NonFiniteFinding report_non_finite_step(const StepReplay& parts, const StepRecor
   Replay replay(parts, record);
   const std::string own = finding_json(parts, replay.run()).dump();
   Json ranks = Json::array();
-  for (const std::string& text : gather_texts(parts.session.communicator(), own))
+  for (const std::string& text : gather_texts(parts.session.communicator(), "findings", own))
     ranks.push_back(Json::parse(text));
   NonFiniteFinding finding = summary_of(ranks);
-  if (parts.updated_since) finding.text += " (with parameters that a later step has updated)";
-  const std::string name = step_directory_name(record.step);
+  if (parts.updated_since) finding.text += " (with parameters that this step or a later one has updated)";
+  const std::string name = free_name(parts, record.step);
   const bool saved = parts.session.all_succeed([&] {
     const std::filesystem::path beside = parts.folder / "nan" / name;
     create_folders(beside);

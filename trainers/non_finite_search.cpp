@@ -1,6 +1,8 @@
 #include "non_finite_search.h"
 
+#include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "core/error.h"
 
@@ -27,7 +29,18 @@ struct Half {
   explicit operator double() const { return static_cast<double>(static_cast<float>(value)); }
 };
 
+/// What ops call activations and their gradients.
+constexpr std::string_view kActivations[] = {"y",  "h",  "out", "x",  "dx", "dz",   "dx_block", "dpre",
+                                             "dh", "dq", "dk",  "dv", "do", "mean", "rstd"};
+
 }  // namespace
+
+bool has_row_per_token(const BadTensor& bad, std::int64_t rows) {
+  // The head's weight with its gains has the names of activations.
+  const bool weight = bad.op.starts_with("row_gain") || bad.op.starts_with("coefficient_map");
+  return !weight && bad.shape.rank() > 1 && Tensor(nullptr, bad.dtype, bad.shape).rows() == rows &&
+         std::find(std::begin(kActivations), std::end(kActivations), bad.tensor) != std::end(kActivations);
+}
 
 std::optional<BadTensor> find_bad_entries(Backend& backend, Stream& stream, const Tensor& tensor) {
   if (tensor.elements() == 0) return std::nullopt;

@@ -23,6 +23,10 @@ struct BadTensor {
   std::int64_t bad_entries = 0;
 };
 
+/// Whether each of its rows belongs to one token of the micro-batch, which has `rows` of them. Weights and
+/// their gradients may have as many rows.
+bool has_row_per_token(const BadTensor& bad, std::int64_t rows);
+
 /// Entries of a device tensor that are not finite; nothing where there is none. Waits for the stream.
 std::optional<BadTensor> find_bad_entries(Backend& backend, Stream& stream, const Tensor& tensor);
 
@@ -47,10 +51,10 @@ class NonFiniteSearch final : public OpObserver {
   void left() override { ranges_.pop_back(); }
 
  private:
-  Backend& backend_;
-  std::string pass_;
   std::string part() const;
 
+  Backend& backend_;
+  std::string pass_;
   std::vector<std::string> ranges_;
   bool has_entered_ = false;  ///< in this pass
   std::optional<BadTensor> found_;

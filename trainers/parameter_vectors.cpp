@@ -11,6 +11,8 @@ namespace {
 
 /// Of RandomStream: next to what nn/random_sites.h names, which count up from 0.
 constexpr std::uint32_t kProbeSite = 0xffff'0001U;
+/// Variates that are drawn and uploaded at once.
+constexpr std::size_t kDrawn = 4096;
 
 }  // namespace
 
@@ -36,7 +38,9 @@ ParameterVectors::ParameterVectors(Backend& backend, Stream& stream, ParameterSt
   const auto tensors = static_cast<std::int64_t>(values_.size());
   scalars_ = backend.allocate((kStepScalars + values_.size()) * sizeof(double));
   squares_ = Tensor(static_cast<double*>(scalars_.data()) + kStepScalars, DType::Float64, {tensors});
-  host_ = backend.allocate_host(std::max<std::size_t>(kStepScalars, values_.size()) * sizeof(double));
+  host_ = backend.allocate_host(std::max<std::size_t>(kDrawn, values_.size()) * sizeof(double));
+  static_assert(kStepScalars <= kDrawn);
+  updates_.reserve(values_.size());
   workspace_ = backend.allocate(backend.elementwise().sum_of_squares_workspace(values_));
 }
 
@@ -68,12 +72,16 @@ void ParameterVectors::draw(int vector, std::uint64_t seed, std::uint32_t step) 
     const Tensor& part = parts(vector)[n];
     const auto count = static_cast<std::size_t>(part.elements());
     const auto first = static_cast<std::uint64_t>(store_.trainable()[n]->offset);
-    std::vector<double> wide(count);
-    for (std::size_t i = 0; i < count; ++i) wide[i] = random.normal(first + i);
-    const std::vector<float> narrow(wide.begin(), wide.end());
-    const void* data = part.dtype == DType::Float64 ? static_cast<const void*>(wide.data()) : narrow.data();
-    backend_.upload(stream_, data, part.data, part.bytes());
-    stream_.synchronize();
+    for (std::size_t begin = 0; begin < count; begin += kDrawn) {
+      const std::size_t drawn = std::min(kDrawn, count - begin), bytes = size_of(part.dtype);
+      stream_.synchronize();  // the last use of host_ is over
+      for (std::size_t i = 0; i < drawn; ++i) {
+        const double value = random.normal(first + begin + i);
+        if (part.dtype == DType::Float64) static_cast<double*>(host_.data())[i] = value;
+        if (part.dtype == DType::Float32) static_cast<float*>(host_.data())[i] = static_cast<float>(value);
+      }
+      backend_.upload(stream_, host_.data(), static_cast<char*>(part.data) + begin * bytes, drawn * bytes);
+    }
   }
 }
 
@@ -87,17 +95,17 @@ void ParameterVectors::add_to(const std::vector<Tensor>& targets, const std::vec
   host[kStepLearningRate] = -factor;
   host[kStepSkipFactor] = host[kStepLossScale] = 1;
   backend_.upload(stream_, host, scalars_.data(), kStepScalars * sizeof(double));
-  std::vector<UpdateTensor> updates;
+  updates_.clear();
   for (std::size_t i = 0; i < targets.size(); ++i) {
-    updates.push_back({.parameter = targets[i],
-                       .gradient = sources[i],
-                       .momentum = sources[i],
-                       .variance = {},
-                       .compute_copy = copies.empty() ? Tensor() : copies[i]});
+    updates_.push_back({.parameter = targets[i],
+                        .gradient = sources[i],
+                        .momentum = sources[i],
+                        .variance = {},
+                        .compute_copy = copies.empty() ? Tensor() : copies[i]});
   }
   const Tensor scalars(scalars_.data(), DType::Float64, {kStepScalars});
   backend_.optimizer().sgd_momentum(
-      stream_, {.momentum = 1, .step_scalars = scalars, .statistics = {}, .workspace = {}}, updates);
+      stream_, {.momentum = 1, .step_scalars = scalars, .statistics = {}, .workspace = {}}, updates_);
 }
 
 void ParameterVectors::move_parameters(double factor, int vector) {

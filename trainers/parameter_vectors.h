@@ -48,6 +48,7 @@ class ParameterVectors {
   std::int64_t elements_;  ///< of a vector, with the padding of the store
   std::vector<std::vector<Tensor>> vectors_;
   std::vector<Tensor> values_, copies_, gradients_;
+  std::vector<UpdateTensor> updates_;  ///< of the last move, so that none allocates
   Buffer memory_, workspace_, scalars_, host_;
   Tensor squares_;
 };

@@ -1,11 +1,9 @@
 #include "training_loop.h"
 
-#include <cmath>
 #include <span>
 
 #include "bound_events.h"
 #include "core/error.h"
-#include "core/log.h"
 #include "model_state.h"
 #include "nn/admin_profile.h"
 #include "optim/depth_scaling.h"
@@ -132,8 +130,9 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
   if (config_.sharpness.every > 0) {
     sharpness_ =
         std::make_unique<Sharpness>(backend, engine_.stream(), engine_.parameters(), config_.training.seed);
-    sharpness_sums_ = backend.allocate(kHeadLossSums * sizeof(double));
   }
+  if (sharpness_ || config_.non_finite.reports > 0)
+    extra_pass_sums_ = backend.allocate(kHeadLossSums * sizeof(double));
   if (task.validation)
     evaluator_ = std::make_unique<Evaluator>(engine_, task.validation, session.communicator());
 }
@@ -141,11 +140,12 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
 std::vector<MemoryShare> TrainingLoop::memory_plan() const {
   std::vector<MemoryShare> shares = engine_.memory_plan();
   shares.push_back({"optimiser", optimizer_.bytes()});
-  shares.push_back({"statistics", statistics_.bytes() + gradient_workspace_.bytes() +
+  shares.push_back({"statistics", statistics_.bytes() + gradient_workspace_.bytes() + rank_losses_.bytes() +
+                                      extra_pass_sums_.bytes() +
                                       (replica_hashes_ ? replica_hashes_->bytes() : 0)});
   if (evaluator_) shares.push_back({"validation", evaluator_->bytes()});
   if (wire_.bytes() > 0) shares.push_back({"gradients on the wire", wire_.bytes()});
-  if (sharpness_) shares.push_back({"sharpness", sharpness_->bytes() + sharpness_sums_.bytes()});
+  if (sharpness_) shares.push_back({"sharpness", sharpness_->bytes()});
   return shares;
 }
 
@@ -390,64 +390,9 @@ TrainingOutcome TrainingLoop::run(RunLog* log, const std::filesystem::path& fold
     roll_backs_ = 0;
     save(log);
   }
-  if (stop) {
-    outcome_.signal = stop_signal() != 0 ? stop_signal() : -1;
-    if (log != nullptr) log->event("stop", step_, fmt::format("stopped by a signal after step {}", step_));
-  }
-  if (log != nullptr && !outcome_.failure.empty()) log->event("stop", step_, outcome_.failure);
-  console_.finish();
-  if (log != nullptr) log->close();
-  outcome_.steps = step_;
+  end_run(stop, log);
   outcome_.seconds = seconds_since(started);
   return outcome_;
-}
-
-void TrainingLoop::validate(StepRecord* record) {
-  engine_.begin_step(
-      step_);  // knobs as the next step will have them, which is what a checkpoint taken here means
-  const Evaluator::Result result = evaluator_->evaluate(
-      step_ == config_.training.steps && config_.validation.at_end ? 0 : config_.validation.sequences);
-  outcome_.validation = result;
-  record->set("val_loss", result.loss);
-  const double bits = bits_per_byte(result.loss, task_.bytes_per_target);
-  if (std::isfinite(bits)) record->set("val_bits_per_byte", bits);
-  if (session_.is_first()) {
-    console_.line(std::isfinite(bits) ? fmt::format("step {}  validation loss {:.4f}  bits per byte {:.4f}",
-                                                    step_, result.loss, bits)
-                                      : fmt::format("step {}  validation loss {:.4f}", step_, result.loss));
-  }
-}
-
-void TrainingLoop::report(const StepRecord& record, RunLog* log) {
-  const std::vector<RankAlarm> rank_alarms = rank_alarms_.take();
-  if (!session_.is_first()) return;
-  if (log != nullptr) {
-    log->append(record);
-    if (!spike_guard_.verdict().spike.empty()) log->event("spike", record.step, spike_guard_.verdict().spike);
-    if (record.skipped) log->event("skip", record.step, skip_reason(record));
-  }
-  for (const BoundViolation& violation : bound_violations_) {
-    console_.line(message_of(violation));
-    if (log != nullptr) log->event("bound_violation", record.step, message_of(violation));
-  }
-  for (const RankAlarm& alarm : rank_alarms) {
-    console_.line(fmt::format("step {}  {}", alarm.step, alarm.text));
-    if (log != nullptr) log->event(alarm.kind, alarm.step, alarm.text, alarm.subject);
-  }
-  if (!spike_guard_.verdict().spike.empty())
-    console_.line(fmt::format("step {}  {}", record.step, spike_guard_.verdict().spike));
-  if (record.skipped) console_.line(fmt::format("step {}  {}", record.step, skip_reason(record)));
-  const double smoothing = smoothed_step_seconds_ == 0 ? 0 : 0.95;
-  smoothed_step_seconds_ = smoothing * smoothed_step_seconds_ + (1 - smoothing) * record.step_seconds;
-  console_.progress(
-      {.step = record.step,
-       .steps = config_.training.steps,
-       .loss = record.loss,
-       .gradient_norm = record.gradient_norm,
-       .learning_rate = record.learning_rate,
-       .tokens_per_second = record.tokens_per_second,
-       .seconds_left = smoothed_step_seconds_ * static_cast<double>(config_.training.steps - record.step)},
-      config_.log.console_every);
 }
 
 }  // namespace plumb

@@ -104,6 +104,8 @@ class TrainingLoop {
   void check_loss_scale(const StepRecord& record) const;
   /// The loss as the guard on the device judges it; nothing where it does not. A collective.
   StepLoss step_loss();
+  /// (kHeadLossSums) float64 for the loss of a pass that belongs to no step.
+  Tensor extra_pass_sums() const;
   /// Judges a finished step. True: the run has gone back to a checkpoint, and the record is gone.
   bool goes_back(StepRecord& record, RunLog* log);
   /// The same of a step whose loss or gradient norm is not finite, as the configuration says. True also where
@@ -116,11 +118,13 @@ class TrainingLoop {
   void save_start(RunLog* log);
   /// Collective: sharpness of the batch of the step that has just been finished, into its record.
   void measure_sharpness(StepRecord& record);
+  bool has_exact_gradients() const;
   double loss_of_batch(std::uint64_t cursor);
   void gradient_of_batch(std::uint64_t cursor);
   void validate(StepRecord* record);
   void save(RunLog* log);
   void report(const StepRecord& record, RunLog* log);
+  void end_run(bool stopped, RunLog* log);
   bool due(std::int64_t every) const { return every > 0 && step_ % every == 0; }
 
   Session& session_;
@@ -148,7 +152,7 @@ class TrainingLoop {
   SpikeGuard spike_guard_;
   Buffer rank_losses_;  ///< (world) float64, summed cross-entropy of every rank, where the device judges it
   std::unique_ptr<Sharpness> sharpness_;  ///< null: it is not measured
-  Buffer sharpness_sums_;                 ///< (kHeadLossSums) float64
+  Buffer extra_pass_sums_;  ///< (kHeadLossSums) float64, of passes beside those of the steps; empty: none
   Console console_;
   std::filesystem::path folder_;
 

@@ -12,6 +12,15 @@
 #include "version.h"
 
 namespace plumb {
+namespace {
+
+/// 0 in the checkpoints of a program that did not count this yet.
+std::int64_t count_in(const CheckpointManifest& manifest, const char* name) {
+  const auto found = manifest.extra.find(name);
+  return found == manifest.extra.end() ? 0 : std::stoll(found->second);
+}
+
+}  // namespace
 
 void TrainingLoop::save(RunLog* log) {
   if (saved_step_ == step_) return;
@@ -38,6 +47,7 @@ void TrainingLoop::save(RunLog* log) {
     manifest.plumb_version = version_number();
     manifest.extra["git_revision"] = git_revision();
     manifest.extra["roll_backs"] = std::to_string(roll_backs_);
+    manifest.extra["non_finite_reports"] = std::to_string(non_finite_reports_);
     const auto path =
         save_checkpoint(folder_ / "checkpoints", manifest, model.list(), optimizer_and_statistics);
     prune_checkpoints(folder_ / "checkpoints", config_.checkpoint.keep, step_);
@@ -75,8 +85,8 @@ void TrainingLoop::resume(const Checkpoint& checkpoint) {
     std::memcpy(tensor.tensor.data, source.data, source.bytes());
   }
   spike_guard_.state_restored();
-  const auto roll_backs = checkpoint.manifest.extra.find("roll_backs");
-  roll_backs_ = roll_backs == checkpoint.manifest.extra.end() ? 0 : std::stoll(roll_backs->second);
+  roll_backs_ = count_in(checkpoint.manifest, "roll_backs");
+  non_finite_reports_ = count_in(checkpoint.manifest, "non_finite_reports");
   step_ = checkpoint.manifest.step;
   data_cursor_ = checkpoint.manifest.data_cursor;
   saved_step_ = step_;

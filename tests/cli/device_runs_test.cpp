@@ -31,9 +31,10 @@ TEST(DeviceMemory, IsAllocatedAsPlanned) {
   for (const int ranks : {1, 2}) {
     const Folder folder;
     write_tiny_run(folder);
-    const Outcome outcome = train_tiny(folder, ranks,
-                                       {"--set", "device=cuda-emulated", "--set",
-                                        "communication.gradient_dtype=bf16", "--set", "training.steps=2"});
+    const Outcome outcome =
+        train_tiny(folder, ranks,
+                   {"--set", "device=cuda-emulated", "--set", "communication.gradient_dtype=bf16", "--set",
+                    "training.steps=2", "--set", "spikes.action=skip", "--set", "sharpness.every=2"});
     ASSERT_EQ(outcome.status, 0) << outcome.text();
     const auto memory = nlohmann::json::parse(read_file(folder / "run/manifest.json")).at("memory");
     std::size_t planned = 0;

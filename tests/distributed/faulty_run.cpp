@@ -8,11 +8,13 @@
 //   noise   tokens are drawn uniformly, on all ranks
 //   nan     on rank RANK one entry of what the activation of layer 7's FFN writes is not a number
 //   nan-passes   the same, but in the FIRST-th and the LAST-th forward pass of the run alone
+//   loss-passes  in these two passes the sum of the loss becomes infinite, and nothing else is wrong
 // The run folder is that of the configuration; "resume" goes on from its last checkpoint.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <random>
 
 #include "backend/observed_backend.h"
@@ -59,22 +61,32 @@ class Cycle final : public SequenceSource {
 class Spoiler final : public OpObserver {
  public:
   /// `passes`: which ones, counted from 1; none: all.
-  Spoiler(Backend& backend, std::vector<std::int64_t> passes)
-      : backend_(backend), passes_(std::move(passes)) {}
-  void wrote(Stream& stream, const char* op, const char*, const Tensor& tensor) override {
-    if (range_ != "blocks.7.ffn" || std::string(op) != "activation_forward") return;
+  Spoiler(Backend& backend, bool loss, std::vector<std::int64_t> passes)
+      : backend_(backend), loss_(loss), passes_(std::move(passes)) {}
+  void wrote(Stream& stream, const char* op, const char* name, const Tensor& tensor) override {
+    if (loss_ ? std::string(name) != "sums"
+              : range_ != "blocks.7.ffn" || std::string(op) != "activation_forward")
+      return;
     ++pass_;
     if (!passes_.empty() && std::find(passes_.begin(), passes_.end(), pass_) == passes_.end()) return;
-    PLUMB_CHECK(tensor.dtype == DType::Float32, "fp32 only");
-    const float nan = std::nanf("");
-    backend_.upload(stream, &nan, tensor.as<float>() + 3 * tensor.cols() + 5, sizeof nan);
-    stream.synchronize();
+    if (loss_) {
+      put(stream, tensor.as<double>() + kHeadLossCrossEntropy, std::numeric_limits<double>::infinity());
+    } else {
+      put(stream, tensor.as<float>() + 3 * tensor.cols() + 5, std::nanf(""));
+    }
   }
   void entered(const char* range) override { range_ = range; }
   void left() override { range_.clear(); }
 
  private:
+  template <class T>
+  void put(Stream& stream, T* place, T value) {
+    backend_.upload(stream, &value, place, sizeof value);
+    stream.synchronize();
+  }
+
   Backend& backend_;
+  bool loss_;
   std::vector<std::int64_t> passes_;
   std::int64_t pass_ = 0;
   std::string range_;
@@ -97,10 +109,10 @@ void run(int count, char** values) {
                                              first_of_step(fault.last + 1));
       },
       values[1] == std::string("resume"));
-  const bool in_passes = fault.kind == "nan-passes";
+  const bool loss = fault.kind == "loss-passes", in_passes = loss || fault.kind == "nan-passes";
   if (fault.kind == "nan" || in_passes) {
     if (!in_passes) training.train_to(fault.first - 1);
-    Spoiler spoiler(training.backend(),
+    Spoiler spoiler(training.backend(), loss,
                     in_passes ? std::vector{fault.first, fault.last} : std::vector<std::int64_t>());
     ObservedBackend spoiled(training.backend(), spoiler);
     if (session.rank() == fault.rank) training.loop().engine().pass_through(&spoiled);

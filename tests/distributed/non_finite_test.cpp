@@ -124,6 +124,45 @@ TEST_F(NonFinite, TheRunGoesBack) {
   EXPECT_THAT(kinds(), ::testing::Contains("roll_back"));
 }
 
+// Three passes of rank 1 are a step; the bad one is not met again, because the data go on behind it.
+TEST_F(NonFinite, TheRunGoesBackAndGoesOn) {
+  const int pass = 3 * (kBad - 1) + 1;
+  const Outcome outcome = run({"non_finite.action=roll_back"}, fmt::format("nan-passes {0} {0} 1", pass));
+  ASSERT_EQ(outcome.status, 0) << outcome.output;
+  EXPECT_THAT(kinds(), ::testing::Contains("roll_back"));
+  const std::vector<Json> records = read_records(path("metrics.jsonl"));
+  ASSERT_EQ(records.size(), 20u);
+  EXPECT_EQ(records[9].at("data_cursor"), 12 * 10);
+  EXPECT_EQ(records[10].at("data_cursor"), 12 * (kBad + 1));
+  for (const Json& record : records) EXPECT_FALSE(record.at("skipped").get<bool>()) << record;
+}
+
+// With other data the step is another one: what is known of the first stays.
+TEST_F(NonFinite, AStepThatIsMetAgainHasAReportOfItsOwn) {
+  const int first = 3 * (kBad - 1) + 1;
+  // After it: the rest of its step, the pass of the report (one of three: the second time all are good), and
+  // from step 11 on again.
+  const int second = first + 2 + 3 + 3 * (kBad - 11) + 1;
+  ASSERT_EQ(run({"non_finite.action=roll_back"}, fmt::format("nan-passes {} {} 1", first, second)).status, 0);
+  EXPECT_EQ(report(kBad).at("first_sequence"), 12 * (kBad - 1));
+  std::ifstream in(path(fmt::format("nan/step_{:08}_2.json", kBad)));
+  ASSERT_TRUE(in);
+  EXPECT_GT(Json::parse(in).at("first_sequence"), 12 * (kBad - 1));
+}
+
+TEST_F(NonFinite, ReportsOfAResumedRunCountOn) {
+  const std::string fault = fmt::format("nan {} {} 1", kBad, kBad + 4);
+  ASSERT_EQ(run({"non_finite.reports=2", "training.steps=15"}, fault).status, 0);
+  EXPECT_TRUE(std::filesystem::exists(path(fmt::format("nan/step_{:08}.json", kBad + 1))));
+  ASSERT_EQ(faulty_run(4, config_, folder_.path() / "run", fmt::format("nan {} {} 1", kBad + 4, kBad + 4),
+                       {"model.blocks=8", "checkpoint.every=5", "training.micro_batch_sequences=1",
+                        "non_finite.reports=2"},
+                       /*resume=*/true)
+                .status,
+            0);
+  EXPECT_FALSE(std::filesystem::exists(path(fmt::format("nan/step_{:08}.json", kBad + 4))));
+}
+
 TEST_F(NonFinite, ReportsHaveALimit) {
   ASSERT_EQ(run({"non_finite.reports=2"}, fmt::format("nan {} {} 1", kBad, kBad + 4)).status, 0);
   EXPECT_TRUE(std::filesystem::exists(path(fmt::format("nan/step_{:08}.json", kBad + 1))));

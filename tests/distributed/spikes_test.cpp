@@ -67,6 +67,19 @@ TEST_P(Spikes, AreEventsAndFields) {
   EXPECT_EQ(records[70].count("loss_deviation"), 1u);
 }
 
+// What is known to move first is in the log of the steps before, at the cadence that docs/design/spikes.md
+// says.
+TEST_P(Spikes, WhatMovesBeforeThemIsInTheLog) {
+  run("leading", {"statistics.detail_every=2", "log.stability_every=4"});
+  const std::vector<Json> records = read_records((*this)("leading") / "metrics.jsonl");
+  for (int step = kSpike - 16; step < kSpike; ++step) {
+    const Json& record = records.at(static_cast<std::size_t>(step - 1));
+    EXPECT_GT(record.at("adam_lag").get<double>(), 0) << step;
+    ASSERT_EQ(record.count("kappa"), step % 4 == 0 ? 1u : 0u) << step;
+    ASSERT_EQ(record.count("largest_attention_logit"), step % 8 == 0 ? 1u : 0u) << step;
+  }
+}
+
 /// Every parameter of a checkpoint, without the file's header, which names the step.
 std::vector<char> parameters(const std::filesystem::path& run, int step) {
   const Checkpoint checkpoint = load_checkpoint(checkpoint_folder(run, step));

@@ -121,6 +121,52 @@ TEST(NonFiniteSearch, NamesTheOpThatWroteTheFirstOne) {
   }
 }
 
+/// Spoils the sum of the loss as an op has left it: the model itself goes on unharmed.
+class LossSpoiler final : public OpObserver {
+ public:
+  void wrote(Stream&, const char*, const char* name, const Tensor& tensor) override {
+    if (std::string(name) == "sums")
+      tensor.as<double>()[kHeadLossCrossEntropy] = std::numeric_limits<double>::infinity();
+  }
+  void entered(const char*) override {}
+  void left() override {}
+};
+
+TEST(NonFiniteSearch, ASumOfTheLossAloneIsFound) {
+  TinyModel model(pre_norm());
+  LossSpoiler spoiler;
+  ObservedBackend spoiled(model.engine().backend(), spoiler);
+  NonFiniteSearch search(model.engine().backend());
+  ObservedBackend observed(spoiled, search);
+  model.engine().pass_through(&observed);
+  search.begin("forward");
+  model.forward_backward();
+  ASSERT_TRUE(search.found());
+  EXPECT_EQ(search.found()->op, "head_loss_forward");
+  EXPECT_EQ(search.found()->tensor, "sums");
+  EXPECT_EQ(search.found()->part, "head and loss");
+  EXPECT_EQ(search.found()->column, kHeadLossCrossEntropy);
+}
+
+// A square weight of a model whose micro-batch has as many tokens as it has rows.
+TEST(NonFiniteSearch, OnlyARowOfActivationsIsAToken) {
+  const auto is_token = [](const std::string& op, const std::string& tensor, Shape shape) {
+    BadTensor bad;
+    bad.op = op;
+    bad.tensor = tensor;
+    bad.shape = shape;
+    return has_row_per_token(bad, 12);
+  };
+  EXPECT_TRUE(is_token("linear_forward", "y", {12, 4}));
+  EXPECT_TRUE(is_token("norm_backward", "dx", {12, 4}));
+  EXPECT_TRUE(is_token("residual_forward", "out", {3, 4, 7}));
+  EXPECT_FALSE(is_token("linear_forward", "y", {24, 4}));
+  EXPECT_FALSE(is_token("linear_backward_weight", "dweight", {12, 12}));
+  EXPECT_FALSE(is_token("embedding_backward", "dtoken_table", {12, 12}));
+  EXPECT_FALSE(is_token("row_gain_forward", "y", {12, 12})) << "the head's weight, times its gains";
+  EXPECT_FALSE(is_token("linear_backward_weight", "dbias", {12}));
+}
+
 TEST(NonFiniteSearch, WhatLiesOutsideOfSublayersHasANameToo) {
   for (const auto& [op, part] :
        std::vector<std::array<std::string, 2>>{{"embedding_forward", "embedding"},

@@ -9,7 +9,9 @@
 #include <memory>
 #include <vector>
 
+#include "core/rng.h"
 #include "nn/tiny_model.h"
+#include "stability/allocation_counter.h"
 
 namespace plumb::test {
 namespace {
@@ -26,6 +28,7 @@ class Quadratic {
     store_.allocate(*backend_, compute);
     store_.initialize(*stream_, 3);
     sharpness_ = std::make_unique<Sharpness>(*backend_, *stream_, store_, 5);
+    vectors_ = std::make_unique<ParameterVectors>(*backend_, *stream_, store_, 2);
     loss_ = {.value = [this] { return value(); }, .gradient = [this] { gradient(); }, .gradient_scale = 1};
   }
 
@@ -47,6 +50,7 @@ class Quadratic {
     store_.refresh_compute(*stream_);
   }
   Sharpness& sharpness() { return *sharpness_; }
+  ParameterVectors& vectors() { return *vectors_; }
   BatchLoss& loss() { return loss_; }
 
  private:
@@ -76,6 +80,7 @@ class Quadratic {
   std::unique_ptr<Stream> stream_;
   ParameterStore store_;
   std::unique_ptr<Sharpness> sharpness_;
+  std::unique_ptr<ParameterVectors> vectors_;
   BatchLoss loss_;
   double least_ = 4;
 };
@@ -107,6 +112,36 @@ TEST_P(SharpnessOf, FewIterationsSayThatTheyAreFarOff) {
   const Eigenvalue late = quadratic.sharpness().eigenvalue(quadratic.loss(), 40, 17);
   EXPECT_GT(early.residual, 10 * late.residual);
   EXPECT_LT(early.value, late.value);
+}
+
+// Memory is taken before step 0 alone.
+TEST_P(SharpnessOf, VectorsTakeNoMemory) {
+  Quadratic quadratic(GetParam());
+  ParameterVectors& vectors = quadratic.vectors();
+  const std::int64_t before = allocations_of_this_thread();
+  vectors.draw(0, 5, 17);
+  vectors.copy_parameters(1);
+  vectors.add(0, 0.5, 1);
+  vectors.move_parameters(0.25, 0);
+  const double norm = vectors.norm(0);
+  EXPECT_EQ(allocations_of_this_thread(), before);
+  EXPECT_GT(norm, 0);
+  EXPECT_GT(before, 0) << "the counter must count";
+}
+
+// Drawn piece by piece, each entry is still a function of its place alone.
+TEST(ParameterVectors, DrawsLongTensorsInPieces) {
+  const auto backend = make_backend("cpu");
+  const auto stream = backend->create_stream();
+  ParameterStore store;
+  store.declare({.name = "long", .shape = {9001}, .init = InitRule::normal(1)});
+  store.allocate(*backend, DType::Float32);
+  ParameterVectors vectors(*backend, *stream, store, 1);
+  vectors.draw(0, 5, 17);
+  vectors.set_parameters(0);
+  const float* drawn = store.trainable()[0]->value.as<float>();
+  const RandomStream random{5, 17, 0xffff'0001U};
+  for (std::uint64_t i = 0; i < 9001; ++i) ASSERT_EQ(drawn[i], static_cast<float>(random.normal(i))) << i;
 }
 
 // Along u the loss is L + s g.u + s^2 u.A u / 2, which is above L from s = -2 g.u / u.A u on.
