@@ -44,6 +44,7 @@ StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSet
       row_(zeros(layout_.row_elements(kLargest))),
       rows_(zeros(layout_.row_elements(kLargest) * communicator.world())),
       shift_(zeros(shape.probes() * shape.width)),
+      step_shift_(shift_),
       targets_factors_(zeros(communicator.world())),
       overflows_(zeros(shape.probes())),
       minima_(zeros(shape.probes() * kTrackedValues)),
@@ -55,7 +56,7 @@ StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSet
                 .sums = sums_,
                 .rows = rows_,
                 .optimizer_results = optimizer_results_,
-                .shift = shift_,
+                .shift = step_shift_,
                 .targets_factors = targets_factors_},
                record_, noise_scales_) {
   PLUMB_CHECK(shape.sublayers >= 1 && shape.width >= 1 && shape.tensors >= 1,
@@ -66,6 +67,7 @@ StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSet
         layout_.device_elements(kLargest) + kStepScalars + kOptimizerLists * shape.tensors;
     read.memory = backend.allocate_host(index(elements) * sizeof(double));
     read.done = backend.create_event();
+    read.shift = shift_;
   }
   for (Buffer& staged : staged_shift_) staged = backend.allocate_host(shift_.size() * sizeof(double));
   reset_extremes();
@@ -74,6 +76,11 @@ StepStatistics::StepStatistics(const StatisticsShape& shape, const StatisticsSet
 void StepStatistics::begin_step(Stream& stream, Cadence cadence) {
   cadence_ = cadence;
   accumulators_.begin(stream, cadence);
+  // Another step may be finished, and the shift move on, before this one is.
+  if (cadence >= Cadence::Sampled) {
+    std::vector<double>& shift = reads_[steps_read_ % kStepsInFlight].shift;
+    std::copy(shift_.begin(), shift_.end(), shift.begin());
+  }
 }
 
 const double* StepStatistics::moments_of(std::int64_t probe) {
@@ -125,6 +132,7 @@ void StepStatistics::take_read(std::size_t slot) {
   finishing_ = read.cadence;
   sources_.set_cadence(finishing_);
   const auto* host = static_cast<const double*>(read.memory.data());
+  if (finishing_ >= Cadence::Sampled) std::copy(read.shift.begin(), read.shift.end(), step_shift_.begin());
   std::copy_n(host, layout_.device_elements(finishing_), host_.begin());
   host += layout_.device_elements(kLargest);
   std::copy_n(host, kStepScalars, optimizer_scalars_.begin());

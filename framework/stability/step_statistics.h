@@ -53,8 +53,9 @@ struct StatisticsStateTensor {
 /// all-gather of one row per rank; any other step one all-gather of a short row (statistics_layout.h).
 /// Everything else is computed from these by every rank in rank order, so all ranks hold the same record.
 ///
-/// Column sums are taken about the global column mean of the sampled step before (0 until there is one),
-/// which all ranks hold alike, so that the data-wise variance of features with a large mean does not cancel.
+/// Column sums are taken about the global column mean of the last sampled step that was finished when the
+/// step began (0 until there is one), which all ranks hold alike, so that the data-wise variance of features
+/// with a large mean does not cancel.
 class StepStatistics {
  public:
   /// Backend and communicator must outlive it.
@@ -121,6 +122,7 @@ class StepStatistics {
     Buffer memory;  ///< accumulators | optimiser scalars | optimiser results, as the members below
     std::unique_ptr<Event> done;
     StepInputs inputs;
+    std::vector<double> shift;  ///< (2K+1, C) what the step's column sums are about; only of a sampled one
     Cadence cadence = Cadence::EveryStep;
   };
 
@@ -140,7 +142,8 @@ class StepStatistics {
   std::vector<double> optimizer_results_;  ///< (kOptimizerLists, P)
   std::vector<double> sums_;               ///< all-reduced
   std::vector<double> row_, rows_;         ///< (row), (world, row): all-gathered
-  std::vector<double> shift_;              ///< (2K+1, C)
+  std::vector<double> shift_;              ///< (2K+1, C) of the step that begins next
+  std::vector<double> step_shift_;         ///< of the step that finish_step is about
   std::vector<double> targets_factors_;    ///< (world) targets of all ranks / those of the rank
   std::vector<double> overflows_;          ///< (2K+1) of this rank since the last sampled step
   std::vector<double> minima_, maxima_;    ///< (2K+1, kTrackedValues), since the last sampled step

@@ -105,7 +105,7 @@ constexpr Statistic kRows[] = {
      kAllRanks, kPaper, entry_variance},
     {kStability, "profiles.{stream,branch}.data_variance",
      "mean over features i of Var_m(x_mi), over the rows of all ranks (exact: from column sums about the "
-     "column mean of the sampled step before)",
+     "column mean of an earlier sampled step)",
      "activation^2", Probe::Activations, "variance", kAllRanks, kPaper, data_variance},
     {kStability, "profiles.{stream,branch}.max_abs", "max |x_mi|", "activation", Probe::Activations, "max",
      kMaxOverAll, kDefinedHere,

@@ -6,6 +6,7 @@
 // from 1, the data of a step being those that a run without roll-backs has in it):
 //   none
 //   noise   tokens are drawn uniformly, on all ranks
+//   astray  the same, and rank RANK, once it has begun, finds nothing at relative paths
 //   nan     on rank RANK one entry of what the activation of layer 7's FFN writes is not a number
 //   nan-passes   the same, but in the FIRST-th and the LAST-th forward pass of the run alone
 //   loss-passes  in these two passes the sum of the loss becomes infinite, and nothing else is wrong
@@ -14,6 +15,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
 #include <random>
 
@@ -99,8 +101,9 @@ void run(int count, char** values) {
   Session session;
   const Config config = load_config(session.read_config({values[2]}), overrides, placement_presets()).config;
   const auto first_of_step = [&](std::int64_t step) {
-    return fault.kind == "noise" ? static_cast<std::uint64_t>((step - 1) * config.training.sequences_per_step)
-                                 : 0;
+    return fault.kind == "noise" || fault.kind == "astray"
+               ? static_cast<std::uint64_t>((step - 1) * config.training.sequences_per_step)
+               : 0;
   };
   TrainingRun training(
       session, values[2], overrides,
@@ -119,6 +122,7 @@ void run(int count, char** values) {
     training.train_to(in_passes ? training.steps() : fault.last);
     training.loop().engine().pass_through(nullptr);
   }
+  if (fault.kind == "astray" && session.rank() == fault.rank) std::filesystem::current_path("/");
   training.train_to(training.steps());
 }
 

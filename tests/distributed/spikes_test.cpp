@@ -157,6 +157,21 @@ TEST_P(Spikes, ClippingIsSeenInTheRecords) {
   EXPECT_EQ(tensors[kSpike - 1].at("clip_coef"), 1);
 }
 
+TEST(SpikesEnd, ACheckpointThatOneRankCannotReadEndsTheRunOnAll) {
+  const TemporaryFolder folder;
+  const std::filesystem::path config = write_config(folder.path());
+  std::string settings = "run.dir=run communication.timeout_seconds=500";
+  for (const std::string& setting : with(kSettings, {"spikes.action=roll_back"})) settings += " " + setting;
+  const Outcome outcome = shell(fmt::format("cd {} && ", folder.path().string()) +
+                                mpirun(2, fmt::format("{} new {} astray {} {} 1 {}", PLUMB_FAULTY_RUN,
+                                                      config.string(), kSpike, kSpike, settings)));
+  EXPECT_NE(outcome.status, 0);
+  EXPECT_THAT(outcome.output, HasSubstr("(rank 1 of 2"));
+  const Json stop = read_records(folder.path() / "run" / "events.jsonl").back();
+  EXPECT_EQ(stop.at("kind"), "stop");
+  EXPECT_THAT(stop.at("text").get<std::string>(), HasSubstr("which not every rank can read"));
+}
+
 TEST(SpikesEnd, RollBacksThatDoNotHelpEndTheRun) {
   const TemporaryFolder folder;
   const Outcome outcome = faulty_run(

@@ -421,6 +421,21 @@ TEST_F(StepStatisticsTest, ADiscardedStepCountsForNothing) {
         << state[i].name;
 }
 
+// A host that runs ahead begins a step before the one before it has moved the shift.
+TEST_F(StepStatisticsTest, StepsInFlightKeepTheShiftThatTheyBeganWith) {
+  const Data data{.offset = 3};
+  const auto other = make();
+  emit(*statistics_, data, 1, true);
+  for (int step = 1; step <= 4; ++step) {
+    if (step < 4) emit(*statistics_, data, step + 1, true);
+    const StepRecord& ahead = statistics_->finish_step(*stream_, times());
+    const StepRecord& alone = run(*other, data, step, true);
+    for (std::int64_t probe = 0; probe < kProbes; ++probe)
+      for (const char* name : {"feature_kurtosis", "data_variance"})
+        expect_near(profile(ahead, probe, name), profile(alone, probe, name), 1e-10, name);
+  }
+}
+
 TEST_F(StepStatisticsTest, OneRanksWishToStopReachesAll) {
   for (const bool wish : {false, true}) {
     statistics_->begin_step(*stream_, Cadence::EveryStep);

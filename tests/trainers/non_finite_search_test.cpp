@@ -10,6 +10,8 @@
 #include <map>
 #include <set>
 
+#include "backend/loader.h"
+#include "comm/local_communicator.h"
 #include "nn/tiny_model.h"
 
 namespace plumb::test {
@@ -69,6 +71,23 @@ TEST(ObservedBackend, TellsOfEveryOpInOrderAndChangesNothing) {
       "blocks.1.ffn activation_backward.dpre",    "blocks.0.attention attention_backward.dq",
       "embedding_backward.dtoken_table"};
   for (std::size_t i = 1; i < order.size(); ++i) EXPECT_LT(place(order[i - 1]), place(order[i])) << order[i];
+}
+
+TEST(ObservedBackend, PassesOnWhatOnlyADeviceHas) {
+  if (!has_emulated_cuda()) GTEST_SKIP() << "this build has no emulated GPU";
+  const auto inner = make_backend("cuda-emulated");
+  Notes notes;
+  ObservedBackend observed(*inner, notes);
+  EXPECT_TRUE(observed.has_communicator());
+  const Buffer buffer = observed.allocate_for_communication(1 << 20);
+  EXPECT_GE(inner->memory_use().bytes, std::size_t{1} << 20);
+  EXPECT_GE(observed.device_bytes_in_use(), std::size_t{1} << 20);
+  const auto stream = observed.create_stream();
+  LocalCommunicator alone("here");
+  EXPECT_NE(observed.make_communicator(alone, *stream), nullptr);
+  const Tensor tensor(buffer.data(), DType::Float32, {4});
+  const auto recording = observed.record(*stream, [&] { inner->elementwise().fill(*stream, tensor, 3); });
+  ASSERT_NE(recording, nullptr);
 }
 
 /// Spoils one entry of what an op writes in a part of the model.
