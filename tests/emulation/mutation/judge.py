@@ -33,6 +33,9 @@ FURTHER_SUITES = {
 }
 
 
+# Programs beside the op tests that know a source.
+FURTHER_PROGRAMS = {"head_loss": "test_backends_cuda"}
+
 # Where a program may take longer (in seconds), further orders and sanitizers see every fourth test.
 LONG_LIMIT = 120
 
@@ -144,6 +147,8 @@ class Judge:
         for order in ("forward", "reverse"):
             if killed := self._run_op_tests(f"op tests, {order}", self._op_tests(), plugin, tests, order):
                 return killed
+        if killed := self._run_further_program(mutant, unit):
+            return killed
         if mutant.operator == "deleted barrier":
             races = self._plugin(self.place, mutant, unit, "emulation_races_plugin", "emulation_races_kernels", "races")
             program = (self.place.build / "races/emulation_races").as_posix()
@@ -152,6 +157,18 @@ class Judge:
                                "plugin")
         program = (self.sanitized.build / "tests/backend/test_backend").as_posix()
         return self._run_op_tests("address sanitizer", program, checked, tests, "forward")
+
+    def _run_further_program(self, mutant: Mutant, unit: str) -> Judgement | None:
+        target = FURTHER_PROGRAMS.get(Path(unit).stem)
+        if target is None:
+            return None
+        objects = "plumb_cuda_emulated_objects"
+        changed = self.place.compile(mutant.source, mutant.text, unit, objects)
+        program = self.place.link(target, unit, changed, objects, self.place.folder / "further").as_posix()
+        unchanged = (self.place.build / "tests/backends_cuda" / target).as_posix()
+        limit = self.limits.of(target, [unchanged, "--gtest_brief=1"], _environment(), needed=True)
+        result, output = run_tests([program, "--gtest_brief=1", "--gtest_fail_fast"], limit, _environment())
+        return None if result == "passed" else Judgement("killed", f"{target}: {result}", evidence=output[-2000:])
 
     def _run_op_tests(self, name: str, program: str, plugin: Path, tests: str, order: str) -> Judgement | None:
         """The judgement if they notice the mutation."""
@@ -166,13 +183,19 @@ class Judge:
         return None if result == "passed" else Judgement("killed", f"{name}: {result}", evidence=output[-2000:])
 
     def _units_of(self, mutant: Mutant) -> list[str]:
-        """The sources that are compiled: for a header up to three of those that include it, always the same."""
+        """The sources that are compiled: for a header up to three of those in whose machine code the change is to be
+        seen, always the same; any one if it is in none."""
         if not mutant.source.endswith(".cuh"):
             return [mutant.source]
         units = includers(self.place.repository, mutant.source)
         if not units:
             raise BuildFailed("no .cu includes it")
-        return random.Random(mutant.identity).sample(units, min(3, len(units)))
+        shuffled = random.Random(mutant.identity).sample(units, len(units))
+        changed, objects = [], "plumb_cuda_emulated_objects"
+        for unit in shuffled:
+            if len(changed) < 3 and self.place.changes_code(mutant.source, mutant.text, unit, objects):
+                changed.append(unit)
+        return changed or shuffled[:1]
 
     def _limit_of(self, name: str, tests: str, words: list[str]) -> float | None:
         slower = Limits.SLOWER.get(name)

@@ -58,6 +58,18 @@ class Workplace:
         self._run(words)
         return changed_object
 
+    def changes_code(self, source: str, text: str, unit: str, target: str) -> bool:
+        """Whether the machine code of `unit` is another one with `text` than with the `source` as it is."""
+        original = (self.repository / source).read_text()
+        return self._code(self.compile(source, text, unit, target)) != self._code(
+            self.compile(source, original, unit, target))
+
+    @staticmethod
+    def _code(compiled: Path) -> str:
+        listing = subprocess.run(["objdump", "-d", "-r", "--no-show-raw-insn", compiled], check=True, text=True,
+                                 capture_output=True).stdout
+        return listing.split("Disassembly", 1)[-1]
+
     def _link_command(self, target: str) -> str:
         if target not in self._links:
             lines = subprocess.run(["ninja", "-t", "commands", target], cwd=self.build, check=True, text=True,
