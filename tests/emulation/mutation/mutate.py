@@ -117,7 +117,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--total", type=float, default=3600, metavar="SECONDS", help="of all slices (default 3600)")
     parser.add_argument("--sample", type=float, metavar="SECONDS",
                         help="as many of the mutants as fit, from the start, but for those of equivalent.txt")
-    parser.add_argument("--again", action="store_true", help="judge survivors that are not argued once more: a test was added")
+    parser.add_argument("--again", action="store_true",
+                        help="judge survivors that are not argued once more: a test was added")
     parser.add_argument("--only", default="", metavar="TEXT", help="only sources whose path holds it")
     parser.add_argument("--list", action="store_true", help="print the drawn mutants and do nothing")
     parser.add_argument("--build", type=Path, default=REPOSITORY / "build/release", help="(default build/release)")
