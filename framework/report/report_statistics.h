@@ -44,7 +44,7 @@ const ReportStatistic* find_statistic(std::string_view id);
 /// The row of docs/metrics.md of a logged field; null for one that is derived or that this program does not
 /// write.
 const Statistic* declared_field(const ReportStatistic& statistic);
-/// The configuration key that has it in the log; empty where this program does not write it.
+/// What has it in the log: a configuration key, or in words.
 std::string written_by(const ReportStatistic& statistic);
 
 }  // namespace plumb

@@ -11,10 +11,11 @@ constexpr std::string_view kSource =
 
 constexpr Statistic kRows[] = {
     {kStability, "bounds.row_norm",
-     "no row of the stream can have a larger 2-norm: profiles.stream.max_row_norm at level 0, then level by "
-     "level from the coefficients and from norms.gain and norms.bias of N_out and N_post, as they were "
-     "before "
-     "the update. Absent where neither norm bounds what is added, and at skipped steps",
+     "no row of the stream can have a larger 2-norm: from profiles.stream.max_row_norm at level 0 upwards, "
+     "level "
+     "by level by the coefficients and by norms.gain and norms.bias of N_out and N_post, as they were before "
+     "the "
+     "update. Absent at level 0, where neither norm bounds what is added, and at skipped steps",
      "activation", Probe::Stream, "bound", kSameOnAll, kSource},
     {kStability, "bounds.share",
      "profiles.stream.max_row_norm / bounds.row_norm: what is missing to 1 is the slack, above 1 is an event "

@@ -12,6 +12,8 @@
 namespace plumb::cpu {
 namespace {
 
+static_assert(kKeyTile <= kLongestPiece);
+
 /// One thread's scratch of a forward pass, and which head it holds.
 struct ForwardScratch {
   ForwardScratch(WorkspaceCarver& carver, const HeadGeometry& geometry)

@@ -25,12 +25,11 @@ function isLogged(statistic) {
 function missingLine(list) {
   const missing = list.filter((statistic) => !isLogged(statistic));
   if (missing.length === 0) return null;
-  const keys = [...new Set(missing.map((statistic) => statistic.written_by))].filter(Boolean);
+  const keys = [...new Set(missing.map((statistic) => statistic.written_by))];
   const titles = missing.map((statistic) => statistic.title).join('; ');
   const codes = keys.flatMap((key, i) => [i > 0 ? ', ' : '', element('code', {}, key)]);
   return element(
-      'p', {class: 'missing'}, `Not in the log${runs.length > 1 ? 's' : ''}: ${titles}. `,
-      ...(keys.length ? ['Written by: ', ...codes, '.'] : ['This version of Plumb does not write it.']));
+      'p', {class: 'missing'}, `Not in the log${runs.length > 1 ? 's' : ''}: ${titles}. Written by: `, ...codes, '.');
 }
 
 /// Sub-heading of statistics that only some runs have.
