@@ -7,6 +7,8 @@
 #   launch/setup.sh --readers   also what exported files are read with (xarray, TensorBoard, transformers; PyTorch): some
 #                               tests do so and are skipped without. TensorBoard and transformers come from PyPI into
 #                               build/readers
+#   launch/setup.sh --peers     also what tests/benchmarks compares with: Debian's PyTorch 1.13 with the libraries that make it
+#                               fast, and the current PyTorch from PyPI, into build/peers (about 6 GB)
 # Safe to run again: what is there already is left alone. Works as root and with sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,6 +27,7 @@ packages=(
 )
 optional=(bible-kjv)                                   # the sample text
 readers=0
+peers=0
 for argument in "$@"; do
   case "$argument" in
     --golden) packages+=(python3-torch python3-numpy) ;;
@@ -34,8 +37,12 @@ for argument in "$@"; do
       readers=1
       packages+=(python3-torch python3-numpy python3-xarray python3-netcdf4 python3-venv)
       ;;
-    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "setup: unknown argument '$argument' (known: --golden, --coverage, --browser, --readers, --help)" >&2; exit 2 ;;
+    --peers)
+      peers=1
+      packages+=(python3-torch python3-numpy python3-venv libtcmalloc-minimal4 libopenblas0-openmp)
+      ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "setup: unknown argument '$argument' (known: --golden, --coverage, --browser, --readers, --peers, --help)" >&2; exit 2 ;;
   esac
 done
 
@@ -103,6 +110,13 @@ if [ "$readers" = 1 ] && [ ! -e build/readers/complete ]; then
   build/readers/bin/pip install --quiet --disable-pip-version-check \
     'tensorboard==2.14.*' 'transformers==4.30.*' 'numpy<1.25'
   touch build/readers/complete
+fi
+
+if [ "$peers" = 1 ] && [ ! -e build/peers/complete ]; then
+  echo "setup: installing the current PyTorch into build/peers"
+  /usr/bin/python3 -m venv build/peers
+  build/peers/bin/pip install --quiet --disable-pip-version-check torch numpy
+  touch build/peers/complete
 fi
 
 # Optional hardware: said here so that nobody wonders what the build will use.

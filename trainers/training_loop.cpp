@@ -94,13 +94,16 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
       optimizer_(optimizer_settings(config_, compute), engine_.parameters(), backend),
       statistics_(statistics_shape(engine_), statistics_settings(config_), backend, session.communicator()),
       gradients_(gradient_tensors(engine_.parameters())),
-      gradient_workspace_(backend.allocate(backend.elementwise().sum_of_squares_workspace(gradients_))),
+      gradient_workspace_(session.world() > 1
+                              ? backend.allocate(backend.elementwise().sum_of_squares_workspace(gradients_))
+                              : Buffer()),
       wire_(wire_buffer(config_, session, engine_)),
       device_communicator_(device_communicator(session, engine_)),
       reducer_(
           device_communicator_ ? *device_communicator_ : session.communicator(), gradient_layout(),
           engine_.parameters().flat_gradient(),
           [this](int bucket) {
+            if (session_.world() == 1) return;  // the optimiser's are the same (issue_step)
             take_local_gradient_squares(reducer_.layout().buckets[static_cast<std::size_t>(bucket)]);
           },
           gradient_wire()),
@@ -277,17 +280,19 @@ void TrainingLoop::issue_step() {
   steps_in_flight_ += 1;
   const std::int64_t tokens_per_step = sampler_.targets_per_step();
   const std::int64_t tokens_per_sequence = tokens_per_step / sampler_.sequences_per_step();
-  statistics_.read_step(stream, {.step = step_,
-                                 .tokens = static_cast<std::int64_t>(data_cursor_) * tokens_per_sequence,
-                                 .step_tokens = tokens_per_step,
-                                 .sequences = sampler_.sequences_per_step() / session_.world(),
-                                 .data_cursor = static_cast<std::int64_t>(data_cursor_),
-                                 .step_scalars = optimizer_.step_scalars(),
-                                 .reduced_gradient_squares = optimizer_.gradient_squares(),
-                                 .update_squares = optimizer_.update_squares(),
-                                 .parameter_squares = optimizer_.parameter_squares(),
-                                 .lag_squares = optimizer_.lag_squares(),
-                                 .eps_dominated = optimizer_.eps_dominated()});
+  statistics_.read_step(
+      stream, {.step = step_,
+               .tokens = static_cast<std::int64_t>(data_cursor_) * tokens_per_sequence,
+               .step_tokens = tokens_per_step,
+               .sequences = sampler_.sequences_per_step() / session_.world(),
+               .data_cursor = static_cast<std::int64_t>(data_cursor_),
+               .step_scalars = optimizer_.step_scalars(),
+               .reduced_gradient_squares = optimizer_.gradient_squares(),
+               .update_squares = optimizer_.update_squares(),
+               .parameter_squares = optimizer_.parameter_squares(),
+               .lag_squares = optimizer_.lag_squares(),
+               .eps_dominated = optimizer_.eps_dominated(),
+               .local_gradient_squares = session_.world() == 1 ? optimizer_.gradient_squares() : Tensor()});
   if (replica_hashes_ && due(config_.alarms.replicas_every)) replica_hashes_->read(stream, step_);
 }
 

@@ -101,6 +101,8 @@ void StepStatistics::read_step(Stream& stream, const StepInputs& inputs) {
   };
   const std::int64_t scalars = layout_.device_elements(kLargest), results = scalars + kStepScalars;
   fetch(accumulators_.used(cadence_), 0, layout_.device_elements(cadence_));
+  if (inputs.local_gradient_squares.defined())
+    fetch(inputs.local_gradient_squares, layout_.part(kTensorsPart).device, shape_.tensors);
   fetch(inputs.step_scalars, scalars, kStepScalars);
   for (int list = 0; list < kOptimizerLists; ++list) {
     const std::int64_t place = results + list * shape_.tensors;

@@ -37,6 +37,9 @@ struct StepInputs {
   Tensor step_scalars;                                                 ///< (kStepScalars)
   Tensor reduced_gradient_squares, update_squares, parameter_squares;  ///< (P) each
   Tensor lag_squares{}, eps_dominated{};  ///< (P) each; empty: the optimiser has no second moment
+  /// (P) what gradient_squares_local would hold, where something else holds it: with one rank, whose
+  /// gradients are those of all, the optimiser. Empty: gradient_squares_local does.
+  Tensor local_gradient_squares{};
 };
 
 /// A part of the state that checkpoints hold, in host memory.
@@ -69,7 +72,8 @@ class StepStatistics {
   /// Views for the step that begin_step opened.
   const Probes& probes() const { return accumulators_.probes(cadence_); }
   /// (P) float64: sum of squares of each of this rank's gradient tensors before reduction (scaled by
-  /// 1 / targets of the global batch, as the buffer is). The trainer fills all of it in every step.
+  /// 1 / targets of the global batch, as the buffer is). The trainer fills all of it in every step, or gives
+  /// StepInputs::local_gradient_squares.
   Tensor gradient_squares_local() const { return accumulators_.part(kTensorsPart); }
 
   /// Starts to copy the step's results to the host, in stream order. At most kStepsInFlight steps may be read

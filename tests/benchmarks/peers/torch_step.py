@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""PyTorch as a contender of training_steps.py: a GPT-2-shaped model, built of what PyTorch offers for it.
+
+Pre-LN blocks, learned positions, exact GELU, tied head, biases; scaled_dot_product_attention and fused AdamW where this
+version has them, gradients clipped to norm 1, weight decay on matrices. Runs with 1.13 and later. Reads numbers of steps
+from standard input and answers each by a line of JSON with the seconds of every step."""
+import argparse
+import contextlib
+import json
+import math
+import resource
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+HAS_FUSED_ATTENTION = hasattr(F, "scaled_dot_product_attention")
+
+
+class Attention(nn.Module):
+    def __init__(self, width, heads, tokens):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        if not HAS_FUSED_ATTENTION:
+            self.register_buffer("mask", torch.ones(tokens, tokens).tril().bool().view(1, 1, tokens, tokens))
+
+    def forward(self, x):
+        batch, tokens, width = x.shape
+        q, k, v = (part.view(batch, tokens, self.heads, -1).transpose(1, 2) for part in self.qkv(x).split(width, 2))
+        if HAS_FUSED_ATTENTION:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            weights = q @ k.transpose(-2, -1) * (1.0 / math.sqrt(q.shape[-1]))
+            y = F.softmax(weights.masked_fill(~self.mask, float("-inf")), dim=-1) @ v
+        return self.out(y.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads, tokens):
+        super().__init__()
+        self.norm_attention, self.norm_ffn = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads, tokens)
+        self.ffn = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x):
+        x = x + self.attention(self.norm_attention(x))
+        return x + self.ffn(self.norm_ffn(x))
+
+
+class Transformer(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.tokens = nn.Embedding(size.vocabulary, size.width)
+        self.positions = nn.Embedding(size.tokens, size.width)
+        self.blocks = nn.ModuleList(Block(size.width, size.heads, size.tokens) for _ in range(size.blocks))
+        self.norm = nn.LayerNorm(size.width)
+        self.head = nn.Linear(size.width, size.vocabulary, bias=False)
+        self.head.weight = self.tokens.weight
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, std=0.02)
+        self.register_buffer("order", torch.arange(size.tokens))
+
+    def forward(self, inputs, targets):
+        x = self.tokens(inputs) + self.positions(self.order)
+        for block in self.blocks:
+            x = block(x)
+        logits = self.head(self.norm(x))
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+
+
+def make_optimizer(model):
+    groups = [{"params": [p for p in model.parameters() if p.dim() >= 2], "weight_decay": 0.1},
+              {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0}]
+    for choice in ({"fused": True}, {"foreach": True}):
+        with contextlib.suppress(RuntimeError, TypeError):
+            return torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.95), **choice), choice
+    raise SystemExit("torch_step: no AdamW")
+
+
+def peak_megabytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def say(**line):
+    print(json.dumps(line), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("blocks", "width", "heads", "tokens", "batch", "vocabulary"):
+        parser.add_argument("--" + name, type=int, required=True)
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true")
+    size = parser.parse_args()
+    torch.set_num_threads(size.threads)
+    torch.manual_seed(1)
+    base = peak_megabytes()
+    model = Transformer(size)
+    optimizer, choice = make_optimizer(model)
+    loss_of = torch.compile(model) if size.compile else model
+    tokens = torch.randint(size.vocabulary, (size.batch, size.tokens))
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=size.dtype == "bf16"):
+            loss = loss_of(tokens, tokens)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss.item()
+
+    say(name="torch " + torch.__version__, parameters=sum(p.numel() for p in model.parameters()), base_megabytes=base,
+        optimizer=next(iter(choice)), fused_attention=HAS_FUSED_ATTENTION)
+    for line in sys.stdin:
+        seconds = []
+        for _ in range(int(line)):
+            start = time.monotonic()
+            step()
+            seconds.append(time.monotonic() - start)
+        say(seconds=seconds, peak_megabytes=peak_megabytes())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Whole training steps of Plumb, statistics included, beside those of what a user would take instead.
+
+  training_steps.py [--shapes a,b,c] [--dtypes fp32,bf16] [--threads 1,2] [--peers NAME,...] [--rounds N] [--json FILE]
+
+All contenders hold the same model and stand ready in processes of their own, on the same cores; in a round each makes a few
+steps while the others sleep, in an order that changes from round to round. A round gives one ratio per peer (peer's time per
+step / Plumb's), so that a change of the machine's speed meets both; of the ratios it prints the median and its 95 % interval
+(order statistics). Above 1 Plumb is faster. Peers that are not installed are named and left out:
+
+  torch-1.13     Debian's python3-torch, tuned: AVX-512 kernels, tcmalloc, OpenBLAS with OpenMP (launch/setup.sh --peers)
+  torch          the current one of PyPI, in build/peers, eager
+  torch-compile  the same, by torch.compile
+"""
+import argparse
+import contextlib
+import json
+import math
+import os
+import pathlib
+import random
+import statistics
+import subprocess
+import sys
+import time
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+ROOT = FOLDER.parent.parent
+SHAPES = {
+    "a": {"blocks": 6, "width": 384, "heads": 6, "tokens": 256, "batch": 8, "vocabulary": 256},
+    "b": {"blocks": 12, "width": 768, "heads": 12, "tokens": 256, "batch": 4, "vocabulary": 50257},
+    "c": {"blocks": 48, "width": 128, "heads": 4, "tokens": 128, "batch": 8, "vocabulary": 256},
+}
+LIBRARIES = pathlib.Path("/usr/lib/x86_64-linux-gnu")
+# Debian's own setting is up to three times slower.
+TUNED = {"ATEN_CPU_CAPABILITY": "avx512", "LD_PRELOAD": str(LIBRARIES / "libtcmalloc_minimal.so.4"),
+         "LD_LIBRARY_PATH": str(LIBRARIES / "openblas-openmp")}
+# Time for the threads of the contender before to stop waiting actively.
+PAUSE = 0.3
+
+
+class Contender:
+    """A process that makes steps when told to (training_step.cpp)."""
+
+    def __init__(self, command, size, dtype, threads, environment):
+        arguments = [word for key, value in size.items() for word in ("--" + key, str(value))]
+        cores = sorted(os.sched_getaffinity(0))[:threads]
+        variables = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads), **environment}
+        self.process = subprocess.Popen(
+            [*command, *arguments, "--dtype", dtype, "--threads", str(threads)], stdin=subprocess.PIPE, env=variables,
+            stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, cores))
+        self.facts = self.answer()
+        self.peak = None
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args[0]} ended with status {self.process.wait()}")
+        return json.loads(line)
+
+    def steps(self, count):
+        """Seconds of each."""
+        self.process.stdin.write(f"{count}\n")
+        self.process.stdin.flush()
+        said = self.answer()
+        self.peak = said["peak_megabytes"]
+        return said["seconds"]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def contenders(arguments):
+    """{name: (command, environment)} of those that are here; says which are not."""
+    torch = str(FOLDER / "peers/torch_step.py")
+    new = ROOT / "build/peers/bin/python"
+    here = {"plumb": ([str(arguments.build / "tests/benchmarks/training_step")], {})}
+    if not pathlib.Path(here["plumb"][0][0]).exists():
+        sys.exit(f"training_steps: {here['plumb'][0][0]} is not built")
+    for name in arguments.peers:
+        if name == "torch-1.13":
+            missing = [path for path in (TUNED["LD_PRELOAD"], TUNED["LD_LIBRARY_PATH"]) if not os.path.exists(path)]
+            if missing or subprocess.run(["/usr/bin/python3", "-c", "import torch"], capture_output=True).returncode:
+                print(f"training_steps: {name} left out: launch/setup.sh --peers brings it", file=sys.stderr)
+            else:
+                here[name] = (["/usr/bin/python3", torch], TUNED)
+        elif name in ("torch", "torch-compile"):
+            if not new.exists():
+                print(f"training_steps: {name} left out: launch/setup.sh --peers brings it", file=sys.stderr)
+            else:
+                here[name] = ([str(new), torch, *(["--compile"] if name == "torch-compile" else [])], {})
+        else:
+            sys.exit(f"training_steps: no peer '{name}'; known: torch-1.13, torch, torch-compile")
+    return here
+
+
+def interval(values):
+    """The order statistics between which the median lies with 95 %, whatever the distribution."""
+    ordered, count = sorted(values), len(values)
+    half = 0.98 * math.sqrt(count)
+    low, high = max(0, math.floor((count - 1) / 2 - half)), min(count - 1, math.ceil((count - 1) / 2 + half))
+    return ordered[low], ordered[high]
+
+
+def model_flops(size):
+    """Of a step: 6 N per token, and 12 L T C for attention's products (PaLM's count, causal not halved)."""
+    width, tokens = size["width"], size["batch"] * size["tokens"]
+    weights = size["blocks"] * 12 * width * width + size["vocabulary"] * width
+    return tokens * (6 * weights + 12 * size["blocks"] * size["tokens"] * width)
+
+
+def measure(shape, dtype, threads, arguments, here):
+    size, order, results = SHAPES[shape], random.Random(1), {name: [] for name in here}
+    with contextlib.ExitStack() as stack:
+        ready = {}
+        for name, (command, environment) in here.items():
+            ready[name] = Contender(command, size, dtype, threads, environment)
+            stack.callback(ready[name].close)
+            ready[name].steps(arguments.warm_up)
+        parameters = {name: contender.facts["parameters"] for name, contender in ready.items()}
+        if len(set(parameters.values())) != 1:
+            sys.exit(f"training_steps: not the same model: {parameters}")
+        for _ in range(arguments.rounds):
+            for name in order.sample(list(ready), len(ready)):
+                time.sleep(PAUSE)
+                results[name].append(statistics.median(ready[name].steps(arguments.steps)))
+        peaks = {name: contender.peak for name, contender in ready.items()}
+        titles = {name: contender.facts["name"] for name, contender in ready.items()}
+    rows = []
+    for name, seconds in results.items():
+        ratios = [peer / own for peer, own in zip(seconds, results["plumb"])]
+        low, high = interval(ratios)
+        rows.append({"shape": shape, "dtype": dtype, "threads": threads, "contender": name, "title": titles[name],
+                     "milliseconds": [1e3 * value for value in seconds], "ratio": statistics.median(ratios), "low": low,
+                     "high": high, "peak_megabytes": peaks[name],
+                     "gigaflops": model_flops(size) / statistics.median(seconds) / 1e9})
+    return rows
+
+
+def show(row):
+    milliseconds = row["milliseconds"]
+    ratio = "1" if row["contender"] == "plumb" else f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+    print(f"| {row['shape']} | {row['dtype']} | {row['threads']} | {row['contender']} ({row['title']}) "
+          f"| {min(milliseconds):.1f} / {statistics.median(milliseconds):.1f} / {max(milliseconds):.1f} "
+          f"| {row['gigaflops']:.0f} | {row['peak_megabytes']:.0f} | {ratio} |", flush=True)
+
+
+def main():
+    listed = lambda text: [word for word in text.split(",") if word]  # noqa: E731
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", type=listed, default=list(SHAPES))
+    parser.add_argument("--dtypes", type=listed, default=["fp32", "bf16"])
+    parser.add_argument("--threads", type=listed, default=["1", "2"])
+    parser.add_argument("--peers", type=listed, default=["torch-1.13", "torch", "torch-compile"])
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=3, help="of each contender in a round")
+    parser.add_argument("--warm-up", type=int, default=3)
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
+    parser.add_argument("--json", type=pathlib.Path)
+    arguments = parser.parse_args()
+    here = contenders(arguments)
+    print(f"Load {' '.join(f'{value:.2f}' for value in os.getloadavg())} at the start; {arguments.rounds} rounds of "
+          f"{arguments.steps} steps.\n")
+    print("| shape | dtype | threads | contender | ms a step: least / median / most | GFLOP/s | peak MB "
+          "| its time / Plumb's, median and 95 % |\n|---|---|---|---|---|---|---|---|")
+    rows = []
+    for shape in arguments.shapes:
+        for dtype in arguments.dtypes:
+            for threads in map(int, arguments.threads):
+                for row in measure(shape, dtype, threads, arguments, here):
+                    show(row)
+                    rows.append(row)
+    print(f"\nLoad {' '.join(f'{value:.2f}' for value in os.getloadavg())} at the end.")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
