@@ -27,6 +27,7 @@ FURTHER_SUITES = {
     "partial_sums": ["Norm", "HeadLoss", "Linear", "Elementwise"],
     "residual": ["Moments"],
     "scalar_bias": ["Elementwise"],
+    "step_guard": ["GuardOp", "HaltedSteps"],
     "stream_mix": ["StreamValues"],
     "stream_weights": ["Sinkhorn"],
     "sum_of_squares": ["Elementwise", "ManyTensors"],

@@ -151,6 +151,7 @@ def main() -> int:
                   Workplace(REPOSITORY, arguments.sanitized, folder / "scratch_sanitized"),
                   Limits(folder / "limits.json", arguments.build))
     limit = time.monotonic() + (arguments.sample or arguments.slice)
+    members = {one.identity for mutant, spare in drawn for one in (mutant, *spare)}  # results of other draws are kept
     judged, slowest = [], 20.0
     for mutant, spare in drawn:
         one = None
@@ -161,7 +162,7 @@ def main() -> int:
                 mutant = spare.pop(0)
             one = results.known.get(mutant.identity)
             if one is None:
-                spent = sum(known["seconds"] for known in results.known.values())
+                spent = sum(known["seconds"] for name, known in results.known.items() if name in members)
                 if time.monotonic() + slowest > limit or spent > arguments.total:
                     break
                 one = results.add(mutant, judge.judge(mutant))
