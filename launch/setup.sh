@@ -39,7 +39,7 @@ for argument in "$@"; do
       ;;
     --peers)
       peers=1
-      packages+=(python3-torch python3-numpy python3-venv libtcmalloc-minimal4 libopenblas0-openmp)
+      packages+=(python3-torch python3-numpy python3-venv python3-dev libtcmalloc-minimal4 libopenblas0-openmp)
       ;;
     -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "setup: unknown argument '$argument' (known: --golden, --coverage, --browser, --readers, --peers, --help)" >&2; exit 2 ;;

@@ -99,14 +99,8 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
                               : Buffer()),
       wire_(wire_buffer(config_, session, engine_)),
       device_communicator_(device_communicator(session, engine_)),
-      reducer_(
-          device_communicator_ ? *device_communicator_ : session.communicator(), gradient_layout(),
-          engine_.parameters().flat_gradient(),
-          [this](int bucket) {
-            if (session_.world() == 1) return;  // the optimiser's are the same (issue_step)
-            take_local_gradient_squares(reducer_.layout().buckets[static_cast<std::size_t>(bucket)]);
-          },
-          gradient_wire()),
+      reducer_(device_communicator_ ? *device_communicator_ : session.communicator(), gradient_layout(),
+               engine_.parameters().flat_gradient(), before_reduce(), gradient_wire()),
       listener_(reducer_),
       learning_rate_(learning_rate_schedule(config_)),
       bound_watch_(config_.model, norm_names(), compute),
@@ -202,6 +196,14 @@ GradientWire TrainingLoop::gradient_wire() {
           .convert = [this](const Tensor& from, const Tensor& to) {
             engine_.backend().elementwise().copy(engine_.stream(), from, to);
           }};
+}
+
+// Of one rank they are those of the reduced gradients, which the optimiser takes (issue_step).
+GradientReducer::BeforeReduce TrainingLoop::before_reduce() {
+  if (session_.world() == 1) return {};
+  return [this](int bucket) {
+    take_local_gradient_squares(reducer_.layout().buckets[static_cast<std::size_t>(bucket)]);
+  };
 }
 
 void TrainingLoop::take_local_gradient_squares(const Bucket& bucket) {

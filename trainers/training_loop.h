@@ -86,6 +86,7 @@ class TrainingLoop {
   std::vector<std::string> sublayer_names() const;
   GradientLayout gradient_layout() const;
   GradientWire gradient_wire();
+  GradientReducer::BeforeReduce before_reduce();
   void take_local_gradient_squares(const Bucket& bucket);
   void reduce_and_update(double gradient_scale);
   /// What is taken of the step that is the `step`-th, counted from 1.
@@ -137,7 +138,7 @@ class TrainingLoop {
   Optimizer optimizer_;
   StepStatistics statistics_;
   std::vector<Tensor> gradients_;  ///< (P) of every trainable tensor, flat order
-  Buffer gradient_workspace_;      ///< for their sums of squares
+  Buffer gradient_workspace_;      ///< for their sums of squares; empty with one rank
   Buffer wire_;                    ///< gradients in the dtype in which they cross ranks; empty: in their own
   std::unique_ptr<Communicator> device_communicator_;  ///< null: the session's serves
   GradientReducer reducer_;

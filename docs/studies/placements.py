@@ -60,9 +60,9 @@ class Run:
     def top(self, record, field):
         return self.stream(record, field)[-1]
 
-    def gradient_ratio(self, record):
+    def gradient_ratio(self, record, level):
         gradients = self.stream(record, "gradient_norm")
-        return gradients[0] / gradients[-1]
+        return gradients[level] / gradients[-1]
 
     def growth(self, which):
         return self.summary[which]
@@ -107,7 +107,7 @@ def print_tables(cells):
                                  ("At the last record", "last_growth", lambda run: run.last)):
         table(title,
               ["mean \\|x\\| at the top", "Var_K / Var_0", "data / entry variance at the top", "growth class", "exponent p",
-               "gradient, bottom / top"],
+               "gradient, level 0 / top", "gradient, level 1 / top"],
               [(cell, [shown([run.top(record(run), "mean_abs") for run in runs]),
                        shown([run.top(record(run), "entry_variance") / run.stream(record(run), "entry_variance")[0]
                               for run in runs]),
@@ -115,7 +115,8 @@ def print_tables(cells):
                               for run in runs]),
                        counted([run.growth(which)["class"] if run.growth(which) else "n/a" for run in runs]),
                        shown([run.growth(which)["exponent"] if run.growth(which) else None for run in runs]),
-                       shown([run.gradient_ratio(record(run)) for run in runs])]) for cell, runs in cells.items()])
+                       *(shown([run.gradient_ratio(record(run), level) for run in runs]) for level in (0, 1))])
+               for cell, runs in cells.items()])
     table("Bounds", ["largest share of the bound in a run", "violations"],
           [(cell, [shown([run.bound_share() for run in runs]), str(sum(run.events["bound_violation"] for run in runs))])
            for cell, runs in cells.items()])

@@ -48,9 +48,10 @@ struct StatisticsStateTensor {
   Tensor tensor;
 };
 
-/// Per step: begin_step; forward and backward with probes(); gradient_squares_local filled before reduction;
-/// read_step, which waits for nothing; finish_step, at once or after the next step was issued, so that the
-/// host need never wait for a step to begin the next. No allocation after construction.
+/// Per step: begin_step; forward and backward with probes(); gradient_squares_local filled before reduction,
+/// or given with the rest of what read_step takes, which waits for nothing; finish_step, at once or after the
+/// next step was issued, so that the host need never wait for a step to begin the next. No allocation after
+/// construction.
 ///
 /// Collectives: a sampled step takes one all-reduce (sum, float64) of what is exact as a sum and one
 /// all-gather of one row per rank; any other step one all-gather of a short row (statistics_layout.h).

@@ -1,5 +1,6 @@
-// A language model with its optimiser and its statistics, whose steps are those of the training loop
-// (trainers/training_loop.h) on one rank, for programs that time them.
+// A language model with its optimiser and its statistics, for programs that time steps. A step computes what
+// one of the training loop (trainers/training_loop.h) does on one rank; it has always the same batch, follows
+// no schedule, makes no checkpoint, raises no alarm, and is waited for.
 #pragma once
 
 #include <cstdint>

@@ -1,10 +1,11 @@
 // statistics_cost [--device NAME] [--pairs N] [--shape a|c] [--dtype fp32|bf16] [--threads N] [--clock
 // wall|cpu]: what the default statistics cost when they are taken and logged at every step, as the ratio of a
-// step with them to one without any. Steps come in pairs on one model, so that a change of the machine's
-// speed meets both; of the pairs' ratios it prints the median and its 95 % confidence interval, and the bytes
-// on the wire and on disk. --clock cpu: processor time of all threads, for a machine that others use too.
-// --set statistics.attention=false and the like: what one key costs (log.stability_every=0: no record is
-// made, statistics.detail_every=0: none is detailed).
+// step with them to one without any. On one rank: with several, a step also takes the sums of squares of
+// their own gradients and waits for two small collectives. Steps come in pairs on one model, so that a change
+// of the machine's speed meets both; of the pairs' ratios it prints the median and its 95 % confidence
+// interval, and the bytes that go on the wire and to disk. --clock cpu: processor time of all threads, for a
+// machine that others use too. --set statistics.attention=false and the like: what one key costs
+// (log.stability_every=0: no record is made, statistics.detail_every=0: none is detailed).
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -6,11 +6,14 @@
 All contenders hold the same model and stand ready in processes of their own, on the same cores; in a round each makes a few
 steps while the others sleep, in an order that changes from round to round. A round gives one ratio per peer (peer's time per
 step / Plumb's), so that a change of the machine's speed meets both; of the ratios it prints the median and its 95 % interval
-(order statistics). Above 1 Plumb is faster. Peers that are not installed are named and left out:
+(order statistics). Above 1 Plumb is faster. Peak memory is of the whole process; in brackets what it had before the model
+(an interpreter with its libraries, for PyTorch). That models are the same is checked by their numbers of parameters. Peers
+that are not installed are named and left out:
 
   torch-1.13     Debian's python3-torch, tuned: AVX-512 kernels, tcmalloc, OpenBLAS with OpenMP (launch/setup.sh --peers)
-  torch          the current one of PyPI, in build/peers, eager
+  torch          the current one of PyPI as it is, in build/peers, eager
   torch-compile  the same, by torch.compile
+  plumb@FOLDER   another build of Plumb (tests/benchmarks/compare)
 """
 import argparse
 import contextlib
@@ -33,7 +36,7 @@ SHAPES = {
 }
 LIBRARIES = pathlib.Path("/usr/lib/x86_64-linux-gnu")
 # Debian's own setting is up to three times slower.
-TUNED = {"ATEN_CPU_CAPABILITY": "avx512", "LD_PRELOAD": str(LIBRARIES / "libtcmalloc_minimal.so.4"),
+TUNED = {**({"ATEN_CPU_CAPABILITY": "avx512"} if "avx512f" in pathlib.Path("/proc/cpuinfo").read_text() else {}), "LD_PRELOAD": str(LIBRARIES / "libtcmalloc_minimal.so.4"),
          "LD_LIBRARY_PATH": str(LIBRARIES / "openblas-openmp")}
 # Time for the threads of the contender before to stop waiting actively.
 PAUSE = 0.3
@@ -55,7 +58,7 @@ class Contender:
     def answer(self):
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.process.args[0]} ended with status {self.process.wait()}")
+            sys.exit(f"training_steps: '{' '.join(self.process.args)}' ended with status {self.process.wait()}")
         return json.loads(line)
 
     def steps(self, count):
@@ -90,8 +93,12 @@ def contenders(arguments):
                 print(f"training_steps: {name} left out: launch/setup.sh --peers brings it", file=sys.stderr)
             else:
                 here[name] = ([str(new), torch, *(["--compile"] if name == "torch-compile" else [])], {})
+        elif name.startswith("plumb@"):
+            here[name] = ([str(pathlib.Path(name.removeprefix("plumb@")) / "tests/benchmarks/training_step")], {})
+            if not os.path.exists(here[name][0][0]):
+                sys.exit(f"training_steps: {here[name][0][0]} is not built")
         else:
-            sys.exit(f"training_steps: no peer '{name}'; known: torch-1.13, torch, torch-compile")
+            sys.exit(f"training_steps: no peer '{name}'; known: torch-1.13, torch, torch-compile, plumb@FOLDER")
     return here
 
 
@@ -126,14 +133,14 @@ def measure(shape, dtype, threads, arguments, here):
                 time.sleep(PAUSE)
                 results[name].append(statistics.median(ready[name].steps(arguments.steps)))
         peaks = {name: contender.peak for name, contender in ready.items()}
-        titles = {name: contender.facts["name"] for name, contender in ready.items()}
+        facts = {name: contender.facts for name, contender in ready.items()}
     rows = []
     for name, seconds in results.items():
         ratios = [peer / own for peer, own in zip(seconds, results["plumb"])]
         low, high = interval(ratios)
-        rows.append({"shape": shape, "dtype": dtype, "threads": threads, "contender": name, "title": titles[name],
+        rows.append({"shape": shape, "dtype": dtype, "threads": threads, "contender": name, "title": facts[name]["name"],
                      "milliseconds": [1e3 * value for value in seconds], "ratio": statistics.median(ratios), "low": low,
-                     "high": high, "peak_megabytes": peaks[name],
+                     "high": high, "peak_megabytes": peaks[name], "facts": facts[name],
                      "gigaflops": model_flops(size) / statistics.median(seconds) / 1e9})
     return rows
 
@@ -143,17 +150,30 @@ def show(row):
     ratio = "1" if row["contender"] == "plumb" else f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
     print(f"| {row['shape']} | {row['dtype']} | {row['threads']} | {row['contender']} ({row['title']}) "
           f"| {min(milliseconds):.1f} / {statistics.median(milliseconds):.1f} / {max(milliseconds):.1f} "
-          f"| {row['gigaflops']:.0f} | {row['peak_megabytes']:.0f} | {ratio} |", flush=True)
+          f"| {row['gigaflops']:.0f} | {row['peak_megabytes']:.0f} ({row['facts']['base_megabytes']:.0f}) | {ratio} |", flush=True)
 
 
 def main():
-    listed = lambda text: [word for word in text.split(",") if word]  # noqa: E731
+    def listed(known):
+        def words(text):
+            for word in (found := [word for word in text.split(",") if word]):
+                if known and word not in known:
+                    raise argparse.ArgumentTypeError(f"'{word}' is none of {', '.join(known)}")
+            return found
+        return words
+
+    def rounds(text):
+        if int(text) < 6:
+            raise argparse.ArgumentTypeError("fewer than 6 rounds have no 95 % interval")
+        return int(text)
+
+    cores = [str(count + 1) for count in range(len(os.sched_getaffinity(0)))]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", type=listed, default=list(SHAPES))
-    parser.add_argument("--dtypes", type=listed, default=["fp32", "bf16"])
-    parser.add_argument("--threads", type=listed, default=["1", "2"])
-    parser.add_argument("--peers", type=listed, default=["torch-1.13", "torch", "torch-compile"])
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--shapes", type=listed(SHAPES), default=list(SHAPES))
+    parser.add_argument("--dtypes", type=listed(["fp32", "bf16"]), default=["fp32", "bf16"])
+    parser.add_argument("--threads", type=listed(cores), default=cores[:2])
+    parser.add_argument("--peers", type=listed([]), default=["torch-1.13", "torch", "torch-compile"])
+    parser.add_argument("--rounds", type=rounds, default=12)
     parser.add_argument("--steps", type=int, default=3, help="of each contender in a round")
     parser.add_argument("--warm-up", type=int, default=3)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")

@@ -73,6 +73,30 @@ TEST(Train, StatisticsThatAreOnAndRecordsThatAreDetailed) {
   EXPECT_FALSE(off[1].contains("attention"));
 }
 
+// One rank's own gradients are the reduced ones.
+TEST(Train, OneRankHasTheNormOfAll) {
+  const Folder folder;
+  write_tiny_run(folder);
+  ASSERT_EQ(train_tiny(folder, 1, {"--set", "log.ranks_every=1", "--set", "training.micro_batch_sequences=2"})
+                .status,
+            0);
+  std::map<int, double> norms;
+  for (const std::string& line : lines_of(read_file(folder / "run/metrics.jsonl"))) {
+    const auto record = nlohmann::json::parse(line);
+    norms[record["step"]] = record["grad_norm"];
+  }
+  int compared = 0;
+  for (const std::string& line : lines_of(read_file(folder / "run/ranks.jsonl"))) {
+    const auto record = nlohmann::json::parse(line);
+    if (!record.contains("step")) continue;
+    const double own = record["grad_norm"][0];
+    EXPECT_GT(own, 0);
+    EXPECT_NEAR(own, norms[record["step"]], 1e-12 * own);
+    ++compared;
+  }
+  EXPECT_EQ(compared, 6);
+}
+
 TEST(Train, ResumedRunEqualsTheUninterruptedOne) {
   const Folder folder;
   write_tiny_run(folder);

@@ -46,9 +46,8 @@ struct Data {
 inline double local_square(int step, int rank, std::int64_t tensor) {
   return 0.01 * (1 + rank) * static_cast<double>(1 + tensor) + 0.001 * step;
 }
-inline double targets_of(int rank) {
-  return static_cast<double>(rows_of(rank) - 1);
-}  // one row has no target
+// One row has no target.
+inline double targets_of(int rank) { return static_cast<double>(rows_of(rank) - 1); }
 
 struct Brute {
   double mean_abs = 0, entry_variance = 0, data_variance = 0, max_abs = 0, rms = 0, max_row_norm = 0;

@@ -8,6 +8,7 @@
 namespace plumb::test {
 namespace {
 
+// A step that is made again was never there: nothing that a later record or a checkpoint holds knows of it.
 TEST_F(StepStatisticsTest, ADiscardedStepCountsForNothing) {
   const Data calm{}, wild{.offset = 1e6};
   const auto other = make();
@@ -30,6 +31,7 @@ TEST_F(StepStatisticsTest, ADiscardedStepCountsForNothing) {
         << state[i].name;
 }
 
+// A host that runs ahead begins a step before the one before it has moved the shift.
 TEST_F(StepStatisticsTest, StepsInFlightKeepTheShiftThatTheyBeganWith) {
   const Data data{.offset = 3};
   const auto other = make();

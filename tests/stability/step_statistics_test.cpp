@@ -190,8 +190,6 @@ TEST_F(StepStatisticsTest, ExtremesCoverTheStepsSinceTheRecordBeforeAndAllRanks)
   check(run(*statistics_, data, 6, true), {6});
 }
 
-// A step that is made again was never there: nothing that a later record or a checkpoint holds knows of it.
-// A host that runs ahead begins a step before the one before it has moved the shift.
 TEST_F(StepStatisticsTest, ANanOnOneRankIsSeenByAllAndForgottenAfterwards) {
   const Data data;
   run(*statistics_, data, 1, true);

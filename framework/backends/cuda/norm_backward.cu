@@ -4,6 +4,7 @@
 #include "backends/cuda/device/staged_rows.cuh"
 #include "backends/cuda/launch_rules.h"
 #include "backends/cuda/norm.h"
+#include "backends/cuda/shared_rows.h"
 
 namespace plumb::cuda {
 namespace {
@@ -27,12 +28,6 @@ struct Gradients {
         dy_stride(arguments.dy.row_stride),
         dx_stride(arguments.dx.row_stride),
         accumulate(arguments.accumulate_dx) {}
-};
-
-/// How rows come by way of shared memory.
-struct SharedRows {
-  int stages = 0;
-  std::size_t bytes = 0;  // of all stages
 };
 
 /// Parameters of one group as its kernel reads them.
@@ -342,13 +337,6 @@ void add_up(cudaStream_t stream, const NormBackward& arguments, const NormPartia
   add_total(partials.offset, arguments.doffset);
   add_total(partials.single_scale, arguments.dscale.feature);
   launch_column_sums("norm_backward scalars", stream, totals);
-}
-
-/// Two stages, unless that keeps a second block from the multiprocessor that would fit with one.
-SharedRows shared_rows(std::size_t stage_bytes, std::size_t sum_bytes, std::size_t most) {
-  const auto fits = [&](int stages) { return 2 * (stages * stage_bytes + sum_bytes) <= most; };
-  const int stages = fits(2) || (!fits(1) && 2 * stage_bytes + sum_bytes <= most) ? 2 : 1;
-  return {stages, stages * stage_bytes};
 }
 
 template <class Form, class T>

@@ -31,6 +31,7 @@ FURTHER_SUITES = {
     "stream_mix": ["StreamValues"],
     "stream_weights": ["Sinkhorn"],
     "sum_of_squares": ["Elementwise", "ManyTensors"],
+    "token_similarity": ["ManyBlocks", "Observations"],
 }
 
 

@@ -88,12 +88,13 @@ class Results:
         return one
 
 
-def report(judged: list[dict], wanted: int, equivalents: Equivalents) -> tuple[str, int]:
-    """The text, and how many survivors are not argued to be equivalent."""
+def report(judged: list[dict], wanted: int, unseen: int, equivalents: Equivalents) -> tuple[str, int]:
+    """The text, and how many survivors are not argued to be equivalent. `unseen`: argued ones that were not judged."""
     survivors = [one for one in judged if one["status"] == "survived"]
     open_ones = [one for one in survivors if equivalents.argument(one) is None]
     lines = [f"mutation: {len(judged)} of {wanted} mutants judged: {len(judged) - len(survivors)} killed, "
-             f"{len(survivors) - len(open_ones)} survived and are equivalent, {len(open_ones)} survived"]
+             f"{len(survivors) - len(open_ones)} survived and are equivalent, {len(open_ones)} survived"
+             + (f"; {unseen} more are argued to be equivalent" if unseen else "")]
     for title in ("source", "operator"):
         for name in sorted({one[title] for one in judged}):
             group = [one for one in judged if one[title] == name]
@@ -138,8 +139,9 @@ def main() -> int:
         for mutant, _ in drawn:
             print(f"{mutant.operator}\n@ {mutant.source} (line {mutant.line})\n- {mutant.before}\n+ {mutant.after}\n")
         return 0
-    if arguments.sample:  # a survivor takes as long as ten that are killed
-        drawn = [one for one in drawn if not equivalents.knows(one[0])]
+    # A survivor takes as long as ten that are killed. That argued ones survive is seen where there is time for it.
+    argued = [one for one in drawn if equivalents.knows(one[0])]
+    drawn = [one for one in drawn if not equivalents.knows(one[0])] + ([] if arguments.sample else argued)
     folder = arguments.build / "mutation"
     results = Results(folder / ("sample.jsonl" if arguments.sample else "results.jsonl"))
     if arguments.sample:
@@ -151,8 +153,7 @@ def main() -> int:
                   Workplace(REPOSITORY, arguments.sanitized, folder / "scratch_sanitized"),
                   Limits(folder / "limits.json", arguments.build))
     limit = time.monotonic() + (arguments.sample or arguments.slice)
-    members = {one.identity for mutant, spare in drawn for one in (mutant, *spare)}  # results of other draws are kept
-    judged, slowest = [], 20.0
+    judged, slowest, spent = [], 20.0, 0.0  # spent: on mutants of this draw, in this slice and those before
     for mutant, spare in drawn:
         one = None
         while one is None or one["status"] == "stillborn":
@@ -162,21 +163,23 @@ def main() -> int:
                 mutant = spare.pop(0)
             one = results.known.get(mutant.identity)
             if one is None:
-                spent = sum(known["seconds"] for name, known in results.known.items() if name in members)
                 if time.monotonic() + slowest > limit or spent > arguments.total:
                     break
                 one = results.add(mutant, judge.judge(mutant))
                 slowest = max(slowest, one["seconds"] / 2)
                 print(f"{one['status']:9} {one['seconds']:5.1f} s  {one['source']}:{one['line']} {one['operator']}"
                       f"  {one['by']}", flush=True)
+            spent += one["seconds"]
         if one is not None and one["status"] != "stillborn":
             judged.append(one)
-    text, survivors = report(judged, len(drawn), equivalents)
+    seen = {one["identity"] for one in judged}
+    unseen = 0 if arguments.sample else sum(mutant.identity not in seen for mutant, _ in argued)
+    text, survivors = report(judged, len(drawn), unseen, equivalents)
     (folder / "report.txt").write_text(text + "\n")
     print(text)
     if survivors:
         return 1
-    if len(judged) < len(drawn) and not arguments.sample:
+    if len(judged) + unseen < len(drawn) and not arguments.sample:
         print("mutation: not finished; run it again to go on")
         return UNFINISHED
     return 0
