@@ -14,8 +14,8 @@ namespace plumb::cuda {
 /// One group of a row: what turns an entry into its normalised value.
 struct NormFunction {
   NormKind kind;
-  float mean = 0, rstd = 1;     // (v - mean) * rstd
-  float alpha = 1, offset = 0;  // function(alpha v + offset)
+  float mean, rstd;     // (v - mean) * rstd
+  float alpha, offset;  // function(alpha v + offset)
 
   /// kDivides: the kind is one that divides by a deviation. One choice for the whole pack, which all threads
   /// of a launch make alike.
