@@ -18,7 +18,8 @@ for program in backend/test_backend golden/test_golden; do
   echo "coverage: $program"
   build/release/tests/$program --gtest_brief=1 2>&1 | grep -v '^plumb: attention' || exit 1
 done
-gcovr --root . --object-directory build/release/tests/emulation/CMakeFiles/emulation_coverage_kernels.dir \
-  --filter 'framework/backends/cuda/.*\.cuh?$' --exclude-throw-branches --txt "$folder/lines.txt" \
-  --fail-under-line "$least" --print-summary build/release/tests/emulation/CMakeFiles/emulation_coverage_kernels.dir
-tail -n 4 "$folder/lines.txt"
+# From the build folder: with ccache's base_dir the sources' names are relative to it.
+cd build/release
+gcovr --root ../.. --object-directory . --filter '(.*/)?framework/backends/cuda/.*\.cuh?$' --exclude-throw-branches \
+  --txt coverage/lines.txt --fail-under-line "$least" --print-summary tests/emulation/CMakeFiles/emulation_coverage_kernels.dir
+tail -n 4 coverage/lines.txt

@@ -35,15 +35,20 @@ def interval(values):
 
 
 def shown(values, digits=3):
-    """Mean and interval as text; of positive values over more than a decade the geometric mean and a factor."""
-    values = [value for value in values if value is not None]
+    """Mean and interval as text; of positive values over more than a decade the geometric mean and a factor. Values
+    that some seeds do not have: of how many it is."""
+    every, values = len(values), [value for value in values if value is not None]
     if not values or any(not math.isfinite(value) for value in values):
         return "not finite" if values else "n/a"
+    if len(values) == 1:
+        return f"{values[0]:.{digits}g} (1 of {every})"
+    if len(values) < every:
+        return f"{shown(values, digits)} ({len(values)} of {every})"
     if min(values) > 0 and max(values) > 10 * min(values):
         mean, half = interval([math.log(value) for value in values])
         return f"{math.exp(mean):.2g} ×/÷ {math.exp(half):.2g}"
     mean, half = interval(values)
-    return f"{mean:.{digits}g} ± {half:.1g}"
+    return f"{mean:.{digits}g} ± {half:.2g}"
 
 
 class Run:
@@ -53,12 +58,18 @@ class Run:
             json.loads(line)["kind"] for line in (folder / "events.jsonl").read_text().splitlines() if line)
         records = read_records(folder / "stability.jsonl")
         self.first, self.last = records[min(records)], records[max(records)]
+        self.least_gradient = min(self.gradient_ratio(record, 1) for record in records.values())
+        self.most_gradient = max(self.gradient_ratio(record, 1) for record in records.values())
 
     def stream(self, record, field):
         return record["profiles"]["stream"][field]
 
     def top(self, record, field):
         return self.stream(record, field)[-1]
+
+    def half_way(self, record):
+        variances = self.stream(record, "entry_variance")
+        return variances[len(variances) // 2]
 
     def gradient_ratio(self, record, level):
         gradients = self.stream(record, "gradient_norm")
@@ -101,22 +112,26 @@ def print_tables(cells):
           [(cell, [shown([run.summary["first_loss"] for run in runs]),
                    shown([run.summary["final_validation"]["value"] for run in runs], 4),
                    shown([run.summary["monitor_percent"] for run in runs], 2),
-                   str(sum(run.summary["skipped_steps"] for run in runs)),
+                   f'{sum(run.summary["skipped_steps"] for run in runs):.0f}',
                    counted([run.summary["verdict"] for run in runs])]) for cell, runs in cells.items()])
     for title, which, record in (("At the first step", "first_growth", lambda run: run.first),
                                  ("At the last record", "last_growth", lambda run: run.last)):
         table(title,
-              ["mean \\|x\\| at the top", "Var_K / Var_0", "data / entry variance at the top", "growth class", "exponent p",
+              ["mean \\|x\\| at the top", "Var_K / Var_0", "Var_K / Var_K/2", "data / entry variance at the top", "growth class", "exponent p",
                "gradient, level 0 / top", "gradient, level 1 / top"],
               [(cell, [shown([run.top(record(run), "mean_abs") for run in runs]),
                        shown([run.top(record(run), "entry_variance") / run.stream(record(run), "entry_variance")[0]
                               for run in runs]),
+                       shown([run.top(record(run), "entry_variance") / run.half_way(record(run)) for run in runs]),
                        shown([run.top(record(run), "data_variance") / run.top(record(run), "entry_variance")
                               for run in runs]),
                        counted([run.growth(which)["class"] if run.growth(which) else "n/a" for run in runs]),
                        shown([run.growth(which)["exponent"] if run.growth(which) else None for run in runs]),
                        *(shown([run.gradient_ratio(record(run), level) for run in runs]) for level in (0, 1))])
                for cell, runs in cells.items()])
+    table("Gradient norm, level 1 / top, over training", ["least of all records", "largest of all records"],
+          [(cell, [shown([run.least_gradient for run in runs]), shown([run.most_gradient for run in runs])])
+           for cell, runs in cells.items()])
     table("Bounds", ["largest share of the bound in a run", "violations"],
           [(cell, [shown([run.bound_share() for run in runs]), str(sum(run.events["bound_violation"] for run in runs))])
            for cell, runs in cells.items()])
