@@ -132,7 +132,7 @@ void backward(const ActivationBackward& arguments) {
         ThreadColumns::Partial partial = sums.begin(thread);
         for (std::int64_t r = begin; r < end; ++r) {
           backward_row<kKind, T, kBias, kBiasGradient>(pre[r], bias, dh[r], width, dpre[r], partial.array(0));
-          partial.end_row();
+          partial.end_rows(1);
         }
         partial.flush();
       });

@@ -107,11 +107,11 @@ class Backward {
     for (std::int64_t i = 0; i < queries; ++i) {
       const float* out = scratch.dq + i * geometry_.padded_width;
       const float* dout = scratch.dout + i * geometry_.padded_width;
-      Lanes sums{};
+      LanesValue sums{};
       for (std::int64_t d = 0; d < geometry_.padded_width; d += kLanes) {
         sums += lanes_at(out + d) * lanes_at(dout + d);
       }
-      for (std::int64_t lane = 0; lane < kLanes; ++lane) expected[i] += sums[lane];
+      expected[i] = sum_of_lanes(sums);
     }
   }
 
@@ -133,8 +133,8 @@ class Backward {
         slope[static_cast<std::size_t>(j)] = 1.0F - ratio * ratio;
       }
     }
-    for (std::int64_t j = 0; j < tile.width; ++j) p[j] = vector_exp(p[j] - log_sum_exp);
-    std::fill(p + visible, p + tile.width, 0.0F);
+    for (std::int64_t j = 0; j < tile.width; ++j) p[j] = vector_exp_or_zero(p[j] - log_sum_exp);
+    fill_after(p, visible, tile.width, 0.0F);
     if (dropout_.active()) {
       dropout_.factors(sequence, head, query, tile.first_key, visible, factor.data());
       for (std::int64_t j = 0; j < visible; ++j) {
@@ -148,7 +148,7 @@ class Backward {
     if (shape_.soft_cap > 0) {
       for (std::int64_t j = 0; j < tile.width; ++j) dp[j] *= slope[static_cast<std::size_t>(j)];
     }
-    std::fill(dp + visible, dp + tile.width, 0.0F);  // at the end: what is masked may not be finite
+    fill_after(dp, visible, tile.width, 0.0F);  // at the end: what is masked may not be finite
   }
 
   const AttentionBackward& arguments_;

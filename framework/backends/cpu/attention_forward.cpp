@@ -12,8 +12,6 @@
 namespace plumb::cpu {
 namespace {
 
-static_assert(kKeyTile <= kLongestPiece);
-
 /// One thread's scratch of a forward pass, and which head it holds.
 struct ForwardScratch {
   ForwardScratch(WorkspaceCarver& carver, const HeadGeometry& geometry)
@@ -102,12 +100,7 @@ class Forward {
       }
       add_over_keys(tile, group, scratch.logits, scratch.v + tile.first_key * padded, scratch.mixed, padded);
     });
-    if constexpr (kWithEntropy) {
-      *entropy = 0;
-      for (std::int64_t i = 0; i < queries; ++i)
-        *entropy += static_cast<double>(rows[static_cast<std::size_t>(i)].entropy());
-    }
-    return finish_rows(scratch, sequence, head, first, queries, rows.data());
+    return finish_rows(scratch, sequence, head, first, queries, rows.data(), entropy);
   }
 
   void absorb_row(const ForwardScratch& scratch, const Tile& tile, std::int64_t sequence, std::int64_t head,
@@ -127,15 +120,19 @@ class Forward {
 
   /// Divides by the sums and writes the outputs; returns the largest logit of the tile.
   float finish_rows(const ForwardScratch& scratch, std::int64_t sequence, std::int64_t head,
-                    std::int64_t first, std::int64_t queries, const RunningSoftmax* rows) const {
+                    std::int64_t first, std::int64_t queries, const RunningSoftmax* rows,
+                    double* entropy) const {
     auto* log_sum_exp =
         arguments_.log_sum_exp.as<float>() + (sequence * shape_.heads + head) * shape_.tokens + first;
     float largest = kMinusInfinity;
+    if constexpr (kWithEntropy) *entropy = 0;
     for (std::int64_t i = 0; i < queries; ++i) {
+      const float log_sum = std::log(rows[i].sum);
+      if constexpr (kWithEntropy) *entropy += static_cast<double>(rows[i].entropy(log_sum));
       const float inverse = 1.0F / rows[i].sum;
       float* mixed = scratch.mixed + i * geometry_.padded_width;
       for (std::int64_t d = 0; d < geometry_.padded_width; ++d) mixed[d] *= inverse;
-      log_sum_exp[i] = rows[i].largest + std::log(rows[i].sum);
+      log_sum_exp[i] = rows[i].largest + log_sum;
       largest = maximum_or_nan(largest, rows[i].largest_or_nan());
     }
     pack_rows(scratch.mixed, geometry_, queries,

@@ -11,7 +11,7 @@
 #include "backend/ops/attention.h"
 #include "backends/cpu/arguments.h"
 #include "backends/cpu/random_words.h"
-#include "backends/cpu/tile_product.h"
+#include "backends/cpu/row_sums.h"
 #include "backends/cpu/widen.h"
 #include "backends/cpu/workspace_carver.h"
 #include "core/error.h"
@@ -79,12 +79,42 @@ void unpack_rows(const Element* source, std::int64_t stride, std::int64_t rows, 
   }
 }
 
+namespace detail {
+using LanesSquare = std::array<LanesValue, kLanes>;
+
+/// Exchanges element (i, j + half) with (i + half, j) for every i and j whose bit `half` is not set.
+template <std::size_t kHalf, std::size_t... kIndices>
+[[gnu::always_inline]] inline void exchange(LanesSquare& square, std::index_sequence<kIndices...>) {
+  constexpr std::size_t kCount = sizeof...(kIndices);
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < kCount; ++i) {
+    if ((i & kHalf) != 0) continue;
+    const LanesValue low = square[i], high = square[i + kHalf];
+    square[i] = __builtin_shufflevector(
+        low, high, static_cast<int>((kIndices & kHalf) == 0 ? kIndices : kCount + (kIndices ^ kHalf))...);
+    square[i + kHalf] = __builtin_shufflevector(
+        low, high, static_cast<int>((kIndices & kHalf) == 0 ? kIndices ^ kHalf : kCount + kIndices)...);
+  }
+  if constexpr (kHalf > 1) exchange<kHalf / 2>(square, std::index_sequence<kIndices...>{});
+}
+}  // namespace detail
+
 /// (tokens, width) elements to (width, tokens) floats; the padding becomes 0.
 template <class Element>
 void unpack_transposed(const Element* source, std::int64_t stride, const HeadGeometry& geometry, float* out) {
+  const std::int64_t whole_width = geometry.width / kLanes * kLanes;
   for (std::int64_t first = 0; first < geometry.tokens; first += kLanes) {
     const std::int64_t count = std::min(kLanes, geometry.tokens - first);
-    for (std::int64_t d = 0; d < geometry.width; ++d) {
+    const std::int64_t transposed = count == kLanes ? whole_width : 0;
+    for (std::int64_t d = 0; d < transposed; d += kLanes) {
+      detail::LanesSquare square;
+      for (std::int64_t t = 0; t < kLanes; ++t)
+        square[static_cast<std::size_t>(t)] = LoadLanes{}(source + (first + t) * stride + d);
+      detail::exchange<kLanes / 2>(square, std::make_index_sequence<kLanes>{});
+      for (std::int64_t i = 0; i < kLanes; ++i)
+        lanes_at(out + (d + i) * geometry.transposed_stride + first) = square[static_cast<std::size_t>(i)];
+    }
+    for (std::int64_t d = transposed; d < geometry.width; ++d) {
       float* line = out + d * geometry.transposed_stride + first;
       for (std::int64_t t = 0; t < count; ++t) {
         line[t] = static_cast<float>(source[(first + t) * stride + d]);

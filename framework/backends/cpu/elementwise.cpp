@@ -149,7 +149,7 @@ void gain_backward(const GroupGainBackward& arguments) {
 #pragma omp simd
             for (std::int64_t i = 0; i < width; ++i) store(gain[group] * static_cast<float>(from[i]), &to[i]);
           }
-          partial.end_row();
+          partial.end_rows(1);
         }
         partial.flush();
       });

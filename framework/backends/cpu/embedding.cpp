@@ -93,7 +93,7 @@ void add_row(const T* row, std::int64_t cols, ThreadColumns::Partial& partial) {
   float* sums = partial.array(0);
 #pragma omp simd
   for (std::int64_t i = 0; i < cols; ++i) sums[i] += static_cast<float>(row[i]);
-  partial.end_row();
+  partial.end_rows(1);
 }
 
 /// A thread takes the ids whose first row lies in its part of the sorted order, so that every table row has

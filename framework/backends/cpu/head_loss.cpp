@@ -204,10 +204,10 @@ void differentiate_row(const HeadLossBackward& arguments, float* logits, std::in
     const auto slope = [inverse](float capped) { return 1.0F - capped * inverse * (capped * inverse); };
     if (has_target) target_gradient *= slope(logits[target - first]);
     for (std::int64_t v = 0; v < count; ++v) {
-      logits[v] = factor * vector_exp(logits[v] - log_z) * slope(logits[v]);
+      logits[v] = factor * vector_exp_or_zero(logits[v] - log_z) * slope(logits[v]);
     }
   } else {
-    for (std::int64_t v = 0; v < count; ++v) logits[v] = factor * vector_exp(logits[v] - log_z);
+    for (std::int64_t v = 0; v < count; ++v) logits[v] = factor * vector_exp_or_zero(logits[v] - log_z);
   }
   if (has_target) logits[target - first] -= target_gradient;
 }

@@ -1,9 +1,11 @@
 // The moments of a tensor, taken row by row while the row is in cache (backend/ops/moments.h).
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "backend/ops/moments.h"
+#include "backends/cpu/arguments.h"
 #include "backends/cpu/row_sums.h"
 #include "backends/cpu/thread_columns.h"
 #include "backends/cpu/workspace_carver.h"
@@ -20,16 +22,20 @@ class MomentSums {
 
   bool wanted() const { return scalars_ != nullptr; }
 
+  /// So many rows are best added together.
+  static constexpr std::int64_t kGroup = 4;
+
   /// One thread's moments, used inside a parallel chunk.
   class Partial {
    public:
+    /// Rows [first, first + count).
     template <class T>
-    void add_row(const T* row) {
+    void add_rows(const Rows<T>& rows, std::int64_t first, std::int64_t count) {
       if (scalars_ == nullptr) return;
       if (shift_ != nullptr) {
-        add<T, true>(row);
+        add_groups<T, true>(rows, first, count);
       } else {
-        add<T, false>(row);
+        add_groups<T, false>(rows, first, count);
       }
     }
     /// Once, after the chunk's last row.
@@ -45,10 +51,33 @@ class MomentSums {
             ThreadColumns::Partial columns)
         : scalars_(scalars), shift_(shift), wide_shift_(wide_shift), cols_(cols), columns_(columns) {}
 
+    /// What one row of a group sums to; rows of which `ordinary()` holds are added without further checks.
+    struct RowTotals {
+      float sum, squares;
+      /// Neither the fourth powers nor float16 are near the ends of their range; NaN is not ordinary.
+      bool ordinary() const { return squares > 1e-12F && squares < kLargestFloat16 * kLargestFloat16; }
+      /// Sum x^2 - n mean^2 is the sum of the squared deviations: unless most of the digits would cancel.
+      bool has_small_mean(std::int64_t cols) const {
+        return sum * sum <= 0.25F * squares * static_cast<float>(cols);
+      }
+    };
+
+    template <class T, bool kColumns>
+    void add_groups(const Rows<T>& rows, std::int64_t first, std::int64_t count);
+    template <class T, bool kColumns>
+    bool add_ordinary(const std::array<const T*, kGroup>& rows);
+    template <class T>
+    void add_columns(const std::array<const T*, kGroup>& rows);
     template <class T, bool kColumns>
     void add(const T* row);
     template <class T, bool kColumns>
     void add_deviations(const T* row, float mean);
+    void add_totals(const RowTotals& totals);
+    void count_additions(std::int64_t additions) {
+      constexpr std::int64_t kMaximumAdditions = 1024;  // short sums first: their rounding errors stay small
+      additions_ += additions;
+      if (additions_ >= kMaximumAdditions) flush();
+    }
     template <class T>
     void add_wide(const T* row);
     template <class T>
@@ -93,6 +122,84 @@ class MomentSums {
 };
 
 template <class T, bool kColumns>
+void MomentSums::Partial::add_groups(const Rows<T>& rows, std::int64_t first, std::int64_t count) {
+  const std::int64_t end = first + count;
+  for (; first + kGroup <= end; first += kGroup) {
+    std::array<const T*, kGroup> group;
+    for (std::int64_t r = 0; r < kGroup; ++r) group[static_cast<std::size_t>(r)] = rows[first + r];
+    if (cols_ % kLanes == 0 && !wide_shift_ && add_ordinary<T, kColumns>(group)) continue;
+    for (const T* row : group) add<T, kColumns>(row);
+  }
+  for (; first < end; ++first) add<T, kColumns>(rows[first]);
+}
+
+/// Nothing is added when one of the rows is not ordinary, which is what it returns.
+template <class T, bool kColumns>
+bool MomentSums::Partial::add_ordinary(const std::array<const T*, kGroup>& rows) {
+  std::array<LanesValue, kGroup> sums{}, squares{};
+  LanesValue sum_abs = sum_abs_, sum_fourth = sum_fourth_, max_abs = max_abs_;
+  for (std::int64_t i = 0; i < cols_; i += kLanes) {
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < kGroup; ++r) {
+      const LanesValue x = LoadLanes{}(rows[r] + i), square = x * x;
+      const LanesValue magnitude = x < 0 ? -x : x;
+      sums[r] += x;
+      squares[r] += square;
+      sum_fourth += square * square;
+      sum_abs += magnitude;
+      max_abs = magnitude > max_abs ? magnitude : max_abs;
+    }
+  }
+  std::array<RowTotals, kGroup> totals;
+  bool ordinary = true;
+  for (std::size_t r = 0; r < kGroup; ++r) {
+    totals[r] = {sum_of_lanes(sums[r]), sum_of_lanes(squares[r])};
+    ordinary = ordinary && totals[r].ordinary() && totals[r].has_small_mean(cols_);
+  }
+  if (!ordinary) return false;
+  sum_abs_ = sum_abs;
+  sum_fourth_ = sum_fourth;
+  max_abs_ = max_abs;
+  double variance = 0;
+  for (const RowTotals& row : totals) {
+    add_totals(row);
+    variance += static_cast<double>(row.squares - row.sum * row.sum / static_cast<float>(cols_));
+  }
+  scalars_[kMomentSumRowVariance] += variance / static_cast<double>(cols_);
+  if constexpr (kColumns) add_columns(rows);
+  count_additions(kGroup * cols_ / kLanes);
+  return true;
+}
+
+/// The group again, from cache, into the sums of its features.
+template <class T>
+void MomentSums::Partial::add_columns(const std::array<const T*, kGroup>& rows) {
+  float *column_sum = columns_.array(0), *column_square = columns_.array(1);
+  for (std::int64_t i = 0; i < cols_; i += kLanes) {
+    const LanesValue shift = lanes_at(shift_ + i);
+    LanesValue sum = lanes_at(column_sum + i), square = lanes_at(column_square + i);
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < kGroup; ++r) {
+      const LanesValue deviation = LoadLanes{}(rows[r] + i) - shift;
+      sum += deviation;
+      square += deviation * deviation;
+    }
+    lanes_at(column_sum + i) = sum;
+    lanes_at(column_square + i) = square;
+  }
+  columns_.end_rows(kGroup);
+}
+
+inline void MomentSums::Partial::add_totals(const RowTotals& totals) {
+  scalars_[kMomentRows] += 1;
+  scalars_[kMomentSum] += static_cast<double>(totals.sum);
+  scalars_[kMomentSumSquares] += static_cast<double>(totals.squares);
+  scalars_[kMomentMaxRowSquares] =
+      maximum_or_nan(scalars_[kMomentMaxRowSquares], static_cast<double>(totals.squares));
+}
+
+/// One row, whatever its values and its length.
+template <class T, bool kColumns>
 void MomentSums::Partial::add(const T* row) {
   LanesValue sums{}, squares{}, sum_abs = sum_abs_, sum_fourth = sum_fourth_, max_abs = max_abs_;
   std::int64_t i = 0;
@@ -128,14 +235,8 @@ void MomentSums::Partial::add(const T* row) {
   }
   if (row_squares > kLargestFloat16 * kLargestFloat16) count_overflows(row);
   add_deviations<T, kColumns>(row, sum / static_cast<float>(cols_));
-  scalars_[kMomentRows] += 1;
-  scalars_[kMomentSum] += static_cast<double>(sum);
-  scalars_[kMomentSumSquares] += static_cast<double>(row_squares);
-  scalars_[kMomentMaxRowSquares] =
-      maximum_or_nan(scalars_[kMomentMaxRowSquares], static_cast<double>(row_squares));
-  constexpr std::int64_t kMaximumAdditions = 1024;  // short sums first: their rounding errors stay small
-  additions_ += cols_ / kLanes + 1;
-  if (additions_ >= kMaximumAdditions) flush();
+  add_totals({sum, row_squares});
+  count_additions(cols_ / kLanes + 1);
 }
 
 /// Fourth powers in float64: fp32 has not the range for them that it has for squares.
@@ -208,7 +309,7 @@ void MomentSums::Partial::add_deviations(const T* row, float mean) {
       column_square[i] += deviation * deviation;
     }
   }
-  if constexpr (kColumns) columns_.end_row();
+  if constexpr (kColumns) columns_.end_rows(1);
 }
 
 }  // namespace plumb::cpu

@@ -88,7 +88,7 @@ void CpuMoments::moments(Stream&, const MomentsArguments& arguments) const {
     parallel_chunks(rows, row_grain(cols, kCheapElements),
                     [&](int thread, std::int64_t begin, std::int64_t end) {
                       MomentSums::Partial partial = sums.begin(thread);
-                      for (std::int64_t r = begin; r < end; ++r) partial.add_row(x[r]);
+                      partial.add_rows(x, begin, end - begin);
                       partial.finish();
                     });
   });

@@ -143,8 +143,8 @@ class Backward {
       ThreadColumns::Partial scale_sums = scratch_.scale_sums.begin(thread);
       for (std::int64_t r = begin; r < end; ++r) {
         run_row(r, sums, scale_sums);
-        sums.end_row();
-        scale_sums.end_row();
+        sums.end_rows(1);
+        scale_sums.end_rows(1);
       }
       sums.flush();
       scale_sums.flush();

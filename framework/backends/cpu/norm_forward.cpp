@@ -98,9 +98,10 @@ void forward(const NormForward& arguments) {
   const std::int64_t grain = row_grain(cols, takes_alpha(kKind) ? kExpensiveElements : kCheapElements);
   parallel_chunks(rows, grain, [&](int thread, std::int64_t begin, std::int64_t end) {
     MomentSums::Partial moments = scratch.moments.begin(thread);
-    for (std::int64_t r = begin; r < end; ++r) {
-      norm_row(r);
-      moments.add_row(y[r]);
+    for (std::int64_t first = begin; first < end; first += MomentSums::kGroup) {
+      const std::int64_t count = std::min(MomentSums::kGroup, end - first);
+      for (std::int64_t r = first; r < first + count; ++r) norm_row(r);
+      moments.add_rows(y, first, count);
     }
     moments.finish();
   });

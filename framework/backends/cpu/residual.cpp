@@ -152,14 +152,17 @@ void forward(const ResidualForward& arguments) {
               auto branch_moments = scratch.branch_moments.begin(thread);
               auto stream_moments = scratch.stream_moments.begin(thread);
               auto alignment = scratch.alignment.begin(thread);
-              for (std::int64_t r = begin; r < end; ++r) {
-                branch_moments.add_row(z[r]);  // first: out may overwrite z
-                alignment.add_row<T>(x[r], z[r]);
-                const float p = knobs.p.row(r);
-                const RowFactors factors{p * knobs.a.row(r), p * knobs.b.row(r), p * knobs.e.row(r)};
-                combine_row<T, features(), tied(), block()>(
-                    {x[r], z[r], block() ? x_block[r] : nullptr, out[r]}, factors, scratch.features, cols);
-                stream_moments.add_row(out[r]);
+              for (std::int64_t first = begin; first < end; first += MomentSums::kGroup) {
+                const std::int64_t count = std::min(MomentSums::kGroup, end - first);
+                branch_moments.add_rows(z, first, count);  // first: out may overwrite z
+                for (std::int64_t r = first; r < first + count; ++r) {
+                  alignment.add_row<T>(x[r], z[r]);
+                  const float p = knobs.p.row(r);
+                  const RowFactors factors{p * knobs.a.row(r), p * knobs.b.row(r), p * knobs.e.row(r)};
+                  combine_row<T, features(), tied(), block()>(
+                      {x[r], z[r], block() ? x_block[r] : nullptr, out[r]}, factors, scratch.features, cols);
+                }
+                stream_moments.add_rows(out, first, count);
               }
               branch_moments.finish();
               stream_moments.finish();
@@ -243,7 +246,7 @@ void add_knob_sums(const KnobSums& wanted, const Knobs& knobs, const SumRow<T>& 
       sums[i] += other * static_cast<float>(row.dout[i]) * s;
     }
   }
-  partial.end_row();
+  partial.end_rows(1);
 }
 
 struct BackwardScratch {

@@ -37,23 +37,30 @@ struct LoadOne {
 };
 
 namespace detail {
-template <std::size_t... kIndices>
-float folded(const FloatVector<2 * sizeof...(kIndices)>& values, std::index_sequence<kIndices...>) {
+template <class Combine, std::size_t... kIndices>
+float folded(const FloatVector<2 * sizeof...(kIndices)>& values, Combine combine,
+             std::index_sequence<kIndices...>) {
   constexpr int kHalf = sizeof...(kIndices);
   if constexpr (kHalf == 1) {
-    return values[0] + values[1];
+    return combine(values[0], values[1]);
   } else {
-    const FloatVector<kHalf> halves =
-        __builtin_shufflevector(values, values, static_cast<int>(kIndices)...) +
-        __builtin_shufflevector(values, values, static_cast<int>(kIndices) + kHalf...);
-    return folded(halves, std::make_index_sequence<kHalf / 2>{});
+    const FloatVector<kHalf> halves = combine(
+        FloatVector<kHalf>(__builtin_shufflevector(values, values, static_cast<int>(kIndices)...)),
+        FloatVector<kHalf>(__builtin_shufflevector(values, values, static_cast<int>(kIndices) + kHalf...)));
+    return folded(halves, combine, std::make_index_sequence<kHalf / 2>{});
   }
 }
 }  // namespace detail
 
 /// The sum of all lanes, folded in halves.
 inline float sum_of_lanes(const LanesValue& lanes) {
-  return detail::folded(lanes, std::make_index_sequence<kLanes / 2>{});
+  return detail::folded(
+      lanes, [](auto a, auto b) { return a + b; }, std::make_index_sequence<kLanes / 2>{});
+}
+/// The largest lane; a NaN may be passed over.
+inline float largest_of_lanes(const LanesValue& lanes) {
+  return detail::folded(
+      lanes, [](auto a, auto b) { return a > b ? a : b; }, std::make_index_sequence<kLanes / 2>{});
 }
 
 struct TwoSums {

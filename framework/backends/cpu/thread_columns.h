@@ -38,9 +38,10 @@ class ThreadColumns {
     float* array(int index) const { return block_ + index * stride_; }
     /// What has gone into float64 so far; a row that fp32 cannot hold adds here instead of to array().
     double* total(int index) const { return total_ + index * stride_; }
-    /// After each row.
-    void end_row() {
-      if (++rows_ == kBlockRows) flush();
+    /// After each row, or each few of them.
+    void end_rows(int count) {
+      rows_ += count;
+      if (rows_ >= kBlockRows) flush();
     }
     /// Once, after the chunk's last row.
     void flush() {

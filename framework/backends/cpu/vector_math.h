@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/dtype.h"
 
@@ -26,27 +27,42 @@ PLUMB_VECTOR void store(float value, bfloat16* out) {
 
 namespace detail {
 
-/// x = n ln 2 + r with |r| <= ln 2 / 2 for |x| < 2^20 or so.
-struct ExpReduction {
-  float r;
-  std::int32_t n;
+/// The integers that share the bits of Real, a float or a vector of floats.
+template <class Real>
+struct WordsOf {
+  using Signed __attribute__((vector_size(sizeof(Real)))) = std::int32_t;
+  using Unsigned __attribute__((vector_size(sizeof(Real)))) = std::uint32_t;
+};
+template <>
+struct WordsOf<float> {
+  using Signed = std::int32_t;
+  using Unsigned = std::uint32_t;
 };
 
-PLUMB_VECTOR ExpReduction reduce_exp(float x) {
+/// x = n ln 2 + r with |r| <= ln 2 / 2 for |x| < 2^20 or so.
+template <class Real>
+struct ExpReduction {
+  Real r;
+  typename WordsOf<Real>::Signed n;
+};
+
+template <class Real>
+PLUMB_VECTOR ExpReduction<Real> reduce_exp(Real x) {
+  using Words = typename WordsOf<Real>::Unsigned;
   // Adding 1.5 * 2^23 rounds to an integer that stands in the low bits: no conversion, so NaN is harmless.
   constexpr float kShifter = 12582912.0F;
-  const float shifted = x * 1.44269504F + kShifter;
-  const float n = shifted - kShifter;
+  const Real shifted = x * 1.44269504F + kShifter;
+  const Real n = shifted - kShifter;
   // ln 2 in two parts, the first with so few bits that n * part is exact.
-  const float r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
-  return {r, static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(shifted) -
-                                       std::bit_cast<std::uint32_t>(kShifter))};
+  const Real r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
+  return {r, std::bit_cast<typename WordsOf<Real>::Signed>(std::bit_cast<Words>(shifted) -
+                                                           std::bit_cast<std::uint32_t>(kShifter))};
 }
 
 /// exp(r) - 1 for |r| <= ln 2 / 2: the Taylor series to r^7, whose remainder is below 5e-9 relative.
-PLUMB_VECTOR float expm1_reduced(float r) {
-  float p = 1.0F / 5040;
-  p = p * r + 1.0F / 720;
+template <class Real>
+PLUMB_VECTOR Real expm1_reduced(Real r) {
+  Real p = r * (1.0F / 5040) + 1.0F / 720;
   p = p * r + 1.0F / 120;
   p = p * r + 1.0F / 24;
   p = p * r + 1.0F / 6;
@@ -55,8 +71,14 @@ PLUMB_VECTOR float expm1_reduced(float r) {
 }
 
 /// 2^n for -126 <= n <= 127.
-PLUMB_VECTOR float power_of_two(std::int32_t n) {
-  return std::bit_cast<float>((static_cast<std::uint32_t>(n) + 127U) << 23);
+template <class Words>
+PLUMB_VECTOR auto power_of_two(Words n) {
+  if constexpr (std::is_integral_v<Words>) {
+    return std::bit_cast<float>((static_cast<std::uint32_t>(n) + 127U) << 23);
+  } else {
+    using Real __attribute__((vector_size(sizeof(Words)))) = float;
+    return std::bit_cast<Real>((n + 127) << 23);
+  }
 }
 
 }  // namespace detail
@@ -69,6 +91,15 @@ PLUMB_VECTOR float vector_exp(float x) {
   // Two factors: 2^n alone overflows or underflows before the result does.
   const std::int32_t half = n >> 1;
   return (1.0F + detail::expm1_reduced(r)) * detail::power_of_two(half) * detail::power_of_two(n - half);
+}
+
+/// e^x for x <= 88, and 0 where it is below the least normal number (x < -87.33): subnormal results, which a
+/// softmax would have many of, cost some processors a hundred cycles each. Real: a float or a vector of them.
+template <class Real>
+PLUMB_VECTOR Real vector_exp_or_zero(Real x) {
+  const auto [r, n] = detail::reduce_exp<Real>(x < -87.33F ? Real{} : x);
+  const Real value = (1.0F + detail::expm1_reduced(r)) * detail::power_of_two(n);
+  return x < -87.33F ? Real{} : value;
 }
 
 /// tanh x = (e^2x - 1) / (e^2x + 1), from e^2x - 1 so that small x keep their digits.
