@@ -71,7 +71,7 @@ plumb_note_optional("Protocol Buffers" "${PLUMB_PROTOBUF}" "${Protobuf_LITE_LIBR
   "apt install protobuf-compiler libprotobuf-dev, or set Protobuf_ROOT")
 
 find_package(OpenMP QUIET COMPONENTS CXX)
-plumb_note("OpenMP" "${OpenMP_CXX_FOUND}" "${OpenMP_CXX_FLAGS}" "threads of the cpu backend" "use g++ or clang with libomp")
+plumb_note("OpenMP" "${OpenMP_CXX_FOUND}" "${OpenMP_CXX_FLAGS}" "vectorised loops of the cpu backend, and how many threads it gets by default" "use g++ or clang with libomp")
 
 if(PLUMB_WITH_ONEDNN)
   # Debian's dnnl-config.cmake asks for OpenCL, which only oneDNN's GPU side uses.

@@ -3,13 +3,43 @@
 #include <omp.h>
 #include <sched.h>
 
+#include <atomic>
+
+#include "core/thread_pool.h"
+
 namespace plumb {
+namespace {
 
-int thread_count() { return std::max(1, omp_get_max_threads()); }
+/// At first what the user's environment says (OMP_NUM_THREADS), else all cores.
+std::atomic<int>& threads() {
+  static std::atomic<int> count{std::max(1, omp_get_max_threads())};
+  return count;
+}
 
-void set_thread_count(int threads) {
-  omp_set_dynamic(0);
-  omp_set_num_threads(std::max(1, threads));
+ThreadPool& pool() {
+  static ThreadPool all;
+  return all;
+}
+
+}  // namespace
+
+int thread_count() {
+  const int count = threads().load(std::memory_order_relaxed);
+  // Libraries that use OpenMP get one thread, on every thread that comes here: what they do is divided here,
+  // so that no second set of threads waits for work beside this one.
+  thread_local const bool alone = [] {
+    omp_set_num_threads(1);
+    return true;
+  }();
+  static_cast<void>(alone);
+  return count;
+}
+
+void set_thread_count(int count) {
+  count = std::max(1, count);
+  thread_count();
+  threads().store(count, std::memory_order_relaxed);
+  pool().prepare(count);
 }
 
 int available_cores() {
@@ -20,13 +50,8 @@ int available_cores() {
 }
 
 namespace detail {
-void run_on_threads(int threads, void (*body)(void* context, int thread), void* context) {
-#pragma omp parallel num_threads(threads)
-  {
-    // A nested or limited region may give fewer threads than asked for; every chunk is still run.
-    const int given = omp_get_num_threads();
-    for (int chunk = omp_get_thread_num(); chunk < threads; chunk += given) body(context, chunk);
-  }
+void run_on_threads(int count, void (*body)(void* context, int thread), void* context) {
+  pool().run(count, body, context);
 }
 }  // namespace detail
 

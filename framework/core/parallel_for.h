@@ -1,5 +1,5 @@
-// The only place that knows threads (OpenMP today). Splits are static, so a result depends on the number of
-// threads but never on timing.
+// The only place that knows threads (core/thread_pool.h). Splits are static, so a result depends on the
+// number of threads but never on timing.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,8 @@ namespace plumb {
 
 /// Threads that parallel_for and parallel_chunks use; at least 1.
 int thread_count();
-/// Sets it for the whole process (also for libraries that use OpenMP).
+/// Sets it for the whole process. Libraries that use OpenMP do what they do on one thread: the one that
+/// calls.
 void set_thread_count(int threads);
 /// Cores that this process may run on (its affinity mask, not the machine's).
 int available_cores();
@@ -19,8 +20,8 @@ void run_on_threads(int threads, void (*body)(void* context, int thread), void* 
 }
 
 /// Splits [0, n) into min(thread_count(), ceil(n / grain)) near-equal, ascending, not empty chunks (grain >=
-/// 1) and calls body(chunk, begin, end) once for each, on as many threads; returns when all are done. The
-/// body must not throw. One chunk runs on the calling thread; n = 0 makes no call.
+/// 1) and calls body(chunk, begin, end) once for each, on as many threads; returns when all are done,
+/// and throws what a body has thrown. One chunk runs on the calling thread; n = 0 makes no call.
 template <class Body>
 void parallel_chunks(std::int64_t n, std::int64_t grain, Body&& body) {
   const auto threads = static_cast<int>(

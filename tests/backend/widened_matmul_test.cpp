@@ -12,8 +12,12 @@
 namespace plumb::test {
 namespace {
 
-constexpr std::int64_t kM = 301, kN = 70, kK = 517;  // several panels, the last one not full
-constexpr std::int64_t kMargin = 3;                  // columns beside every matrix, which must not change
+struct Sizes {
+  std::int64_t m, n, k;
+};
+// Threads have rows, and more than a panel of them; columns; several blocks of depth.
+constexpr Sizes kTall{601, 70, 117}, kWide{70, 301, 117}, kDeep{9, 130, 9001};
+constexpr std::int64_t kMargin = 3;  // columns beside every matrix, which must not change
 
 /// A (rows, cols) view into a wider buffer of values of one dtype.
 class Matrix {
@@ -52,13 +56,14 @@ struct Form {
   bool primitives, transpose_a, transpose_b, accumulate, wide_output, bias;
 };
 
-void expect_product(const Form& form, DType dtype) {
-  Matrix a(dtype, form.transpose_a ? kK : kM, form.transpose_a ? kM : kK, 1, 1);
-  Matrix b(dtype, form.transpose_b ? kN : kK, form.transpose_b ? kK : kN, 2, 0.1);
-  Matrix c(form.wide_output ? DType::Float32 : dtype, kM, kN, 3, 1);
-  Matrix bias(DType::Float32, 1, kN, 4, 1);
+void expect_product(const Form& form, const Sizes& sizes, DType dtype) {
+  const auto [m, n, k] = sizes;
+  Matrix a(dtype, form.transpose_a ? k : m, form.transpose_a ? m : k, 1, 1);
+  Matrix b(dtype, form.transpose_b ? n : k, form.transpose_b ? k : n, 2, 0.1);
+  Matrix c(form.wide_output ? DType::Float32 : dtype, m, n, 3, 1);
+  Matrix bias(DType::Float32, 1, n, 4, 1);
   const Matrix before = c;
-  const cpu::Matmul matmul(form.primitives);
+  const cpu::Matmul matmul(form.primitives ? cpu::Bf16Products::Primitives : cpu::Bf16Products::Widened);
   cpu::MatmulArguments arguments{.op = "test",
                                  .a = a.view(),
                                  .transpose_a = form.transpose_a,
@@ -72,10 +77,10 @@ void expect_product(const Form& form, DType dtype) {
   arguments.workspace = {memory.data(), matmul.workspace(arguments)};
   matmul.run(arguments);
   double difference = 0, size = 0;
-  for (std::int64_t i = 0; i < kM; ++i) {
-    for (std::int64_t j = 0; j < kN; ++j) {
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t j = 0; j < n; ++j) {
       double sum = (form.bias ? bias.at(0, j) : 0) + (form.accumulate ? before.at(i, j) : 0);
-      for (std::int64_t p = 0; p < kK; ++p)
+      for (std::int64_t p = 0; p < k; ++p)
         sum += (form.transpose_a ? a.at(p, i) : a.at(i, p)) * (form.transpose_b ? b.at(j, p) : b.at(p, j));
       difference += (c.at(i, j) - sum) * (c.at(i, j) - sum);
       size += sum * sum;
@@ -85,15 +90,16 @@ void expect_product(const Form& form, DType dtype) {
   EXPECT_LE(std::sqrt(difference / size), rounded ? 4e-3 : 3e-6);
   for (std::int64_t i = 0; i < c.rows() * c.stride(); ++i) {
     const std::int64_t col = i % c.stride() - kMargin;
-    if (col >= 0 && col < kN) continue;
+    if (col >= 0 && col < n) continue;
     ASSERT_EQ(c.raw(i), before.raw(i)) << "beside the result, at " << i;
   }
 }
 
-class CpuProduct : public testing::TestWithParam<std::tuple<bool, bool, bool, bool>> {};
+class CpuProductForms : public testing::TestWithParam<std::tuple<bool, bool, bool, bool>> {};
 
-TEST_P(CpuProduct, MatchesSumsInDouble) {
+TEST_P(CpuProductForms, MatchesSumsInDouble) {
   const auto [primitives, transpose_a, transpose_b, accumulate] = GetParam();
+  if (primitives && !cpu::has_bf16_primitives()) GTEST_SKIP() << "oneDNN has no bf16 for this processor";
   const int before = thread_count();
   for (const int threads : {1, 3}) {
     set_thread_count(threads);
@@ -103,15 +109,38 @@ TEST_P(CpuProduct, MatchesSumsInDouble) {
         SCOPED_TRACE(testing::Message() << threads << " threads, " << (wide_output ? "fp32" : "bf16")
                                         << " result, bias " << bias);
         const Form form{primitives, transpose_a, transpose_b, accumulate, wide_output, bias};
-        expect_product(form, DType::BFloat16);
+        for (const Sizes& sizes : {kTall, kWide}) expect_product(form, sizes, DType::BFloat16);
+        if (!primitives) expect_product(form, kDeep, DType::BFloat16);
       }
     }
   }
   set_thread_count(before);
 }
-INSTANTIATE_TEST_SUITE_P(Forms, CpuProduct,
+INSTANTIATE_TEST_SUITE_P(Forms, CpuProductForms,
                          testing::Combine(testing::Bool(), testing::Bool(), testing::Bool(),
                                           testing::Bool()));
+
+TEST(CpuProduct, MatchesSumsInDoubleInFp32) {
+  const int before = thread_count();
+  for (const int threads : {1, 3}) {
+    set_thread_count(threads);
+    for (const bool transposed : {false, true}) {
+      for (const Sizes& sizes : {kTall, kWide, kDeep}) {
+        expect_product({false, transposed, !transposed, false, true, true}, sizes, DType::Float32);
+        expect_product({false, transposed, transposed, true, true, false}, sizes, DType::Float32);
+      }
+    }
+  }
+  set_thread_count(before);
+}
+
+TEST(CpuProduct, AWideMatrixIsWidenedInBlocks) {
+  const int before = thread_count();
+  set_thread_count(1);
+  for (const bool wide_output : {false, true})
+    expect_product({false, false, wide_output, false, wide_output, true}, {3, 4200, 2100}, DType::BFloat16);
+  set_thread_count(before);
+}
 
 }  // namespace
 }  // namespace plumb::test

@@ -1,5 +1,5 @@
-// The kernels of a training step at the shapes of a 124 M parameter model, each with the bytes that it must
-// move and the operations that it must do: what its time on a GPU is held against.
+// The kernels of a training step, each with the bytes that it must move and the operations that it must do:
+// what its time is held against.
 #pragma once
 
 #include <functional>
@@ -37,7 +37,23 @@ struct KernelCase {
   /// Prepares memory once and returns what issues the op.
   std::function<std::function<void()>(Backend&, Stream&, DeviceMemory&)> prepare;
 };
-std::vector<KernelCase> kernel_cases();
+
+/// The model whose kernels these are. Default: 12 blocks of width 768 with 12 heads on 8 sequences of 1024
+/// tokens, vocabulary padded to 50304: 124 M parameters.
+struct KernelSizes {
+  std::int64_t batch = 8, tokens = 1024, width = 768, heads = 12, vocabulary = 50304;
+  std::int64_t parameters = 124'000'000;
+  DType compute = DType::BFloat16;
+
+  std::int64_t rows() const { return batch * tokens; }
+  std::int64_t head_width() const { return width / heads; }
+  std::int64_t inner() const { return 4 * width; }
+  double compute_bytes() const { return static_cast<double>(size_of(compute)); }
+  /// Bytes of an activation of (rows, width) and of one of (rows, inner).
+  double activation() const { return static_cast<double>(rows() * width) * compute_bytes(); }
+  double inner_activation() const { return 4 * activation(); }
+};
+std::vector<KernelCase> kernel_cases(const KernelSizes& sizes = {});
 
 /// What a device can do at best.
 struct Peaks {

@@ -1,10 +1,12 @@
 // The alignment of branch and stream, taken row by row while both are in cache (backend/ops/alignment.h).
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 
 #include "backend/ops/alignment.h"
+#include "backends/cpu/arguments.h"
 #include "backends/cpu/row_sums.h"
 #include "backends/cpu/workspace_carver.h"
 
@@ -19,13 +21,22 @@ class AlignmentSums {
   /// One thread's sums, used inside a parallel chunk.
   class Partial {
    public:
+    /// Rows [first, first + count).
     template <class T>
-    void add_row(const T* x, const T* z);
+    void add_rows(const Rows<T>& x, const Rows<T>& z, std::int64_t first, std::int64_t count);
 
    private:
     friend class AlignmentSums;
     Partial(double* scalars, std::int64_t cols) : scalars_(scalars), cols_(cols) {}
 
+    /// Squares beyond these would lose more than rounding in fp32; 0 may be one of them, NaN is outside too.
+    static bool in_range(float square) { return square > 1e-27F && square < 1e30F; }
+    struct RowTotals {
+      float x_square, z_square, product;
+      bool in_range() const { return Partial::in_range(x_square) && Partial::in_range(z_square); }
+    };
+    template <class T>
+    RowTotals totals_of(const T* x, const T* z) const;
     template <class T>
     void add_wide(const T* x, const T* z);
 
@@ -49,8 +60,7 @@ class AlignmentSums {
 };
 
 template <class T>
-void AlignmentSums::Partial::add_row(const T* x, const T* z) {
-  if (scalars_ == nullptr) return;
+AlignmentSums::Partial::RowTotals AlignmentSums::Partial::totals_of(const T* x, const T* z) const {
   LanesValue x_squares{}, z_squares{}, products{};
   std::int64_t i = 0;
   for (; i + kLanes <= cols_; i += kLanes) {
@@ -59,21 +69,49 @@ void AlignmentSums::Partial::add_row(const T* x, const T* z) {
     z_squares += z_values * z_values;
     products += x_values * z_values;
   }
-  float x_square = sum_of_lanes(x_squares), z_square = sum_of_lanes(z_squares);
-  float product = sum_of_lanes(products);
+  RowTotals totals{sum_of_lanes(x_squares), sum_of_lanes(z_squares), sum_of_lanes(products)};
   for (; i < cols_; ++i) {
     const auto x_value = static_cast<float>(x[i]), z_value = static_cast<float>(z[i]);
-    x_square += x_value * x_value;
-    z_square += z_value * z_value;
-    product += x_value * z_value;
+    totals.x_square += x_value * x_value;
+    totals.z_square += z_value * z_value;
+    totals.product += x_value * z_value;
   }
-  // Squares beyond these would lose more than rounding in fp32; 0 may be one of them, NaN is outside too.
-  const auto in_range = [](float square) { return square > 1e-27F && square < 1e30F; };
-  if (!in_range(x_square) || !in_range(z_square)) return add_wide(x, z);
-  const double norms = std::sqrt(static_cast<double>(x_square) * static_cast<double>(z_square));
-  scalars_[kAlignmentProduct] += static_cast<double>(product);
-  scalars_[kAlignmentCosine] += static_cast<double>(product) / norms;
-  scalars_[kAlignmentRatio] += static_cast<double>(z_square) / norms;
+  return totals;
+}
+
+template <class T>
+void AlignmentSums::Partial::add_rows(const Rows<T>& x, const Rows<T>& z, std::int64_t first,
+                                      std::int64_t count) {
+  if (scalars_ == nullptr) return;
+  // Roots and quotients of a group at a time: one by one each would wait for the one before.
+  constexpr std::int64_t kGroup = 4;
+  std::array<double, kGroup> product, x_square, z_square;
+  for (const std::int64_t end = first + count; first < end;) {
+    std::size_t rows = 0;
+    product.fill(0), x_square.fill(1), z_square.fill(0);
+    for (; rows < kGroup && first < end; ++first) {
+      const RowTotals totals = totals_of<T>(x[first], z[first]);
+      if (!totals.in_range()) {
+        add_wide<T>(x[first], z[first]);
+        continue;
+      }
+      product[rows] = static_cast<double>(totals.product);
+      x_square[rows] = static_cast<double>(totals.x_square);
+      z_square[rows++] = static_cast<double>(totals.z_square);
+    }
+    std::array<double, kGroup> cosine, ratio;
+    for (std::size_t r = 0; r < kGroup; ++r) {
+      // 1 / (|x| |z|); of a row that is not there both numerators are 0.
+      const double inverse = 1 / std::sqrt(x_square[r] * (r < rows ? z_square[r] : 1.0));
+      cosine[r] = product[r] * inverse;
+      ratio[r] = z_square[r] * inverse;
+    }
+    for (std::size_t r = 0; r < kGroup; ++r) {
+      scalars_[kAlignmentProduct] += product[r];
+      scalars_[kAlignmentCosine] += cosine[r];
+      scalars_[kAlignmentRatio] += ratio[r];
+    }
+  }
 }
 
 /// The row again in float64.

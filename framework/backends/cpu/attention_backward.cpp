@@ -133,6 +133,16 @@ class Backward {
         slope[static_cast<std::size_t>(j)] = 1.0F - ratio * ratio;
       }
     }
+    if (!dropout_.active() && !(shape_.soft_cap > 0)) {
+      for (std::int64_t j = 0; j < tile.width; j += kLanes) {
+        const LanesValue probability =
+            lanes_below(visible - j) ? vector_exp_or_zero(lanes_at(p + j) - log_sum_exp) : LanesValue{};
+        const LanesValue gradient = probability * (lanes_at(dp + j) - expected);
+        lanes_at(p + j) = probability;
+        lanes_at(dp + j) = lanes_below(visible - j) ? gradient : LanesValue{};  // dp may not be finite
+      }
+      return;
+    }
     for (std::int64_t j = 0; j < tile.width; ++j) p[j] = vector_exp_or_zero(p[j] - log_sum_exp);
     fill_after(p, visible, tile.width, 0.0F);
     if (dropout_.active()) {

@@ -1,4 +1,4 @@
-// The cpu backend: OpenMP threads, vectorised loops, oneDNN for matrix products.
+// The cpu backend: threads (core/parallel_for.h), vectorised loops, oneDNN for matrix products.
 #pragma once
 
 #include <memory>

@@ -5,6 +5,8 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "backends/cpu/arguments.h"
+#include "backends/cpu/processor.h"
+#include "backends/cpu/product_parts.h"
 #include "backends/cpu/sgemm.h"
 #include "backends/cpu/widened_matmul.h"
 #include "backends/cpu/workspace_carver.h"
@@ -25,7 +27,8 @@ ProductSizes sizes_of(const MatmulArguments& arguments) {
                            arguments.transpose_a ? a.rows() : a.cols()};
   const std::int64_t k_of_b = arguments.transpose_b ? b.cols() : b.rows();
   const char* op = arguments.op;
-  PLUMB_CHECK(k_of_b == sizes.k, "{}: inner dimensions differ: {} and {}", op, sizes.k, k_of_b);
+  PLUMB_CHECK(k_of_b == sizes.k && (sizes.k > 0 || sizes.m == 0 || sizes.n == 0),
+              "{}: inner dimensions must be equal and positive, got {} and {}", op, sizes.k, k_of_b);
   PLUMB_CHECK(arguments.c.rows() == sizes.m && arguments.c.cols() == sizes.n,
               "{}: the product is ({},{}), expected ({},{})", op, arguments.c.rows(), arguments.c.cols(),
               sizes.m, sizes.n);
@@ -163,14 +166,14 @@ std::size_t Matmul::KeyHash::operator()(const Key& key) const {
                                           key.stride_a,
                                           key.stride_b,
                                           key.stride_c,
-                                          key.threads,
+                                          key.part,
                                           (key.transpose_a ? 1 : 0) | (key.transpose_b ? 2 : 0) |
                                               (key.accumulate ? 4 : 0) | (key.bias ? 8 : 0) |
                                               (key.wide_output ? 16 : 0)};
   return hash_bytes(words.data(), sizeof words);
 }
 
-Matmul::Key Matmul::key_of(const MatmulArguments& arguments) {
+Matmul::Key Matmul::key_of(const MatmulArguments& arguments, std::int64_t part) {
   const ProductSizes sizes = sizes_of(arguments);
   return {sizes.m,
           sizes.n,
@@ -178,7 +181,7 @@ Matmul::Key Matmul::key_of(const MatmulArguments& arguments) {
           arguments.a.row_stride,
           arguments.b.row_stride,
           arguments.c.row_stride,
-          thread_count(),
+          part,
           arguments.transpose_a,
           arguments.transpose_b,
           arguments.accumulate,
@@ -186,7 +189,12 @@ Matmul::Key Matmul::key_of(const MatmulArguments& arguments) {
           arguments.c.dtype == DType::Float32};
 }
 
-Matmul::Matmul(bool use_bf16_primitives) : use_primitives_(use_bf16_primitives && library_has_bf16()) {}
+bool has_bf16_primitives() { return library_has_bf16(); }
+
+// Without tiles (AMX) oneDNN's bf16 products are half as fast as fp32 ones, which widened operands get.
+Matmul::Matmul(Bf16Products products)
+    : use_primitives_(products != Bf16Products::Widened && library_has_bf16() &&
+                      (products == Bf16Products::Primitives || read_processor_facts().has("amx_bf16"))) {}
 Matmul::~Matmul() = default;
 
 Matmul::Primitive& Matmul::prepared(const Key& key) const {
@@ -204,23 +212,52 @@ void Matmul::run(const MatmulArguments& arguments) const {
   if (sizes.m == 0 || sizes.n == 0) return;
   for (const Tensor* tensor : {&arguments.a, &arguments.b, &arguments.c})
     require_rows(arguments.op, "a matrix", *tensor, tensor->dtype, tensor->rows(), tensor->cols());
-  if (arguments.a.dtype == DType::Float32) {
-    multiply_fp32(arguments, sizes);
-    return;
+  const ProductParts parts(sizes);
+  const bool primitives = uses_primitives(arguments);
+  // Each part has as much workspace as the largest needs. Primitives are made here, not in the parts.
+  const std::size_t bytes = part_workspace(arguments, parts);
+  WorkspaceCarver carver(arguments.workspace);
+  auto* scratch = carver.take<std::byte>(static_cast<std::int64_t>(bytes) * parts.count());
+  parallel_for(parts.count(), 1, [&](std::int64_t part) {
+    MatmulArguments own = parts.arguments(arguments, part);
+    own.workspace = {scratch + static_cast<std::size_t>(part) * bytes, bytes};
+    if (primitives) {
+      primitives_.find(key_of(own, part))->second->execute(own);
+    } else if (own.a.dtype == DType::Float32) {
+      multiply_fp32(own, parts.sizes(part));
+    } else {
+      multiply_widened(own, parts.sizes(part));
+    }
+  });
+}
+
+bool Matmul::uses_primitives(const MatmulArguments& arguments) const {
+  return use_primitives_ && arguments.a.dtype == DType::BFloat16;
+}
+
+std::size_t Matmul::part_workspace(const MatmulArguments& arguments, const ProductParts& parts) const {
+  if (arguments.a.dtype == DType::Float32) return 0;
+  std::size_t bytes = 0;
+  for (std::int64_t part = 0; part < parts.count(); ++part) {
+    const MatmulArguments own = parts.arguments(arguments, part);
+    bytes = std::max(bytes, uses_primitives(own) ? primitive_workspace(own, part)
+                                                 : widened_workspace(own, parts.sizes(part)));
   }
-  if (use_primitives_) {
-    prepared(key_of(arguments)).execute(arguments);
-    return;
-  }
-  multiply_widened(arguments, sizes);
+  return bytes;
+}
+
+std::size_t Matmul::primitive_workspace(const MatmulArguments& arguments, std::int64_t part) const {
+  WorkspaceCarver carver;
+  carver.take<std::byte>(static_cast<std::int64_t>(prepared(key_of(arguments, part)).scratch_bytes));
+  return carver.bytes();
 }
 
 std::size_t Matmul::workspace(const MatmulArguments& arguments) const {
   const ProductSizes sizes = sizes_of(arguments);
-  if (arguments.a.dtype == DType::Float32 || sizes.m == 0 || sizes.n == 0) return 0;
-  if (!use_primitives_) return widened_workspace(arguments, sizes);
+  if (sizes.m == 0 || sizes.n == 0) return 0;
+  const ProductParts parts(sizes);
   WorkspaceCarver carver;
-  carver.take<std::byte>(static_cast<std::int64_t>(prepared(key_of(arguments)).scratch_bytes));
+  carver.take<std::byte>(static_cast<std::int64_t>(part_workspace(arguments, parts)) * parts.count());
   return carver.bytes();
 }
 

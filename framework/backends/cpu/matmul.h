@@ -1,6 +1,7 @@
-// Matrix products of the cpu backend, in fp32 and in bf16 with fp32 accumulation. fp32 goes through oneDNN's
-// sgemm, which needs no preparation; bf16 through oneDNN's matmul primitives, which are made once per problem
-// and kept. Where oneDNN has no bf16 for this processor, blocks are widened to fp32 and given to sgemm.
+// Matrix products of the cpu backend, in fp32 and in bf16 with fp32 accumulation. Every thread makes a part
+// of the result (product_parts.h), from beginning to end. fp32 goes through oneDNN's sgemm, which needs no
+// preparation; bf16 through oneDNN's matmul primitives, which are made once per part and kept. Where the
+// processor has no tiles for bf16 (AMX), blocks are widened to fp32 and given to sgemm.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +14,8 @@
 #include "core/tensor.h"
 
 namespace plumb::cpu {
+
+class ProductParts;
 
 /// c = op(a) op(b) [+ bias] [+ c], all row-major with row_stride honoured; op transposes where asked.
 /// op(a) is (M, K), op(b) is (K, N), c is (M, N).
@@ -30,13 +33,19 @@ struct MatmulArguments {
   Workspace workspace;
 };
 
+/// How bf16 is multiplied.
+enum class Bf16Products {
+  Best,        ///< what is faster on this processor
+  Primitives,  ///< by oneDNN, where it has any for this processor (has_bf16_primitives)
+  Widened      ///< to fp32
+};
+bool has_bf16_primitives();
+
 /// Owns the prepared bf16 problems; used by one host thread at a time, never inside a parallel region. Only
 /// the first call for a problem (shapes, strides, forms, dtypes, thread count) allocates.
 class Matmul {
  public:
-  /// use_bf16_primitives = false forces the widening path, which is otherwise taken only where oneDNN refuses
-  /// bf16.
-  explicit Matmul(bool use_bf16_primitives = true);
+  explicit Matmul(Bf16Products products = Bf16Products::Best);
   ~Matmul();
   Matmul(const Matmul&) = delete;
   Matmul& operator=(const Matmul&) = delete;
@@ -48,7 +57,7 @@ class Matmul {
  private:
   struct Key {
     std::int64_t m, n, k, stride_a, stride_b, stride_c;
-    int threads;
+    std::int64_t part;  ///< parts that run at the same time share no memory objects
     bool transpose_a, transpose_b, accumulate, bias, wide_output;
     bool operator==(const Key&) const = default;
   };
@@ -57,8 +66,11 @@ class Matmul {
   };
   struct Primitive;
 
-  static Key key_of(const MatmulArguments& arguments);
+  static Key key_of(const MatmulArguments& arguments, std::int64_t part);
   Primitive& prepared(const Key& key) const;
+  bool uses_primitives(const MatmulArguments& arguments) const;
+  std::size_t part_workspace(const MatmulArguments& arguments, const ProductParts& parts) const;
+  std::size_t primitive_workspace(const MatmulArguments& arguments, std::int64_t part) const;
 
   bool use_primitives_;
   mutable std::unordered_map<Key, std::unique_ptr<Primitive>, KeyHash> primitives_;

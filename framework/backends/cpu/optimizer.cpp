@@ -61,14 +61,13 @@ struct AdamRule {
         complement2_(static_cast<float>(1 - arguments.beta2)) {}
 
   /// lag += g^2 / max(v^, eps^2); dominated += 1 where sqrt(v^) < eps.
-  PLUMB_VECTOR float new_value(const UpdateView& view, std::int64_t i, float& lag, float& dominated) const {
-    const float g = clip * view.gradient[i], old_value = view.parameter[i];
-    const float m = beta1 * view.momentum[i] + complement1_ * g;
-    const float v = beta2 * view.variance[i] + complement2_ * g * g;
-    view.momentum[i] = m;
-    view.variance[i] = v;
-    const float root = std::sqrt(v) * inverse_root_correction2;
-    const float direction = m * inverse_correction1 / (root + epsilon);
+  PLUMB_VECTOR float new_value(float old_value, float gradient, float& momentum, float& variance, float& lag,
+                               float& dominated) const {
+    const float g = clip * gradient;
+    momentum = beta1 * momentum + complement1_ * g;
+    variance = beta2 * variance + complement2_ * g * g;
+    const float root = std::sqrt(variance) * inverse_root_correction2;
+    const float direction = momentum * inverse_correction1 / (root + epsilon);
     // Of the root, not of v: squares of a small eps are not in fp32.
     const float relative = g / (root < epsilon ? epsilon : root);
     lag += relative * relative;
@@ -90,11 +89,10 @@ struct SgdRule {
         rate(static_cast<float>(scalars[kStepLearningRate] * tensor.learning_rate_scale)),
         decay(static_cast<float>(tensor.weight_decay)) {}
 
-  PLUMB_VECTOR float new_value(const UpdateView& view, std::int64_t i, float&, float&) const {
-    const float old_value = view.parameter[i];
-    const float velocity = mu * view.momentum[i] + clip * view.gradient[i];
-    view.momentum[i] = velocity;
-    return old_value - rate * (velocity + decay * old_value);
+  PLUMB_VECTOR float new_value(float old_value, float gradient, float& momentum, float&, float&,
+                               float&) const {
+    momentum = mu * momentum + clip * gradient;
+    return old_value - rate * (momentum + decay * old_value);
   }
 };
 
@@ -103,26 +101,34 @@ using UpdateSums = PieceSums<4>;
 
 /// Elements [begin, end); copy null: no compute copy; kLag: with the last two sums.
 template <bool kLag, class Rule, class Copy>
-UpdateSums update_piece(const Rule& rule, const UpdateView& view, Copy* copy, std::int64_t begin,
+UpdateSums update_piece(const Rule& rule_of_tensor, const UpdateView& view, Copy* copy, std::int64_t begin,
                         std::int64_t end) {
   UpdateSums sums{};
+  // Copies on the stack: members that are read in the loop would be read lane by lane.
+  const Rule rule = rule_of_tensor;
+  float *parameter = view.parameter, *momentum = view.momentum, *variance = view.variance;
+  const float* gradient = view.gradient;
   for (std::int64_t block = begin; block < end; block += kBlock) {
     const std::int64_t block_end = std::min(end, block + kBlock);
     float changes = 0, squares = 0, lag = 0, dominated = 0;
 #pragma omp simd reduction(+ : changes, squares, lag, dominated)
     for (std::int64_t i = block; i < block_end; ++i) {
-      const float old_value = view.parameter[i];
-      float lag_here = 0, dominated_here = 0;
-      const float new_value = rule.new_value(view, i, lag_here, dominated_here);
+      const float old_value = parameter[i];
+      float new_momentum = momentum[i], new_variance = 0, lag_here = 0, dominated_here = 0;
+      if constexpr (Rule::kHasVariance) new_variance = variance[i];
+      const float new_value =
+          rule.new_value(old_value, gradient[i], new_momentum, new_variance, lag_here, dominated_here);
       if constexpr (kLag) lag += lag_here, dominated += dominated_here;
-      view.parameter[i] = new_value;
+      parameter[i] = new_value;
+      momentum[i] = new_momentum;
+      if constexpr (Rule::kHasVariance) variance[i] = new_variance;
       squares += old_value * old_value;
       changes += (new_value - old_value) * (new_value - old_value);
     }
     // A loop of its own, from cache: with the sums in one loop bf16 would not be vectorised.
     if (copy != nullptr) {
 #pragma omp simd
-      for (std::int64_t i = block; i < block_end; ++i) store(view.parameter[i], &copy[i]);
+      for (std::int64_t i = block; i < block_end; ++i) store(parameter[i], &copy[i]);
     }
     sums[0] += static_cast<double>(changes);
     sums[1] += static_cast<double>(squares);

@@ -154,9 +154,10 @@ void forward(const ResidualForward& arguments) {
               auto alignment = scratch.alignment.begin(thread);
               for (std::int64_t first = begin; first < end; first += MomentSums::kGroup) {
                 const std::int64_t count = std::min(MomentSums::kGroup, end - first);
-                branch_moments.add_rows(z, first, count);  // first: out may overwrite z
+                // Before out, which may overwrite z.
+                branch_moments.add_rows(z, first, count);
+                alignment.add_rows(x, z, first, count);
                 for (std::int64_t r = first; r < first + count; ++r) {
-                  alignment.add_row<T>(x[r], z[r]);
                   const float p = knobs.p.row(r);
                   const RowFactors factors{p * knobs.a.row(r), p * knobs.b.row(r), p * knobs.e.row(r)};
                   combine_row<T, features(), tied(), block()>(

@@ -24,15 +24,20 @@ inline float largest_of(const float* values, std::int64_t width) {
   return largest_of_lanes(largest);
 }
 
-/// values[visible .. width) = value, by whole vectors.
-inline void fill_after(float* values, std::int64_t visible, std::int64_t width, float value) {
+/// Compares true in the lanes below `count`.
+inline auto lanes_below(std::int64_t count) {
   using Words __attribute__((vector_size(kLanes * sizeof(std::int32_t)))) = std::int32_t;
   Words lane;
   for (std::int32_t i = 0; i < kLanes; ++i) lane[i] = i;
+  return lane < static_cast<std::int32_t>(count);
+}
+
+/// values[visible .. width) = value, by whole vectors.
+inline void fill_after(float* values, std::int64_t visible, std::int64_t width, float value) {
   const LanesValue filled = LanesValue{} + value;
   for (std::int64_t j = visible / kLanes * kLanes; j < width; j += kLanes) {
     const LanesValue old = lanes_at(values + j);
-    lanes_at(values + j) = lane < static_cast<std::int32_t>(visible - j) ? old : filled;
+    lanes_at(values + j) = lanes_below(visible - j) ? old : filled;
   }
 }
 

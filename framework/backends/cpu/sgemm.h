@@ -1,13 +1,11 @@
-// The fp32 product of oneDNN, row-major.
+// The fp32 product of oneDNN, row-major, on the calling thread.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.h>
 
-#include <algorithm>
 #include <cstdint>
 
 #include "core/error.h"
-#include "core/parallel_for.h"
 
 namespace plumb::cpu {
 
@@ -15,6 +13,9 @@ namespace plumb::cpu {
 struct ProductSizes {
   std::int64_t m, n, k;
 };
+
+/// Rows and columns of c that its kernels work on at once, with AVX-512.
+inline constexpr std::int64_t kRowUnit = 8, kColumnUnit = 48;
 
 /// c = op(a) op(b) + beta c; with beta = 0 the old c is not read.
 inline void sgemm(bool transpose_a, bool transpose_b, const ProductSizes& sizes, const float* a,
@@ -28,10 +29,10 @@ inline void sgemm(bool transpose_a, bool transpose_b, const ProductSizes& sizes,
 
 /// Adds bias to every row of c.
 inline void add_bias(float* c, std::int64_t stride, const float* bias, std::int64_t rows, std::int64_t cols) {
-  parallel_for(rows, std::max<std::int64_t>(1, 16384 / cols), [&](std::int64_t r) {
+  for (std::int64_t r = 0; r < rows; ++r) {
     float* row = c + r * stride;
     for (std::int64_t i = 0; i < cols; ++i) row[i] += bias[i];
-  });
+  }
 }
 
 }  // namespace plumb::cpu

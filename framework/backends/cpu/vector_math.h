@@ -133,7 +133,7 @@ PLUMB_VECTOR NormalDistribution vector_normal(float t) {
   p = p * k + 0.10017597F;
   p = p * k + 0.12071213F;
   p = p * k + 0.11963201F;
-  const float exponential = vector_exp(-0.5F * u * u);
+  const float exponential = vector_exp_or_zero(-0.5F * u * u);
   const float tail = exponential * (p * k);
   return {exponential * 0.398942280F, t < 0.0F ? tail : 1.0F - tail};
 }

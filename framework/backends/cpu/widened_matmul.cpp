@@ -9,104 +9,121 @@
 namespace plumb::cpu {
 namespace {
 
+// A block of b is widened once and multiplied by one panel of a after the other, so it may be larger than a
+// cache; a panel and its result are read and written several times.
 constexpr std::int64_t kPanelRows = 256;
+constexpr std::int64_t kMostDepth = 4096;
+constexpr std::int64_t kBlockFloats = std::int64_t{1} << 23;  // of all threads together
 
-/// Floats of each widened block: b whole or in panels with a, whichever way keeps the reduction in one sgemm
-/// per panel. Panels run over rows of a: over M, or over K where a is transposed.
-struct WidenedSizes {
-  std::int64_t panel, a, b, c;
+std::int64_t divided_up(std::int64_t length, std::int64_t most, std::int64_t unit) {
+  const std::int64_t pieces = (length + most - 1) / most;
+  const std::int64_t piece = (length + pieces - 1) / pieces;
+  return std::min(length, (piece + unit - 1) / unit * unit);
+}
+
+/// Rows of a panel, columns of a block and depth of both, and where they are widened to.
+struct Blocks {
+  Blocks(WorkspaceCarver& carver, const MatmulArguments& arguments, const ProductSizes& sizes)
+      : panel(std::min(kPanelRows, sizes.m)),
+        depth(divided_up(sizes.k, kMostDepth, 1)),
+        columns(
+            divided_up(sizes.n, std::max(kColumnUnit, kBlockFloats / thread_count() / depth), kColumnUnit)),
+        a(carver.take<float>(panel * depth)),
+        b(carver.take<float>(depth * columns)),
+        c(carver.take<float>(arguments.c.dtype == DType::BFloat16 ? panel * columns : 0)) {}
+
+  std::int64_t panel, depth, columns;
+  float *a, *b, *c;  ///< c: of a result that is bf16
 };
 
-WidenedSizes widened_sizes(const MatmulArguments& arguments, const ProductSizes& sizes) {
-  const bool narrow_output = arguments.c.dtype == DType::BFloat16;
-  if (!arguments.transpose_a) {
-    const std::int64_t panel = std::min(kPanelRows, sizes.m);
-    return {panel, panel * sizes.k, sizes.k * sizes.n, narrow_output ? panel * sizes.n : 0};
-  }
-  // b's rows run over K only when it is not transposed; otherwise it is widened whole.
-  const std::int64_t panel = std::min(kPanelRows, sizes.k);
-  return {panel, panel * sizes.m, arguments.transpose_b ? sizes.n * sizes.k : panel * sizes.n,
-          narrow_output ? sizes.m * sizes.n : 0};
+/// Rows [row, row + rows) and columns [col, col + cols) without gaps.
+void widen_block(const Tensor& source, std::int64_t row, std::int64_t rows, std::int64_t col,
+                 std::int64_t cols, float* out) {
+  const auto* data = source.as<bfloat16>() + row * source.row_stride + col;
+  for (std::int64_t r = 0; r < rows; ++r) widen(data + r * source.row_stride, out + r * cols, cols);
 }
 
-void widen_rows(const Tensor& source, std::int64_t first, std::int64_t rows, float* out) {
-  const auto* data = source.as<bfloat16>();
-  const std::int64_t cols = source.cols(), stride = source.row_stride;
-  parallel_for(rows, std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, cols)),
-               [&](std::int64_t r) { widen(data + (first + r) * stride, out + r * cols, cols); });
-}
+/// One range of rows, columns and depth.
+struct Range {
+  std::int64_t begin, length;
+};
 
-void narrow_rows(const float* source, const Tensor& out, std::int64_t first, std::int64_t rows) {
-  auto* data = out.as<bfloat16>();
-  const std::int64_t cols = out.cols(), stride = out.row_stride;
-  parallel_for(rows, std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, cols)),
-               [&](std::int64_t r) { narrow(source + r * cols, data + (first + r) * stride, cols); });
-}
+class WidenedProduct {
+ public:
+  WidenedProduct(const MatmulArguments& arguments, const ProductSizes& sizes, const Blocks& blocks)
+      : arguments_(arguments), sizes_(sizes), blocks_(blocks) {}
 
-/// One panel of rows of a not transposed a: c rows are complete after it.
-void multiply_widened_rows(const MatmulArguments& arguments, const ProductSizes& sizes,
-                           const WidenedSizes& widened, float* a, float* b, float* c) {
-  const bool narrow_output = widened.c > 0;
-  widen_rows(arguments.b, 0, arguments.b.rows(), b);
-  for (std::int64_t first = 0; first < sizes.m; first += widened.panel) {
-    const ProductSizes part{std::min(widened.panel, sizes.m - first), sizes.n, sizes.k};
-    widen_rows(arguments.a, first, part.m, a);
-    float* c_part = narrow_output ? c : arguments.c.as<float>() + first * arguments.c.row_stride;
-    const std::int64_t stride = narrow_output ? sizes.n : arguments.c.row_stride;
-    if (narrow_output && arguments.accumulate) widen_rows(arguments.c, first, part.m, c);
-    sgemm(false, arguments.transpose_b, part, a, sizes.k, b, arguments.b.cols(),
-          arguments.accumulate ? 1.0F : 0.0F, c_part, stride);
-    if (arguments.bias.defined()) {
-      add_bias(c_part, stride, arguments.bias.as<float>(), part.m, part.n);
+  void run() const {
+    for (std::int64_t n = 0; n < sizes_.n; n += blocks_.columns) {
+      const Range columns{n, std::min(blocks_.columns, sizes_.n - n)};
+      for (std::int64_t m = 0; m < sizes_.m; m += blocks_.panel)
+        multiply_panel({m, std::min(blocks_.panel, sizes_.m - m)}, columns, m == 0);
     }
-    if (narrow_output) narrow_rows(c, arguments.c, first, part.m);
   }
-}
 
-/// a transposed: panels over the reduction, the first one overwrites or adds as asked, the others add.
-void multiply_widened_reduction(const MatmulArguments& arguments, const ProductSizes& sizes,
-                                const WidenedSizes& widened, float* a, float* b, float* c) {
-  const bool narrow_output = widened.c > 0;
-  float* target = narrow_output ? c : arguments.c.as<float>();
-  const std::int64_t stride = narrow_output ? sizes.n : arguments.c.row_stride;
-  if (narrow_output && arguments.accumulate) widen_rows(arguments.c, 0, sizes.m, c);
-  if (arguments.transpose_b) widen_rows(arguments.b, 0, sizes.n, b);
-  for (std::int64_t first = 0; first < sizes.k; first += widened.panel) {
-    const ProductSizes part{sizes.m, sizes.n, std::min(widened.panel, sizes.k - first)};
-    widen_rows(arguments.a, first, part.k, a);
-    if (!arguments.transpose_b) widen_rows(arguments.b, first, part.k, b);
-    sgemm(true, arguments.transpose_b, part, a, sizes.m, arguments.transpose_b ? b + first : b,
-          arguments.b.cols(), arguments.accumulate || first > 0 ? 1.0F : 0.0F, target, stride);
+ private:
+  void multiply_panel(const Range& rows, const Range& columns, bool first_panel) const {
+    const Tensor& c = arguments_.c;
+    const bool narrows = c.dtype == DType::BFloat16;
+    float* sums = narrows ? blocks_.c : c.as<float>() + rows.begin * c.row_stride + columns.begin;
+    const std::int64_t stride = narrows ? columns.length : c.row_stride;
+    if (narrows && arguments_.accumulate)
+      widen_block(c, rows.begin, rows.length, columns.begin, columns.length, sums);
+    for (std::int64_t k = 0; k == 0 || k < sizes_.k; k += blocks_.depth) {
+      const Range depth{k, std::min(blocks_.depth, sizes_.k - k)};
+      widen_a(rows, depth);
+      // A block over all of the depth stays for the next panels.
+      if (first_panel || blocks_.depth < sizes_.k) widen_b(depth, columns);
+      sgemm(arguments_.transpose_a, arguments_.transpose_b, {rows.length, columns.length, depth.length},
+            blocks_.a, arguments_.transpose_a ? rows.length : depth.length, blocks_.b,
+            arguments_.transpose_b ? depth.length : columns.length,
+            arguments_.accumulate || k > 0 ? 1.0F : 0.0F, sums, stride);
+    }
+    if (arguments_.bias.defined())
+      add_bias(sums, stride, arguments_.bias.as<float>() + columns.begin, rows.length, columns.length);
+    if (narrows) narrow_rows(rows, columns);
   }
-  if (arguments.bias.defined()) {
-    add_bias(target, stride, arguments.bias.as<float>(), sizes.m, sizes.n);
-  }
-  if (narrow_output) narrow_rows(c, arguments.c, 0, sizes.m);
-}
 
-/// The three blocks, in carving order.
-struct Blocks {
-  Blocks(WorkspaceCarver& carver, const WidenedSizes& sizes)
-      : a(carver.take<float>(sizes.a)), b(carver.take<float>(sizes.b)), c(carver.take<float>(sizes.c)) {}
-  float *a, *b, *c;
+  void widen_a(const Range& rows, const Range& depth) const {
+    if (arguments_.transpose_a) {
+      widen_block(arguments_.a, depth.begin, depth.length, rows.begin, rows.length, blocks_.a);
+    } else {
+      widen_block(arguments_.a, rows.begin, rows.length, depth.begin, depth.length, blocks_.a);
+    }
+  }
+
+  void widen_b(const Range& depth, const Range& columns) const {
+    if (arguments_.transpose_b) {
+      widen_block(arguments_.b, columns.begin, columns.length, depth.begin, depth.length, blocks_.b);
+    } else {
+      widen_block(arguments_.b, depth.begin, depth.length, columns.begin, columns.length, blocks_.b);
+    }
+  }
+
+  void narrow_rows(const Range& rows, const Range& columns) const {
+    auto* out = arguments_.c.as<bfloat16>() + columns.begin;
+    for (std::int64_t r = 0; r < rows.length; ++r) {
+      narrow(blocks_.c + r * columns.length, out + (rows.begin + r) * arguments_.c.row_stride,
+             columns.length);
+    }
+  }
+
+  const MatmulArguments& arguments_;
+  const ProductSizes& sizes_;
+  const Blocks& blocks_;
 };
 
 }  // namespace
 
 void multiply_widened(const MatmulArguments& arguments, const ProductSizes& sizes) {
-  const WidenedSizes widened = widened_sizes(arguments, sizes);
   WorkspaceCarver carver(arguments.workspace);
-  const Blocks blocks(carver, widened);
-  if (arguments.transpose_a) {
-    multiply_widened_reduction(arguments, sizes, widened, blocks.a, blocks.b, blocks.c);
-  } else {
-    multiply_widened_rows(arguments, sizes, widened, blocks.a, blocks.b, blocks.c);
-  }
+  const Blocks blocks(carver, arguments, sizes);
+  WidenedProduct(arguments, sizes, blocks).run();
 }
 
 std::size_t widened_workspace(const MatmulArguments& arguments, const ProductSizes& sizes) {
   WorkspaceCarver carver;
-  Blocks(carver, widened_sizes(arguments, sizes));
+  Blocks(carver, arguments, sizes);
   return carver.bytes();
 }
 

@@ -1,4 +1,5 @@
-// bf16 products where the processor has none: blocks are widened to fp32 and multiplied there.
+// bf16 products where the processor has no tiles for them: blocks are widened to fp32 and multiplied there,
+// on the calling thread.
 #pragma once
 
 #include <cstddef>
