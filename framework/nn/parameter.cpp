@@ -1,10 +1,12 @@
 #include "nn/parameter.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/parallel_for.h"
 #include "core/rng.h"
 
 namespace plumb {
@@ -85,15 +87,23 @@ std::vector<MemoryShare> ParameterStore::memory_plan() const {
 }
 
 void ParameterStore::initialize(Stream& stream, std::uint64_t seed) {
+  // By pieces: the largest tensor in float64 may be as large as everything else.
+  constexpr std::int64_t kPiece = std::int64_t{1} << 20;
+  std::vector<double> values;
+  std::vector<float> rounded;
   for (const Parameter& parameter : parameters_) {
-    const std::vector<double> values = draw_initial_values(parameter, seed);
-    if (parameter.value.dtype == DType::Float64) {
-      backend_->upload(stream, values.data(), parameter.value.data, parameter.value.bytes());
-    } else {
-      const std::vector<float> rounded(values.begin(), values.end());
-      backend_->upload(stream, rounded.data(), parameter.value.data, parameter.value.bytes());
+    const std::int64_t count = parameter.shape.elements();
+    for (std::int64_t first = 0; first < count; first += kPiece) {
+      values.resize(static_cast<std::size_t>(std::min(kPiece, count - first)));
+      draw_initial_values(parameter, seed, first, values);
+      const bool wide = parameter.value.dtype == DType::Float64;
+      if (!wide) rounded.assign(values.begin(), values.end());
+      const std::size_t size = size_of(parameter.value.dtype);
+      backend_->upload(stream, wide ? static_cast<const void*>(values.data()) : rounded.data(),
+                       static_cast<std::byte*>(parameter.value.data) + static_cast<std::size_t>(first) * size,
+                       values.size() * size);
+      stream.synchronize();
     }
-    stream.synchronize();
   }
   refresh_compute(stream);
   const std::vector<SphereWeight> spheres = sphere_weights();
@@ -139,7 +149,8 @@ double unit_draw(const RandomStream& random, std::uint64_t index, InitRule::Kind
 
 }  // namespace
 
-std::vector<double> draw_initial_values(const Parameter& parameter, std::uint64_t seed) {
+void draw_initial_values(const Parameter& parameter, std::uint64_t seed, std::int64_t first,
+                         std::span<double> values) {
   const auto count = static_cast<std::size_t>(parameter.shape.elements());
   const std::vector<InitRule> parts =
       parameter.init_parts.empty() ? std::vector<InitRule>{parameter.init} : parameter.init_parts;
@@ -150,15 +161,22 @@ std::vector<double> draw_initial_values(const Parameter& parameter, std::uint64_
   const double own = std::sqrt(1 - shared * shared);
   const RandomStream random{seed ^ hash_text(parameter.name), 0, 0};
   const RandomStream twin{seed ^ hash_text(parameter.twin), 0, 0};
-  std::vector<double> values(count);
-  for (std::size_t i = 0; i < count; ++i) {
+  constexpr std::int64_t kGrain = 4096;
+  parallel_for(static_cast<std::int64_t>(values.size()), kGrain, [&](std::int64_t place) {
+    const auto i = static_cast<std::uint64_t>(first + place);
     const InitRule& rule = parts[i / (count / parts.size())];
-    values[i] = rule.value;
-    if (rule.kind == InitRule::Kind::Constant) continue;
+    double& value = values[static_cast<std::size_t>(place)];
+    value = rule.value;
+    if (rule.kind == InitRule::Kind::Constant) return;
     double unit = own * unit_draw(random, i, rule.kind);
     if (shared != 0) unit += shared * unit_draw(twin, i, rule.kind);
-    values[i] *= unit;
-  }
+    value *= unit;
+  });
+}
+
+std::vector<double> draw_initial_values(const Parameter& parameter, std::uint64_t seed) {
+  std::vector<double> values(static_cast<std::size_t>(parameter.shape.elements()));
+  draw_initial_values(parameter, seed, 0, values);
   return values;
 }
 

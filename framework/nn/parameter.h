@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -109,8 +110,11 @@ class ParameterStore {
   Tensor flat_gradient_;
 };
 
-/// Values of a tensor under its rules: element i is drawn at index i of RandomStream{seed ^ hash(name), 0,
-/// 0}.
+/// Elements [first, first + values.size()) of a tensor under its rules: element i is drawn at index i of
+/// RandomStream{seed ^ hash(name), 0, 0}.
+void draw_initial_values(const Parameter& parameter, std::uint64_t seed, std::int64_t first,
+                         std::span<double> values);
+/// All of them.
 std::vector<double> draw_initial_values(const Parameter& parameter, std::uint64_t seed);
 
 }  // namespace plumb

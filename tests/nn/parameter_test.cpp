@@ -57,6 +57,18 @@ TEST(Initialization, DependsOnTheNameOnly) {
   EXPECT_NE(draw_initial_values(parameter, 1), values);
 }
 
+TEST(Initialization, PiecesAreThoseOfTheWhole) {
+  const Parameter parameter{.name = "a",
+                            .shape = {6, 5},
+                            .init_parts = {InitRule::normal(1), InitRule::normal(2), InitRule::normal(3)},
+                            .twin = "b",
+                            .correlation = 0.5};
+  const auto whole = draw_initial_values(parameter, 1);
+  std::vector<double> piece(13);
+  draw_initial_values(parameter, 1, 7, piece);
+  EXPECT_EQ(piece, std::vector<double>(whole.begin() + 7, whole.begin() + 20));
+}
+
 TEST(ParameterStore, FlatOrderIsReadinessOrder) {
   TinyModel model(tiny_config());
   const auto& trainable = model.engine().parameters().trainable();
