@@ -1,4 +1,4 @@
-// statistics_cost [--device NAME] [--pairs N] [--shape a|c] [--dtype fp32|bf16] [--threads N] [--clock
+// statistics_cost [--device NAME] [--pairs N] [--shape a|b|c] [--dtype fp32|bf16] [--threads N] [--clock
 // wall|cpu]: what the default statistics cost when they are taken and logged at every step, as the ratio of a
 // step with them to one without any. On one rank: with several, a step also takes the sums of squares of
 // their own gradients and waits for two small collectives. Steps come in pairs on one model, so that a change
@@ -62,7 +62,8 @@ struct Case {
   const char* name;
   ModelSize size;
 };
-constexpr Case kCases[] = {{"a", {6, 384, 6, 256, 8, 256}}, {"c", {48, 128, 4, 128, 8, 256}}};
+constexpr Case kCases[] = {
+    {"a", {6, 384, 6, 256, 8, 256}}, {"b", {12, 768, 12, 256, 4, 50257}}, {"c", {48, 128, 4, 128, 8, 256}}};
 
 double median_of(std::vector<double> values) {
   std::sort(values.begin(), values.end());
