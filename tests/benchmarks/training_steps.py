@@ -13,6 +13,8 @@ that are not installed are named and left out:
   torch-1.13     Debian's python3-torch, tuned: AVX-512 kernels, tcmalloc, OpenBLAS with OpenMP (launch/setup.sh --peers)
   torch          the current one of PyPI as it is, in build/peers, eager
   torch-compile  the same, by torch.compile
+  NAME-hooks     torch-1.13 or torch, with hooks that take what Plumb takes (it takes it in every line of the table); with the
+                 peer without them the script also prints what they cost
   plumb@FOLDER   another build of Plumb (tests/benchmarks/compare)
 """
 import argparse
@@ -82,23 +84,24 @@ def contenders(arguments):
     if not pathlib.Path(here["plumb"][0][0]).exists():
         sys.exit(f"training_steps: {here['plumb'][0][0]} is not built")
     for name in arguments.peers:
-        if name == "torch-1.13":
+        plain, hooks = name.removesuffix("-hooks"), ["--hooks"] if name.endswith("-hooks") else []
+        if plain == "torch-1.13":
             missing = [path for path in (TUNED["LD_PRELOAD"], TUNED["LD_LIBRARY_PATH"]) if not os.path.exists(path)]
             if missing or subprocess.run(["/usr/bin/python3", "-c", "import torch"], capture_output=True).returncode:
                 print(f"training_steps: {name} left out: launch/setup.sh --peers brings it", file=sys.stderr)
             else:
-                here[name] = (["/usr/bin/python3", torch], TUNED)
-        elif name in ("torch", "torch-compile"):
+                here[name] = (["/usr/bin/python3", torch, *hooks], TUNED)
+        elif plain == "torch" or name == "torch-compile":
             if not new.exists():
                 print(f"training_steps: {name} left out: launch/setup.sh --peers brings it", file=sys.stderr)
             else:
-                here[name] = ([str(new), torch, *(["--compile"] if name == "torch-compile" else [])], {})
+                here[name] = ([str(new), torch, *(["--compile"] if name == "torch-compile" else hooks)], {})
         elif name.startswith("plumb@"):
             here[name] = ([str(pathlib.Path(name.removeprefix("plumb@")) / "tests/benchmarks/training_step")], {})
             if not os.path.exists(here[name][0][0]):
                 sys.exit(f"training_steps: {here[name][0][0]} is not built")
         else:
-            sys.exit(f"training_steps: no peer '{name}'; known: torch-1.13, torch, torch-compile, plumb@FOLDER")
+            sys.exit(f"training_steps: no peer '{name}'; known: torch-1.13, torch, torch-compile, torch-1.13-hooks, torch-hooks, plumb@FOLDER")
     return here
 
 
@@ -134,6 +137,12 @@ def measure(shape, dtype, threads, arguments, here):
                 results[name].append(statistics.median(ready[name].steps(arguments.steps)))
         peaks = {name: contender.peak for name, contender in ready.items()}
         facts = {name: contender.facts for name, contender in ready.items()}
+    for name in results:
+        plain = name.removesuffix("-hooks")
+        if plain != name and plain in results:
+            ratios = [hooked / without for hooked, without in zip(results[name], results[plain])]
+            print("hooks of {}, {} {}, {} threads: {:.3f} ({:.3f} to {:.3f})".format(
+                plain, shape, dtype, threads, statistics.median(ratios), *interval(ratios)), file=sys.stderr)
     rows = []
     for name, seconds in results.items():
         ratios = [peer / own for peer, own in zip(seconds, results["plumb"])]

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Two ranks of one thread each beside one rank, and beside two that know nothing of each other.
 
-  weak_scaling.py [--shapes a,b] [--dtypes fp32,bf16] [--rounds N] [--steps N] [--set KEY=VALUE ...] [--json FILE]
+  weak_scaling.py [--shapes a,b] [--dtypes fp32,bf16] [--peers torch-1.13,torch] [--rounds N] [--steps N] [--set KEY=VALUE ...]
+                  [--json FILE]
 
 Every rank makes the same work per step, so that an ideal reduction would take no time: the efficiency is the time per step of
 one rank (or of the slower of the two uncoupled ones, which share the memory as two ranks do) over that of two ranks. The
 contenders hold their models in processes of their own and sleep while others are measured; of the rounds' ratios the script
-prints the median and its 95 % interval. Each rank has one core of its own. --set goes to all of them.
+prints the median and its 95 % interval. Each rank has one core of its own. --set goes to all of Plumb's. Peers make the same steps
+by DistributedDataParallel over gloo on two ranks; of them it prints their time over that of Plumb's two ranks.
 """
 import argparse
 import contextlib
@@ -21,27 +23,31 @@ import sys
 import tempfile
 import time
 
-from training_steps import PAUSE, ROOT, SHAPES, interval
+from training_steps import PAUSE, ROOT, SHAPES, contenders, interval
 
 
 class Ranks:
-    """One job of `world` ranks on given cores, which makes steps when told to (ranks_step.cpp)."""
+    """One job of ranks, one on each of the given cores, which makes steps when told to (ranks_step.cpp, peers/torch_step.py)."""
 
-    def __init__(self, program, size, dtype, cores, more):
-        arguments = [word for key, value in size.items() for word in ("--" + key, str(value))]
-        arguments += ["--dtype", dtype, *(word for setting in more for word in ("--set", setting))]
+    def __init__(self, command, size, dtype, cores, environment, by_mpirun):
         self.folder = tempfile.mkdtemp(prefix="plumb_ranks_")
         for rank in range(len(cores)):
             os.mkfifo(f"{self.folder}/{rank}")
-        command = [str(program), "--commands", self.folder, *arguments]
-        if len(cores) > 1:
+        command = [*command, *(word for key, value in size.items() for word in ("--" + key, str(value))), "--dtype", dtype,
+                   "--commands", self.folder]
+        places = [(command, cores)]
+        if by_mpirun and len(cores) > 1:
             if not shutil.which("mpirun"):
                 sys.exit("weak_scaling: no mpirun; launch/setup.sh brings it")
-            command = ["mpirun", "-n", str(len(cores)), "--bind-to", "core", "--map-by", "core", *command]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-                                        preexec_fn=lambda: os.sched_setaffinity(0, cores))
-        # What cannot be opened for writing has no reader: the job has failed.
-        self.pipes = [open(f"{self.folder}/{rank}", "w", buffering=1) for rank in range(len(cores))]
+            places = [(["mpirun", "-n", str(len(cores)), "--bind-to", "core", "--map-by", "core", *command], cores)]
+        elif not by_mpirun:
+            places = [([*command, "--world", str(len(cores)), "--rank", str(rank)], [core]) for rank, core in enumerate(cores)]
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **environment}
+        self.processes = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=variables,
+                                           preexec_fn=lambda own=own: os.sched_setaffinity(0, own)) for words, own in places]
+        self.process = self.processes[0]
+        # For reading too, or this would wait for ever for a job that has failed.
+        self.pipes = [open(os.open(f"{self.folder}/{rank}", os.O_RDWR), "w", buffering=1) for rank in range(len(cores))]
         self.answer()
 
     def answer(self):
@@ -60,7 +66,8 @@ class Ranks:
     def close(self):
         for pipe in self.pipes:
             pipe.close()
-        self.process.wait()
+        for process in self.processes:
+            process.wait()
         shutil.rmtree(self.folder)
 
 
@@ -69,12 +76,16 @@ def measure(shape, dtype, arguments, cores):
     if not program.exists():
         sys.exit(f"weak_scaling: {program} is not built")
     first, second = cores[:2]
-    jobs = {"one": [[first]], "uncoupled": [[first], [second]], "ranks": [[first, second]]}
+    own = ([str(program), *(word for setting in arguments.set for word in ("--set", setting))], {}, True)
+    jobs = {"one": (own, [[first]]), "uncoupled": (own, [[first], [second]]), "ranks": (own, [[first, second]])}
+    # A peer's ready-made contender: the same program, told that it is one of two.
+    peers = contenders(argparse.Namespace(build=arguments.build, peers=arguments.peers))
+    jobs |= {name: ((*peers[name], False), [[first, second]]) for name in arguments.peers if name in peers}
     results, order = {name: [] for name in jobs}, random.Random(1)
     with contextlib.ExitStack() as stack:
         ready = {}
-        for name, places in jobs.items():
-            ready[name] = [Ranks(program, SHAPES[shape], dtype, place, arguments.set) for place in places]
+        for name, ((command, environment, by_mpirun), places) in jobs.items():
+            ready[name] = [Ranks(command, SHAPES[shape], dtype, place, environment, by_mpirun) for place in places]
             for job in ready[name]:
                 stack.callback(job.close)
                 job.begin(arguments.warm_up)
@@ -90,6 +101,10 @@ def measure(shape, dtype, arguments, cores):
         ratios = [alone / ranks for alone, ranks in zip(results[base], results["ranks"])]
         low, high = interval(ratios)
         row[f"of_{base}"] = {"median": statistics.median(ratios), "low": low, "high": high}
+    for name in jobs.keys() & set(arguments.peers):
+        ratios = [peer / ranks for peer, ranks in zip(results[name], results["ranks"])]
+        low, high = interval(ratios)
+        row[f"peer {name}"] = {"median": statistics.median(ratios), "low": low, "high": high}
     return row
 
 
@@ -98,6 +113,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", default="a,b")
     parser.add_argument("--dtypes", default="fp32")
+    parser.add_argument("--peers", type=lambda text: [word for word in text.split(",") if word], default=[])
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--warm-up", type=int, default=2)
@@ -123,9 +139,14 @@ def main():
         for dtype in arguments.dtypes.split(","):
             row = measure(shape, dtype, arguments, cores)
             rows.append(row)
-            times = " | ".join("{:.1f} / {:.1f} / {:.1f}".format(min(v), statistics.median(v), max(v)) for v in row["milliseconds"].values())
+            times = " | ".join("{:.1f} / {:.1f} / {:.1f}".format(min(v), statistics.median(v), max(v))
+                               for v in list(row["milliseconds"].values())[:3])
             shares = " | ".join("{median:.3f} ({low:.3f} to {high:.3f})".format(**row[f"of_{base}"]) for base in ("one", "uncoupled"))
             print(f"| {shape} | {dtype} | {times} | {shares} |", flush=True)
+            for name in arguments.peers:
+                if f"peer {name}" in row:
+                    print("  {}, two ranks: {:.1f} ms; {median:.3f} ({low:.3f} to {high:.3f}) times Plumb's".format(
+                        name, statistics.median(row["milliseconds"][name]), **row[f"peer {name}"]), flush=True)
     print(f"\nLoad {load()} at the end. Times: least / median / most.")
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
