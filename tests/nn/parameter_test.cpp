@@ -151,7 +151,7 @@ TEST(Arena, TransientScopesShareTheirBytes) {
   }
   plan.require_workspace(1000);
   plan.require_workspace(10);
-  EXPECT_EQ(plan.persistent_bytes(), 128u);
+  EXPECT_EQ(plan.lasting_bytes(), 128u);
   EXPECT_EQ(plan.transient_bytes(), 832u + 64u);
   EXPECT_EQ(plan.bytes(), 128u + 896u + 1024u);
   auto backend = make_backend("reference");
