@@ -170,7 +170,9 @@ double InitialPass::not_finite() const {
 
 InitialPass run_initial_pass(Session& session, const InitialModel& model, HostParameters* parameters) {
   const BatchShare share = check_batch(model.loaded, session.world());
-  TrainingLoop loop(session, model.loaded, share, model.task, model.backend, model.compute);
+  LoadedConfig loaded = model.loaded;
+  loaded.config.compute.recompute = "none";  // the activations of the whole pass are looked at after it
+  TrainingLoop loop(session, loaded, share, model.task, model.backend, model.compute);
   loop.start();
   Engine& engine = loop.engine();
   if (parameters != nullptr) {

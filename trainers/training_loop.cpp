@@ -19,7 +19,10 @@ double seconds_since(Clock::time_point start) {
 }
 
 ModelShape model_shape(const Config& config, const BatchShare& share, DType compute) {
-  return {.batch = share.micro_batch, .tokens = config.model.sequence_length, .compute = compute};
+  return {.batch = share.micro_batch,
+          .tokens = config.model.sequence_length,
+          .compute = compute,
+          .recompute = recompute_from_name(config.compute.recompute)};
 }
 
 OptimizerSettings optimizer_settings(const Config& config, DType compute) {

@@ -17,36 +17,50 @@ struct Slot {
   bool defined() const { return index >= 0; }
 };
 
-/// Collects slots. Persistent ones live as long as the arena (what backward needs from forward). Transient
-/// ones live until the scope in which they were asked for ends; later scopes reuse their bytes. All are
-/// 64-byte aligned.
+/// Collects slots, all 64-byte aligned:
+///   lasting     live as long as the arena
+///   persistent  what backward needs from forward: lasting, too, unless they are asked for in a span that
+///               backward makes again (RecomputedSpan): then they live until another span is passed through
+///   transient   live until the scope in which they were asked for ends; later scopes reuse their bytes
 class ArenaPlan {
  public:
+  enum class Region { Lasting, Recomputed, Transient };
   struct Entry {
     std::string name;
     DType dtype;
     Shape shape;
     std::size_t offset = 0;  ///< from the start of its region
-    bool transient = false;
+    Region region = Region::Lasting;
   };
 
+  Slot lasting(std::string name, DType dtype, Shape shape);
   Slot persistent(std::string name, DType dtype, Shape shape);
   Slot transient(std::string name, DType dtype, Shape shape);
   void begin_scope();
   void end_scope();
+  /// Spans share their bytes; they do not nest.
+  void begin_recomputed();
+  void end_recomputed();
   /// Asks for at least that much workspace; ops run one after the other and share it.
   void require_workspace(std::size_t bytes);
 
   const std::vector<Entry>& entries() const { return entries_; }
-  std::size_t persistent_bytes() const { return persistent_bytes_; }
+  std::size_t lasting_bytes() const { return lasting_bytes_; }
+  /// Of the largest span.
+  std::size_t recomputed_bytes() const { return recomputed_peak_; }
   std::size_t transient_bytes() const { return transient_peak_; }
   std::size_t workspace_bytes() const { return workspace_bytes_; }
-  std::size_t bytes() const { return persistent_bytes_ + transient_peak_ + workspace_bytes_; }
+  std::size_t bytes() const { return lasting_bytes_ + recomputed_peak_ + transient_peak_ + workspace_bytes_; }
 
  private:
+  /// The next bytes of a region that is filled up to `filled`.
+  Slot place(std::string name, DType dtype, Shape shape, Region region, std::size_t& filled);
+
   std::vector<Entry> entries_;
   std::vector<std::size_t> scopes_;
-  std::size_t persistent_bytes_ = 0, transient_bytes_ = 0, transient_peak_ = 0, workspace_bytes_ = 0;
+  bool in_recomputed_ = false;
+  std::size_t lasting_bytes_ = 0, recomputed_bytes_ = 0, recomputed_peak_ = 0, transient_bytes_ = 0,
+              transient_peak_ = 0, workspace_bytes_ = 0;
 };
 
 /// Begins a transient scope and ends it when it goes out of scope itself.
@@ -59,6 +73,23 @@ class ArenaScope {
 
  private:
   ArenaPlan& plan_;
+};
+
+/// A part of a model whose persistent slots hold until another such part runs, because backward makes them
+/// again. Does nothing unless `enabled`.
+class RecomputedSpan {
+ public:
+  RecomputedSpan(ArenaPlan& plan, bool enabled) : plan_(enabled ? &plan : nullptr) {
+    if (plan_ != nullptr) plan_->begin_recomputed();
+  }
+  ~RecomputedSpan() {
+    if (plan_ != nullptr) plan_->end_recomputed();
+  }
+  RecomputedSpan(const RecomputedSpan&) = delete;
+  RecomputedSpan& operator=(const RecomputedSpan&) = delete;
+
+ private:
+  ArenaPlan* plan_;
 };
 
 class Arena {

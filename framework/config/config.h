@@ -20,6 +20,7 @@ struct ComputeConfig {
   int threads = 0;                 ///< per rank; 0 = the cores of this rank
   std::string attention = "auto";  ///< auto | own | library
   bool captured_steps = false;     ///< a step is recorded once and replayed
+  std::string recompute = "none";  ///< none | ffn | block
 };
 
 /// Dynamic loss scaling of fp16.

@@ -212,7 +212,7 @@ bool shapes_numbers(const std::string& key) {
        {"run.", "log.", "statistics.", "alarms.", "checkpoint.", "validation.", "sharpness."}) {
     if (key.rfind(table, 0) == 0) return false;
   }
-  return true;
+  return key != "compute.recompute";
 }
 
 std::string settings_text(const Config& config) { return text_of_settings(config, true); }

@@ -35,6 +35,11 @@ std::vector<FieldSpec<ComputeConfig>> compute_fields() {
       {"captured_steps", &ComputeConfig::captured_steps, anything(), "",
        "Record the kernels of a step once and replay them as one CUDA graph, which spares the host's part; "
        "only the cuda backend can."},
+      {"recompute", &ComputeConfig::recompute, one_of({"none", "ffn", "block"}), "",
+       "What backward computes again instead of keeping it from forward, to save memory: nothing, what "
+       "feed-forward sublayers keep inside, or all but the stream at the start of every block. The numbers "
+       "of "
+       "the run stay the same to the bit."},
   };
 }
 

@@ -70,6 +70,13 @@ void validate_model(const LoadedConfig& loaded) {
                loaded.origin("model.block"));
   }
   validate_heads(loaded);
+  const bool has_ffn = std::find(model.block.begin(), model.block.end(), "ffn") != model.block.end();
+  if (loaded.config.compute.recompute == "ffn" && !has_ffn) {
+    fail_input(
+        "{}: compute.recompute = \"ffn\" has nothing to recompute, because model.block has no ffn; take none "
+        "or block",
+        loaded.origin("compute.recompute"));
+  }
 }
 
 void collect_warnings(LoadedConfig& loaded) {

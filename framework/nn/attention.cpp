@@ -101,12 +101,16 @@ void Attention::plan(Backend& backend, ArenaPlan& plan) {
     k_gained_ = keep(".k_gained", width);
     gain_norm_.plan(backend, plan);
   }
-  if (transforms_v()) v_slot_ = keep(".v", width);
+  // What attention of later blocks reads and adds to outlives this block's pass.
+  const auto last_for_later = [&](const char* suffix) {
+    return plan.lasting(name_ + suffix, shape_.compute, {rows, width});
+  };
+  if (transforms_v()) v_slot_ = serves_later_ ? last_for_later(".v") : keep(".v", width);
   if (reads_first_values()) {
     mixed_slot_ = keep(".mixed_values", width);
     dfirst_ = scratch(".dfirst_values", width);
   }
-  if (serves_later_) dfirst_sum_ = keep(".dfirst_values_sum", width);
+  if (serves_later_) dfirst_sum_ = last_for_later(".dfirst_values_sum");
   log_sum_exp_ =
       plan.persistent(name_ + ".log_sum_exp", shape_.master(), {shape_.batch, heads_, shape_.tokens});
   out_slot_ = keep(".out", width);
@@ -244,7 +248,10 @@ void Attention::transform_inputs(const Context& context) const {
   if (transforms_v()) {
     norm_v_.forward(context, part(qkv, 2), own_values(context), value_gain_.coefficient(context));
   }
-  if (serves_later_) context.backend.elementwise().fill(context.stream, context.tensor(dfirst_sum_), 0);
+  // Made again, it comes after backward of the later ones.
+  if (serves_later_ && !context.again) {
+    context.backend.elementwise().fill(context.stream, context.tensor(dfirst_sum_), 0);
+  }
   if (reads_first_values()) {
     ResidualForward mixing;
     mixing.rows_per_sequence = shape_.tokens;
@@ -352,7 +359,8 @@ void Attention::forward(const Context& context, const Tensor& u, const Tensor& y
   }
   arguments.workspace = context.workspace();
   context.backend.attention().attention_forward(context.stream, arguments);
-  projection_.forward(context, transform_output(context, arguments.out), y);
+  const Tensor projected = transform_output(context, arguments.out);
+  if (y.defined()) projection_.forward(context, projected, y);
 }
 
 void Attention::backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) {

@@ -44,7 +44,8 @@ Context Engine::context(const Probes* probes, bool training, GradientListener* l
 
 std::vector<MemoryShare> Engine::memory_plan() const {
   std::vector<MemoryShare> shares = parameters_.memory_plan();
-  shares.push_back({"activations", plan_.persistent_bytes() + plan_.transient_bytes()});
+  shares.push_back({"activations", plan_.lasting_bytes() + plan_.transient_bytes()});
+  if (plan_.recomputed_bytes() > 0) shares.push_back({"recomputed activations", plan_.recomputed_bytes()});
   shares.push_back({"workspace of ops and libraries", plan_.workspace_bytes()});
   shares.push_back({"batch", batch_buffer_.bytes()});
   shares.push_back({"scheduled coefficients", model_->step_value_bytes()});

@@ -36,6 +36,8 @@ FeedForward::FeedForward(const ModelConfig& model, const SublayerConfig& config,
                          const DepthPosition& position, FeedForwardWeights weights, const ModelShape& shape,
                          ParameterStore& store, StepValues& values)
     : kind_(activation_from_name(config.activation)),
+      recomputes_(shape.recompute == Recompute::FeedForward),
+      is_made_again_(recomputes_ && position.sublayer + 1 < position.sublayers),
       hidden_(ffn_hidden_width(model, kind_)),
       sublayer_(position.sublayer),
       name_(name),
@@ -53,6 +55,7 @@ FeedForward::FeedForward(const ModelConfig& model, const SublayerConfig& config,
                 store) {}
 
 void FeedForward::plan(Backend& backend, ArenaPlan& plan) {
+  const RecomputedSpan span(plan, recomputes_);
   const std::int64_t rows = shape_.rows();
   const auto keep = [&](const char* suffix, std::int64_t columns) {
     return plan.persistent(name_ + suffix, shape_.compute, {rows, columns});
@@ -117,7 +120,7 @@ void FeedForward::forward(const Context& context, const Tensor& u, const Tensor&
   if (norm_inner_.present()) norm_inner_.forward(context, hidden, context.tensor(normed_));
   const Tensor last = contract_input(context);
   if (bias_out_.present()) bias_out_.forward(context, last, last);
-  contract_.forward(context, last, y);
+  if (y.defined()) contract_.forward(context, last, y);
 }
 
 // A gated unit is as dead as its gate.
@@ -132,6 +135,10 @@ void FeedForward::observe_units(const Context& context) const {
 }
 
 void FeedForward::backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) {
+  if (is_made_again_) {
+    const PhaseRange range(context.backend, kRecomputeRange);
+    forward(context.made_again(), u, Tensor());
+  }
   const Tensor dhidden = context.tensor(dhidden_);
   contract_.backward(context, contract_input(context), dy, dhidden);
   if (bias_out_.present()) bias_out_.backward(context, dhidden);

@@ -45,6 +45,8 @@ class FeedForward : public Branch {
   }
 
   ActivationKind kind_;
+  bool recomputes_;     ///< what lies between u and y shares its memory with that of other branches
+  bool is_made_again_;  ///< and another branch has used it since when backward comes
   std::int64_t hidden_, sublayer_;
   std::string name_;
   ModelShape shape_;

@@ -32,7 +32,7 @@ class LinearBranch : public Branch {
   }
   void forward(const Context& context, const Tensor& u, const Tensor& y) override {
     if (bias_in_.present()) bias_in_.forward(context, u, context.tensor(biased_));
-    matrix_.forward(context, input(context, u), y);
+    if (y.defined()) matrix_.forward(context, input(context, u), y);
   }
   void backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) override {
     matrix_.backward(context, input(context, u), dy, du);

@@ -49,6 +49,7 @@ void Matrix::forward(const Context& context, const Tensor& x, const Tensor& y, b
                                                            .bias = with_bias ? bias() : Tensor(),
                                                            .y = y,
                                                            .workspace = context.workspace()});
+  if (context.listener != nullptr) context.listener->progress();
 }
 
 void Matrix::backward(const Context& context, const Tensor& x, const Tensor& dy, const Tensor& dx,

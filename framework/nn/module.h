@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "backend/arena.h"
@@ -20,12 +21,22 @@ class GradientListener {
   virtual void progress() = 0;
 };
 
+/// What backward makes again, by running forward anew, instead of finding it where forward left it.
+enum class Recompute {
+  None,
+  FeedForward,  ///< what feed-forward branches keep inside
+  Block         ///< all between the states at the starts of blocks
+};
+/// "none", "ffn", "block"; throws InputError for another name.
+Recompute recompute_from_name(const std::string& name);
+
 /// The shape that a model is planned for. Rows = batch * tokens.
 struct ModelShape {
   std::int64_t batch = 1;   ///< B sequences of one micro-batch on this rank
   std::int64_t tokens = 1;  ///< T
   DType compute = DType::Float32;
   bool keep_branches = false;  ///< branch outputs z stay readable after forward (plumb dump)
+  Recompute recompute = Recompute::None;
 
   std::int64_t rows() const { return batch * tokens; }
   DType master() const { return master_dtype(compute); }
@@ -41,11 +52,19 @@ struct Context {
   Tensor counters;        ///< (2) int64 on the device: optimiser step, first global sequence (ops/random.h)
   Tensor loss_scale;      ///< (1) float64 on the device: what backward multiplies gradients by; empty = 1
   bool training = false;  ///< dropout and stochastic depth are on
+  bool again = false;     ///< what has been computed is made again for backward: the same bits, no statistics
   const Probes* probes = nullptr;
   GradientListener* listener = nullptr;
 
   Tensor tensor(Slot slot) const { return arena.tensor(slot); }
   Workspace workspace() const { return arena.workspace(); }
+  /// The pass in which backward makes activations again.
+  Context made_again() const {
+    Context context = *this;
+    context.again = true;
+    context.probes = nullptr;
+    return context;
+  }
 };
 
 /// Declares its parameters in the constructor, its memory in plan(), and then runs.
@@ -58,13 +77,17 @@ class Module {
   virtual std::vector<Parameter*> parameters() const = 0;
 };
 
+/// What profilers call the passes that backward makes again.
+inline constexpr const char* kRecomputeRange = "recompute";
+
 /// Tells the listener, if there is one, that these gradients are final.
 void announce_gradients(const Context& context, const std::vector<Parameter*>& parameters);
 
 /// The branch F of a sublayer: y = F(u).
 class Branch : public Module {
  public:
-  /// u (R,C) -> y (R,C); u and y stay as they are until backward.
+  /// u (R,C) -> y (R,C); u and y stay as they are until backward. y may be empty in a pass that is made
+  /// again: then only what backward reads inside the branch is.
   virtual void forward(const Context& context, const Tensor& u, const Tensor& y) = 0;
   /// dy (R,C) -> du (R,C), overwritten; parameter gradients are accumulated. dy may be clobbered.
   virtual void backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) = 0;

@@ -199,14 +199,14 @@ void Sublayer::apply_branch_dropout(const Context& context, const Tensor& z) con
       {.probability = dropout_, .site = site, .rows_per_sequence = shape_.tokens, .x = z, .y = z});
 }
 
-void Sublayer::branch_forward(const Context& context, const Tensor& h) {
+void Sublayer::run_branch(const Context& context, const Tensor& h, bool makes_output) {
   for (const Knob* knob : knobs()) knob->begin(context);
   Tensor u = h;
   if (transforms_input()) {
     u = context.tensor(u_);
     norm_in_.forward(context, h, u, c_.coefficient(context));
   }
-  const Tensor z = context.tensor(z_);
+  const Tensor z = makes_output ? context.tensor(z_) : Tensor();
   if (norm_out_.present()) {
     const Tensor y = context.tensor(y_);
     branch_->forward(context, u, y);
@@ -214,8 +214,18 @@ void Sublayer::branch_forward(const Context& context, const Tensor& h) {
   } else {
     branch_->forward(context, u, z);
   }
-  apply_branch_dropout(context, z);
-  observe_branch(context, z);
+  if (makes_output) apply_branch_dropout(context, z);
+}
+
+void Sublayer::branch_forward(const Context& context, const Tensor& h) {
+  run_branch(context, h, true);
+  observe_branch(context, context.tensor(z_));
+}
+
+void Sublayer::make_again(const Context& context, const Tensor& h, const Tensor& x, const Tensor& x_block,
+                          const Tensor& out) {
+  run_branch(context, h, norm_out_.present() || norm_post_.present() || needs_branch_in_backward());
+  if (norm_post_.present()) combine_forward(context, x, x_block, out);
 }
 
 void Sublayer::observe_branch(const Context& context, const Tensor& z) const {

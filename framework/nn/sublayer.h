@@ -28,6 +28,10 @@ class Sublayer : public Module {
 
   /// h (R,C) -> z, which stays readable until the next sublayer's pass; h stays as it is until backward.
   void branch_forward(const Context& context, const Tensor& h);
+  /// Makes again what backward of the sublayer reads and no more: of what the branch reads, h. The other
+  /// arguments as in combine_forward; `out` is written, as it was, where N_post is.
+  void make_again(const Context& context, const Tensor& h, const Tensor& x, const Tensor& x_block,
+                  const Tensor& out);
   /// x, x_block (R,C) -> out (R,C); x and x_block stay as they are until backward. x_block may be empty
   /// unless has_block_skip().
   void combine_forward(const Context& context, const Tensor& x, const Tensor& x_block, const Tensor& out);
@@ -69,6 +73,7 @@ class Sublayer : public Module {
 
  private:
   bool needs_branch_in_backward() const;
+  void run_branch(const Context& context, const Tensor& h, bool makes_output);
   void plan_residual(Backend& backend, ArenaPlan& plan) const;
   ResidualForward residual_forward_arguments(const Context* context) const;
   ResidualBackward residual_backward_arguments(const Context* context) const;

@@ -88,6 +88,8 @@ Transformer::Transformer(const ModelConfig& config, std::int64_t vocabulary, con
       logit_gain_(config.logit_gain, "head.gain", {}, {vocabulary, config.width, ParameterRole::FinalVector},
                   store, step_values_) {
   for (const auto& sublayer : sublayers_) sublayer_names_.push_back(sublayer->name());
+  PLUMB_CHECK(!shape.keep_branches || shape.recompute != Recompute::Block,
+              "branches that are made again cannot be kept");
   PLUMB_CHECK(shape.tokens <= config.sequence_length, "planned for {} tokens, the model has {} positions",
               shape.tokens, config.sequence_length);
   if (!config.tied_head) {
@@ -120,7 +122,14 @@ void Transformer::plan(Backend& backend, ArenaPlan& plan) {
   }
   embedding_norm_.plan(backend, plan);
   streams_->plan(backend, plan);
-  for (const auto& sublayer : sublayers_) sublayer->plan(backend, plan);
+  const auto per_block = static_cast<std::size_t>(sublayers_per_block());
+  for (std::size_t first = 0; first < sublayers_.size(); first += per_block) {
+    const RecomputedSpan span(plan, shape_.recompute == Recompute::Block);
+    for (std::size_t k = first; k < first + per_block; ++k) {
+      streams_->plan_sublayer(backend, plan, *sublayers_[k]);
+      sublayers_[k]->plan(backend, plan);
+    }
+  }
   final_norm_.plan(backend, plan);
   logit_gain_.plan(shape_, plan);
   plan_ops(backend, plan);
@@ -308,6 +317,21 @@ void Transformer::head_backward(const Context& context, const Tensor& targets, d
   }
 }
 
+// The last sublayer's result is the state at the start of the next block, which is still there.
+void Transformer::make_block_again(const Context& context, std::int64_t last) {
+  const Context again = context.made_again();
+  const PhaseRange range(context.backend, kRecomputeRange);
+  for (std::int64_t k = last + 1 - sublayers_per_block(); k <= last; ++k) {
+    const auto index = static_cast<std::size_t>(k);
+    const PhaseRange part(context.backend, sublayer_names_[index].c_str());
+    if (k < last) {
+      streams_->forward(again, *sublayers_[index]);
+    } else {
+      streams_->make_again(again, *sublayers_[index]);
+    }
+  }
+}
+
 void Transformer::backward(const Context& context, const Tensor& ids, const Tensor& targets,
                            double gradient_scale) {
   {
@@ -319,6 +343,11 @@ void Transformer::backward(const Context& context, const Tensor& ids, const Tens
   announce_gradients(context, head_parameters_);
   for (auto sublayer = sublayers_.rbegin(); sublayer != sublayers_.rend(); ++sublayer) {
     const std::int64_t k = (*sublayer)->position().sublayer;
+    // What forward left of the last block is still there.
+    const bool ends_block = (k + 1) % sublayers_per_block() == 0;
+    if (shape_.recompute == Recompute::Block && ends_block && k + 1 < sublayers()) {
+      make_block_again(context, k);
+    }
     const PhaseRange range(context.backend, sublayer_names_[static_cast<std::size_t>(k)].c_str());
     streams_->backward(context, **sublayer);
     probe_state_gradient(context, k);

@@ -63,6 +63,9 @@ class Transformer : public Module {
   Tensor head_bias() const;
 
  private:
+  std::int64_t sublayers_per_block() const { return static_cast<std::int64_t>(config_.block.size()); }
+  /// What backward reads of the block that ends with this sublayer, from the state at its start.
+  void make_block_again(const Context& context, std::int64_t last);
   void embed_backward(const Context& context, const Tensor& ids);
   void embedding_dropout(const Context& context, const Tensor& x) const;
   double embedding_scale() const;

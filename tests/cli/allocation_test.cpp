@@ -67,13 +67,14 @@ replicas_every = 3
 at_end = false
 )";
 
-test::AllocationReport train(const std::string& dtype, const std::string& placement) {
+test::AllocationReport train(const std::string& dtype, const std::string& placement,
+                             const std::string& recompute) {
   // All ranks of a job run this; the log's folder is rank 0's.
   const test::Folder folder;
-  const LoadedConfig loaded = load_config(
-      {ConfigSource{"allocation.toml", kConfig}},
-      {fmt::format("training.steps={}", kSteps), "compute.dtype=" + dtype, "model.placement=" + placement},
-      placement_presets());
+  const LoadedConfig loaded = load_config({ConfigSource{"allocation.toml", kConfig}},
+                                          {fmt::format("training.steps={}", kSteps), "compute.dtype=" + dtype,
+                                           "model.placement=" + placement, "compute.recompute=" + recompute},
+                                          placement_presets());
   const BatchShare share = check_batch(loaded, session->world());
   const LanguageModelTask task = make_language_model_task(loaded.config);
   set_thread_count(2);
@@ -97,8 +98,9 @@ test::AllocationReport train(const std::string& dtype, const std::string& placem
   return report;
 }
 
-void expect_none_of_ours(const std::string& dtype, const std::string& placement = "peri") {
-  const test::AllocationReport report = train(dtype, placement);
+void expect_none_of_ours(const std::string& dtype, const std::string& placement = "peri",
+                         const std::string& recompute = "none") {
+  const test::AllocationReport report = train(dtype, placement, recompute);
   std::string text;
   for (const auto& [object, count] : report.by_object) {
     text += fmt::format("  {}: {:.1f} a step", object, static_cast<double>(count) / (kSteps - kWarmUp));
@@ -118,6 +120,13 @@ TEST(Allocation, NoneOfOursInPlacementsWithMoreThanNorms) {
   for (const char* placement : {"ngpt", "gpas", "value-residual", "fixup", "siamesenorm", "mhc"}) {
     SCOPED_TRACE(placement);
     expect_none_of_ours("fp32", placement);
+  }
+}
+
+TEST(Allocation, NoneOfOursWhereActivationsAreMadeAgain) {
+  for (const char* recompute : {"ffn", "block"}) {
+    SCOPED_TRACE(recompute);
+    expect_none_of_ours("fp32", "value-residual", recompute);
   }
 }
 

@@ -27,7 +27,8 @@ activation = "relu"
 
 TEST(ConfigChanges, KeysThatShapeNumbers) {
   EXPECT_THAT(changes("", ""), IsEmpty());
-  EXPECT_THAT(changes("run.name = 'a'\nlog.console_every = 3", "checkpoint.every = 7\nvalidation.every = 2"),
+  EXPECT_THAT(changes("run.name = 'a'\nlog.console_every = 3\ncompute.recompute = 'ffn'",
+                      "checkpoint.every = 7\nvalidation.every = 2"),
               IsEmpty());
   EXPECT_THAT(changes("model.width = 128", "optimizer.beta1 = 0.8"),
               ElementsAre("optimizer.beta1: 0.9 -> 0.8", "model.width: 128 -> 64"));

@@ -279,6 +279,16 @@ TEST(ConfigErrors, SpikesAndStepsThatAreNotFinite) {
     EXPECT_EQ(error_of("spikes.roll_back_limit = 5\ncheckpoint.every = 9\n" + key + " = 'roll_back'"), "");
 }
 
+TEST(ConfigErrors, NothingToRecompute) {
+  const std::string none = "model.block = ['attention']\n";
+  EXPECT_EQ(
+      error_of(none + "compute.recompute = 'ffn'"),
+      "test.toml:5: compute.recompute = \"ffn\" has nothing to recompute, because model.block has no ffn; "
+      "take none or block");
+  EXPECT_EQ(error_of(none + "compute.recompute = 'block'"), "");
+  EXPECT_EQ(error_of("compute.recompute = 'ffn'"), "");
+}
+
 TEST(ConfigErrors, Files) {
   const auto folder = std::filesystem::temp_directory_path();
   try {

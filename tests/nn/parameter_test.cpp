@@ -151,7 +151,7 @@ TEST(Arena, TransientScopesShareTheirBytes) {
   }
   plan.require_workspace(1000);
   plan.require_workspace(10);
-  EXPECT_EQ(plan.persistent_bytes(), 128u);
+  EXPECT_EQ(plan.lasting_bytes(), 128u);
   EXPECT_EQ(plan.transient_bytes(), 832u + 64u);
   EXPECT_EQ(plan.bytes(), 128u + 896u + 1024u);
   auto backend = make_backend("reference");
@@ -161,6 +161,40 @@ TEST(Arena, TransientScopesShareTheirBytes) {
   EXPECT_NE(arena.tensor(kept).data, arena.tensor(first).data);
   EXPECT_FALSE(arena.tensor(Slot{}).defined());
   EXPECT_THROW(plan.transient("outside", DType::Float64, {1}), Error);
+}
+
+TEST(Arena, RecomputedSpansShareTheirBytes) {
+  ArenaPlan plan;
+  Slot first, second, lasting, beside, transient;
+  {
+    const RecomputedSpan span(plan, true);
+    first = plan.persistent("first", DType::Float64, {100});
+    lasting = plan.lasting("lasting", DType::Float64, {3});
+    const ArenaScope scope(plan);
+    transient = plan.transient("transient", DType::Float64, {7});
+    EXPECT_THROW(RecomputedSpan(plan, true), Error);
+  }
+  {
+    const RecomputedSpan span(plan, true);
+    second = plan.persistent("second", DType::Float64, {50});
+    beside = plan.persistent("beside", DType::Float64, {1});
+  }
+  Slot outside;
+  {
+    const RecomputedSpan span(plan, false);
+    outside = plan.persistent("outside", DType::Float64, {5});
+  }
+  EXPECT_EQ(plan.lasting_bytes(), 128u);
+  EXPECT_EQ(plan.recomputed_bytes(), 832u);
+  EXPECT_EQ(plan.bytes(), 128u + 832u + 64u);
+  auto backend = make_backend("reference");
+  const Arena arena(*backend, plan);
+  const auto at = [&](Slot slot) { return static_cast<char*>(arena.tensor(slot).data); };
+  EXPECT_EQ(at(first), at(second));
+  EXPECT_EQ(at(beside) - at(second), 448);
+  EXPECT_EQ(at(first) - at(lasting), 128) << "lasting, outside, recomputed, transient";
+  EXPECT_EQ(at(outside) - at(lasting), 64);
+  EXPECT_EQ(at(transient) - at(first), 832);
 }
 
 }  // namespace

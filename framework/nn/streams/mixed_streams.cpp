@@ -70,9 +70,7 @@ void MixedStreams::plan(Backend& backend, ArenaPlan& plan) {
   const auto keep = [&](const std::string& name, std::int64_t columns) {
     return plan.persistent(name, shape_.compute, {rows, columns});
   };
-  for (std::size_t k = 0; k <= sites_.size(); ++k) {
-    states_.push_back(keep(fmt::format("stream.{}", k), streams_ * width));
-  }
+  states_ = {plan_own_state(plan, 0)};
   merged_ = keep("stream.merged", width);
   merged_gradient_ = keep("stream.merged_gradient", width);
   gradient_ = keep("stream.gradient", streams_ * width);
@@ -83,12 +81,18 @@ void MixedStreams::plan(Backend& backend, ArenaPlan& plan) {
     draw_ = keep("stream.draw", weights_per_row());
     dnormed_ = keep("stream.dnormed", streams_ * width);
   }
-  for (Site& site : sites_) plan_site(site, backend, plan);
   plan_ops(backend, plan);
 }
 
-void MixedStreams::plan_site(Site& site, Backend& backend, ArenaPlan& plan) {
-  const std::int64_t rows = shape_.rows(), width = model_.width;
+Slot MixedStreams::plan_own_state(ArenaPlan& plan, std::int64_t k) const {
+  return plan_state(plan, k, static_cast<std::int64_t>(model_.block.size()), shape_.compute,
+                    {shape_.rows(), streams_ * model_.width});
+}
+
+void MixedStreams::plan_sublayer(Backend& backend, ArenaPlan& plan, const Sublayer& sublayer) {
+  const std::int64_t rows = shape_.rows(), width = model_.width, k = sublayer.position().sublayer;
+  Site& site = sites_[static_cast<std::size_t>(k)];
+  states_.push_back(plan_own_state(plan, k + 1));
   site.input = plan.persistent(site.name + ".input", shape_.compute, {rows, width});
   site.step = plan.persistent(site.name + ".step", shape_.compute, {rows, width});
   if (!dynamic_) return;
@@ -225,18 +229,27 @@ void MixedStreams::weights_backward(const Context& context, const Site& site, co
   }
 }
 
+void MixedStreams::make_step(const Context& context, Sublayer& sublayer) {
+  const std::int64_t k = sublayer.position().sublayer;
+  const Site& site = sites_[static_cast<std::size_t>(k)];
+  const Tensor x = packed(context, k), input = context.tensor(site.input);
+  context.backend.stream_mix().stream_read(
+      context.stream, {.streams = streams_, .x = x, .weights = make_weights(context, site, x), .h = input});
+  sublayer.branch_forward(context, input);
+  sublayer.step_forward(context, context.tensor(site.step));
+}
+
+void MixedStreams::make_again(const Context& context, Sublayer& sublayer) { make_step(context, sublayer); }
+
 void MixedStreams::forward(const Context& context, Sublayer& sublayer) {
   const std::int64_t k = sublayer.position().sublayer;
   const Site& site = sites_[static_cast<std::size_t>(k)];
-  const Tensor x = packed(context, k), weights = make_weights(context, site, x);
-  const Tensor input = context.tensor(site.input), step = context.tensor(site.step);
-  const StreamMixOps& ops = context.backend.stream_mix();
-  ops.stream_read(context.stream, {.streams = streams_, .x = x, .weights = weights, .h = input});
-  sublayer.branch_forward(context, input);
-  sublayer.step_forward(context, step);
-  ops.stream_write(
-      context.stream,
-      {.streams = streams_, .x = x, .o = step, .weights = weights, .out = packed(context, k + 1)});
+  make_step(context, sublayer);
+  context.backend.stream_mix().stream_write(context.stream, {.streams = streams_,
+                                                             .x = packed(context, k),
+                                                             .o = context.tensor(site.step),
+                                                             .weights = weights_of(context, site),
+                                                             .out = packed(context, k + 1)});
   probe_state(context, k + 1);
 }
 

@@ -22,11 +22,13 @@ class MixedStreams : public StreamAdapter {
   void declare_end() override {}
   void attach(Sublayer&) override {}
   void plan(Backend& backend, ArenaPlan& plan) override;
+  void plan_sublayer(Backend& backend, ArenaPlan& plan, const Sublayer& sublayer) override;
   std::vector<Parameter*> parameters() const override;
 
   Tensor embedding(const Context& context) const override { return context.tensor(merged_); }
   void begin(const Context& context) override;
   void forward(const Context& context, Sublayer& sublayer) override;
+  void make_again(const Context& context, Sublayer& sublayer) override;
   void merge(const Context& context) override;
   Tensor merged(const Context& context) const override { return context.tensor(merged_); }
 
@@ -62,7 +64,9 @@ class MixedStreams : public StreamAdapter {
   std::int64_t vectors_per_token() const { return kind_ == StreamWeightKind::Hyper ? streams_ : 1; }
   Tensor as_vectors(const Tensor& streams) const;
   std::vector<double> initial_base(std::int64_t sublayer) const;
-  void plan_site(Site& site, Backend& backend, ArenaPlan& plan);
+  Slot plan_own_state(ArenaPlan& plan, std::int64_t k) const;
+  /// From the state before sublayer k to what its branch adds (R,C).
+  void make_step(const Context& context, Sublayer& sublayer);
   void plan_ops(Backend& backend, ArenaPlan& plan) const;
   Tensor packed(const Context& context, std::int64_t k) const {
     return context.tensor(states_[static_cast<std::size_t>(k)]);

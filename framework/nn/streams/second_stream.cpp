@@ -29,22 +29,32 @@ void SecondStream::attach(Sublayer& sublayer) {
 }
 
 void SecondStream::plan(Backend& backend, ArenaPlan& plan) {
-  const std::int64_t rows = shape_.rows(),
-                     sublayers = model_.blocks * static_cast<std::int64_t>(model_.block.size());
+  const std::int64_t rows = shape_.rows();
   const auto keep = [&](const std::string& name, std::int64_t count) {
     return plan.persistent(name, shape_.compute, {count, model_.width});
   };
-  for (std::int64_t k = 0; k <= sublayers; ++k) {
-    states_.push_back(keep(fmt::format("stream.{}", k), 2 * rows));
-    if (reads_both_ && k < sublayers) inputs_.push_back(keep(fmt::format("stream.{}.input", k), rows));
-  }
+  states_ = {plan_own_state(plan, 0)};
   merged_ = keep("stream.merged", rows);
   merged_gradient_ = keep("stream.merged_gradient", rows);
   gradient_ = keep("stream.gradient", 2 * rows);
   if (reads_both_) input_gradient_ = keep("stream.input_gradient", rows);
   block_gradient_.plan(plan, shape_, model_.width);
-  for (NormLayer& norm : norms_) norm.plan(backend, plan);
+  norms_.back().plan(backend, plan);
   plan_probe(backend, plan, shape_, 2 * rows, model_.width);
+}
+
+Slot SecondStream::plan_own_state(ArenaPlan& plan, std::int64_t k) const {
+  return plan_state(plan, k, static_cast<std::int64_t>(model_.block.size()), shape_.compute,
+                    {2 * shape_.rows(), model_.width});
+}
+
+void SecondStream::plan_sublayer(Backend& backend, ArenaPlan& plan, const Sublayer& sublayer) {
+  const std::int64_t k = sublayer.position().sublayer;
+  states_.push_back(plan_own_state(plan, k + 1));
+  if (!reads_both_) return;
+  inputs_.push_back(
+      plan.persistent(fmt::format("stream.{}.input", k), shape_.compute, {shape_.rows(), model_.width}));
+  norms_[static_cast<std::size_t>(k)].plan(backend, plan);
 }
 
 std::vector<Parameter*> SecondStream::parameters() const {
@@ -72,16 +82,26 @@ void SecondStream::begin(const Context& context) {
   context.backend.elementwise().copy(context.stream, first(x0), second(x0));
 }
 
+Tensor SecondStream::make_input(const Context& context, std::int64_t k) const {
+  const Tensor now = state(context, k);
+  if (!reads_both_) return first(now);
+  const Tensor input = context.tensor(inputs_[static_cast<std::size_t>(k)]);
+  join(context, norms_[static_cast<std::size_t>(k)], now, input);
+  return input;
+}
+
+void SecondStream::make_again(const Context& context, Sublayer& sublayer) {
+  const std::int64_t k = sublayer.position().sublayer;
+  const Tensor x_block = first(state(context, block_gradient_.first_of_block(sublayer)));
+  sublayer.make_again(context, make_input(context, k), first(state(context, k)), x_block,
+                      first(state(context, k + 1)));
+}
+
 void SecondStream::forward(const Context& context, Sublayer& sublayer) {
   const std::int64_t k = sublayer.position().sublayer;
   const Tensor now = state(context, k), next = state(context, k + 1);
   const Tensor x_block = first(state(context, block_gradient_.first_of_block(sublayer)));
-  Tensor input = first(now);
-  if (reads_both_) {
-    input = context.tensor(inputs_[static_cast<std::size_t>(k)]);
-    join(context, norms_[static_cast<std::size_t>(k)], now, input);
-  }
-  sublayer.branch_forward(context, input);
+  sublayer.branch_forward(context, make_input(context, k));
   sublayer.combine_forward(context, first(now), x_block, first(next));
   sublayer.accumulate_forward(context, second(now), second(next));
   probe_state(context, k + 1);

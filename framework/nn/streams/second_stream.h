@@ -18,12 +18,14 @@ class SecondStream : public StreamAdapter {
   void declare_end() override;
   void attach(Sublayer& sublayer) override;
   void plan(Backend& backend, ArenaPlan& plan) override;
+  void plan_sublayer(Backend& backend, ArenaPlan& plan, const Sublayer& sublayer) override;
   std::vector<Parameter*> parameters() const override;
   std::vector<Parameter*> end_parameters() const override { return norms_.back().parameters(); }
 
   Tensor embedding(const Context& context) const override { return first(state(context, 0)); }
   void begin(const Context& context) override;
   void forward(const Context& context, Sublayer& sublayer) override;
+  void make_again(const Context& context, Sublayer& sublayer) override;
   void merge(const Context& context) override;
   Tensor merged(const Context& context) const override { return context.tensor(merged_); }
 
@@ -39,6 +41,9 @@ class SecondStream : public StreamAdapter {
   Tensor state_gradient(const Context& context) const override { return context.tensor(gradient_); }
 
  private:
+  Slot plan_own_state(ArenaPlan& plan, std::int64_t k) const;
+  /// What the branch of sublayer k reads, made from the state before it.
+  Tensor make_input(const Context& context, std::int64_t k) const;
   Tensor first(const Tensor& state) const { return state.row_range(0, shape_.rows()); }
   Tensor second(const Tensor& state) const { return state.row_range(shape_.rows(), shape_.rows()); }
   /// out = X + N(Y).

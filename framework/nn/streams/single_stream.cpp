@@ -5,13 +5,14 @@
 namespace plumb {
 
 void SingleStream::plan(Backend& backend, ArenaPlan& plan) {
-  const auto keep = [&](const std::string& name) {
-    return plan.persistent(name, shape_.compute, {shape_.rows(), width_});
-  };
-  for (std::int64_t k = 0; k <= sublayers_; ++k) states_.push_back(keep(fmt::format("stream.{}", k)));
-  gradient_ = keep("stream.gradient");
+  states_ = {plan_own_state(plan, 0)};
+  gradient_ = plan.persistent("stream.gradient", shape_.compute, {shape_.rows(), width_});
   block_gradient_.plan(plan, shape_, width_);
   plan_probe(backend, plan, shape_, shape_.rows(), width_);
+}
+
+void SingleStream::plan_sublayer(Backend&, ArenaPlan& plan, const Sublayer& sublayer) {
+  states_.push_back(plan_own_state(plan, sublayer.position().sublayer + 1));
 }
 
 void SingleStream::forward(const Context& context, Sublayer& sublayer) {
@@ -19,6 +20,12 @@ void SingleStream::forward(const Context& context, Sublayer& sublayer) {
   const Tensor x = state(context, k), x_block = state(context, block_gradient_.first_of_block(sublayer));
   sublayer.branch_forward(context, sublayer.reads_block_input() ? x_block : x);
   sublayer.combine_forward(context, x, x_block, state(context, k + 1));
+}
+
+void SingleStream::make_again(const Context& context, Sublayer& sublayer) {
+  const std::int64_t k = sublayer.position().sublayer;
+  const Tensor x = state(context, k), x_block = state(context, block_gradient_.first_of_block(sublayer));
+  sublayer.make_again(context, sublayer.reads_block_input() ? x_block : x, x, x_block, state(context, k + 1));
 }
 
 void SingleStream::backward(const Context& context, Sublayer& sublayer) {

@@ -25,6 +25,13 @@ void StreamAdapter::observe_state(const Context& context, std::int64_t k) const 
   }
 }
 
+Slot StreamAdapter::plan_state(ArenaPlan& plan, std::int64_t k, std::int64_t sublayers_per_block, DType dtype,
+                               Shape shape) {
+  std::string name = fmt::format("stream.{}", k);
+  return k % sublayers_per_block == 0 ? plan.lasting(std::move(name), dtype, shape)
+                                      : plan.persistent(std::move(name), dtype, shape);
+}
+
 void StreamAdapter::plan_probe(Backend& backend, ArenaPlan& plan, const ModelShape& shape, std::int64_t rows,
                                std::int64_t width) {
   MomentsArguments moments;

@@ -19,6 +19,9 @@ class StreamAdapter : public Module {
   virtual void declare_end() = 0;
   /// Told of every sublayer, in order, before plan().
   virtual void attach(Sublayer& sublayer) = 0;
+  /// Asks for what belongs to a sublayer, the state after it included; for every sublayer in order, after
+  /// plan(). States at the starts of blocks, and the last one, last.
+  virtual void plan_sublayer(Backend& backend, ArenaPlan& plan, const Sublayer& sublayer) = 0;
   /// Declared at the end, for announcing; those of a sublayer are announced by backward.
   virtual std::vector<Parameter*> end_parameters() const { return {}; }
 
@@ -28,6 +31,8 @@ class StreamAdapter : public Module {
   virtual void begin(const Context& context) = 0;
   /// State k to state k + 1.
   virtual void forward(const Context& context, Sublayer& sublayer) = 0;
+  /// Makes again what backward of this sublayer reads, from the state before it.
+  virtual void make_again(const Context& context, Sublayer& sublayer) = 0;
   /// From the last state to what the final norm reads, (R,C), which stays as it is until backward.
   virtual void merge(const Context& context) = 0;
   virtual Tensor merged(const Context& context) const = 0;
@@ -50,6 +55,9 @@ class StreamAdapter : public Module {
   void observe_state(const Context& context, std::int64_t k) const;
 
  protected:
+  /// State k: one that a block starts from outlives the blocks.
+  static Slot plan_state(ArenaPlan& plan, std::int64_t k, std::int64_t sublayers_per_block, DType dtype,
+                         Shape shape);
   static void plan_probe(Backend& backend, ArenaPlan& plan, const ModelShape& shape, std::int64_t rows,
                          std::int64_t width);
   /// A state in views whose rows are whole sequences, one after the other: more than one where a token's
