@@ -134,7 +134,7 @@ if(PLUMB_BUILD_TESTS)
 endif()
 if(PLUMB_BUILD_BENCHMARKS)
   find_package(benchmark QUIET)
-  plumb_note("Google Benchmark" "${benchmark_FOUND}" "${benchmark_DIR}" "benchmarks" "apt install libbenchmark-dev")
+  plumb_note_optional("Google Benchmark" "${benchmark_FOUND}" "${benchmark_DIR}" "benchmarks" "apt install libbenchmark-dev")
 endif()
 
 function(plumb_print_summary)
