@@ -123,6 +123,11 @@ TEST(Collectives, EveryRankKnowsWhereTheOthersAre) {
   EXPECT_EQ(comm.hosts()[static_cast<std::size_t>(comm.rank())], process_identity().host);
   EXPECT_EQ(process_identity().rank, comm.rank());
   EXPECT_EQ(process_identity().world, comm.world());
+  if (pretended_hosts() > 0) {
+    EXPECT_EQ(process_identity().host, fmt::format("host {}", comm.rank() % pretended_hosts()));
+    EXPECT_EQ(comm.local_rank(), comm.rank() / pretended_hosts());
+    return;
+  }
   // mpirun starts all ranks of this test on one host.
   EXPECT_EQ(comm.local_size(), comm.world());
   EXPECT_EQ(comm.local_rank(), comm.rank());
