@@ -28,7 +28,7 @@ double value(std::uint64_t seed, int rank, std::int64_t i) {
 }
 
 /// The ranks of every host, hosts in the order of their lowest rank.
-std::vector<std::vector<int>> hosts() {
+std::vector<std::vector<int>> find_hosts() {
   std::vector<std::vector<int>> result;
   std::map<std::string, std::size_t> place;
   for (int rank = 0; rank < ranks().world(); ++rank) {
@@ -37,6 +37,10 @@ std::vector<std::vector<int>> hosts() {
     if (place.emplace(name, result.size()).second) result.emplace_back();
     result[place[name]].push_back(rank);
   }
+  return result;
+}
+const std::vector<std::vector<int>>& hosts() {
+  static const std::vector<std::vector<int>> result = find_hosts();
   return result;
 }
 
@@ -50,7 +54,7 @@ T sum_of_host(const std::vector<int>& host, std::uint64_t seed, std::int64_t i) 
 
 template <class T>
 T expected(std::uint64_t seed, std::int64_t i) {
-  const auto groups = hosts();
+  const auto& groups = hosts();
   T sum = sum_of_host<T>(groups[0], seed, i);
   for (std::size_t k = 1; k < groups.size(); ++k) sum += sum_of_host<T>(groups[k], seed, i);
   return sum;
@@ -179,7 +183,7 @@ TEST_F(ByHost, AllKindsMixOnRanksOutOfStep) {
 float rounded(float value) { return static_cast<float>(bfloat16(value)); }
 
 TEST_F(ByHost, RoundedSumsAreRoundedOncePerHostAndOnceInAll) {
-  const auto groups = hosts();
+  const auto& groups = hosts();
   EXPECT_EQ(ranks().rounds(), groups.size() > 1);
   const std::int64_t count = 2 * kMebi / 4 + 37;
   const auto memory = ranks().allocate("shared", static_cast<std::size_t>(count) * 4);
