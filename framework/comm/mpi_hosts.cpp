@@ -10,6 +10,7 @@
 
 #include "comm/mpi_check.h"
 #include "core/error.h"
+#include "core/log.h"
 
 namespace plumb {
 namespace {
@@ -144,7 +145,13 @@ std::shared_ptr<void> MpiHosts::allocate(std::string_view name, std::size_t byte
   free_released();
   Absence absence = Absence::None;
   std::unique_ptr<MpiSharedWindow> window = make_window(name, bytes, &absence);
-  if (window == nullptr) return nullptr;
+  if (window == nullptr) {
+    log_warning(
+        "{} MiB of shared memory for '{}' are not to be had{}: sums are copied through less of it, at a cost",
+        bytes >> 20, name,
+        absence == Absence::NoRoom ? " (/dev/shm is too small or full on a host: df -h /dev/shm)" : "");
+    return nullptr;
+  }
   sums_->add_memory(window->segments(), bytes);
   void* own = window->segments()[static_cast<std::size_t>(group_.self)];
   auto released = std::make_shared<bool>(false);
