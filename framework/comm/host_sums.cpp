@@ -27,7 +27,7 @@ std::size_t bytes_of(const Tensor& tensor, std::int64_t elements) {
 /// What a rank shows to the others of its host. Zero bytes are its start.
 struct HostSums::Segment {
   Count counts[kStages];
-  alignas(kCacheLine) Label labels[kSlots];
+  alignas(kCacheLine) Label labels[kAhead];
   alignas(kCacheLine) std::byte slots[kSlots][kCopiedBytes];
 };
 
@@ -181,13 +181,18 @@ void HostSums::copy_out(const Work& work) {
   }
 }
 
+/// Its label, and the slot if it takes one, are free.
+bool HostSums::may_offer(const Work& work) {
+  const std::uint64_t ahead = work.is_shared ? kAhead : kSlots;
+  return offered_.count < ahead || all_beyond(kTaken, offered_.count - ahead);
+}
+
 bool HostSums::offer() {
   bool moved = false;
-  while (offered_.sum < started_ &&
-         (offered_.count < kSlots || all_beyond(kTaken, offered_.count - kSlots))) {
+  while (offered_.sum < started_ && may_offer(work(offered_.sum))) {
     const Work& next = work(offered_.sum);
     if (!next.is_shared) copy_in(next);
-    segment(group_.self).labels[offered_.count % kSlots] = next.label;
+    segment(group_.self).labels[offered_.count % kAhead] = next.label;
     step(offered_);
     publish(kOffered, offered_);
     moved = true;
@@ -198,6 +203,7 @@ bool HostSums::offer() {
 bool HostSums::add() {
   bool moved = false;
   while (added_.count < offered_.count && all_beyond(kOffered, added_.count)) {
+    if (exchange_ && added_.count - settled_.count == kExchanges) break;
     const Work& next = work(added_.sum);
     check_labels(next);
     const Range share = share_of(next, added_, group_.self);
@@ -205,7 +211,7 @@ bool HostSums::add() {
       add_share(next, share);
       if (exchange_) {
         const Tensor mine(own_elements(next, share.begin), next.sum.tensor.dtype, {share.count()});
-        exchange_->start(static_cast<int>(added_.count % kSlots), mine, next.sum.rounded,
+        exchange_->start(static_cast<int>(added_.count % kExchanges), mine, next.sum.rounded,
                          next.sum.name.view());
       }
     }
@@ -238,7 +244,7 @@ bool HostSums::settle() {
     const Work& next = work(settled_.sum);
     const Range share = share_of(next, settled_, group_.self);
     if (exchange_ && share.count() > 0) {
-      if (!exchange_->finished(static_cast<int>(settled_.count % kSlots))) break;
+      if (!exchange_->finished(static_cast<int>(settled_.count % kExchanges))) break;
       hand_out(next, settled_, share);
     }
     step(settled_);
@@ -289,7 +295,7 @@ std::string HostSums::Label::text() const {
 
 void HostSums::check_labels(const Work& work) const {
   for (int rank = 0; rank < size(); ++rank) {
-    const Label& other = segment(rank).labels[added_.count % kSlots];
+    const Label& other = segment(rank).labels[added_.count % kAhead];
     if (other.agrees_with(work.label)) continue;
     const ProcessIdentity& where = process_identity();
     fail(

@@ -21,7 +21,7 @@ class HostExchange {
   HostExchange& operator=(const HostExchange&) = delete;
 
   /// Starts replacing the elements by their sum over hosts. `rounded` (fp32 only): they travel as bf16, see
-  /// Communicator::start_rounded_all_reduce. `slot`: of HostSums::kSlots, free since finished() said so.
+  /// Communicator::start_rounded_all_reduce. `slot`: of HostSums::kExchanges, free since finished() said so.
   virtual void start(int slot, const Tensor& share, bool rounded, std::string_view name) = 0;
   /// Moves everything and says whether the slot has its sum. Slots are asked in the order of start().
   virtual bool finished(int slot) = 0;
@@ -55,8 +55,8 @@ struct HostSum {
 ///
 /// The counts lie in the shared segments, are written with release and read with acquire; they only grow.
 /// A piece is added when all ranks of the host have offered it, taken when all have settled it, and offered
-/// when all have taken the piece kSlots before it. So which rank is ahead never matters, and the order of
-/// every sum is fixed: ranks of a host in ascending order, then hosts.
+/// when all have taken the one kAhead (where it is copied: kSlots) before it. So which rank is ahead never
+/// matters, and the order of every sum is fixed: ranks of a host in ascending order, then hosts.
 ///
 /// A tensor that lies in memory of add_memory() is summed where it lies: each rank reads its share from, and
 /// writes it to, the memory of all. Any other is copied through a slot of the segment, in pieces that stay in
@@ -65,14 +65,17 @@ struct HostSum {
 /// Ranks that bring different sums are told so: Error names them and what they brought.
 class HostSums {
  public:
-  /// Pieces in flight: while one is exchanged between hosts others are summed, and a rank may be so far
-  /// ahead.
-  static constexpr int kSlots = 4;
+  /// Pieces by which a rank may be ahead: many, because ranks that share a core take turns, of milliseconds.
+  static constexpr int kAhead = 64;
+  /// The same for pieces that are copied; they need memory.
+  static constexpr int kSlots = 8;
+  /// Shares on their way between hosts.
+  static constexpr int kExchanges = 4;
   /// Of a rank's share of a piece that lies in shared memory. Between hosts this is the size of a message of
   /// MPI, of which larger ones are slower: 475 MiB over two ranks took 87 ms so, 103 ms by 4 to 16 MiB and
   /// 186 ms at once (Open MPI 4.1.4).
   static constexpr std::int64_t kShareBytes = std::int64_t{1} << 20;
-  /// Of a piece that is copied: kSlots of them fill a second cache of 1 MiB, which is a common size.
+  /// Of a piece that is copied: it is still in a core's second cache (1 or 2 MiB) when it is summed.
   static constexpr std::int64_t kCopiedBytes = std::int64_t{256} << 10;
 
   /// Bytes of a rank's segment.
@@ -158,6 +161,7 @@ class HostSums {
   void check_labels(const Work& work) const;
   void add_share(const Work& work, const Range& share);
   void hand_out(const Work& work, const Cursor& cursor, const Range& share);
+  bool may_offer(const Work& work);
   bool offer();
   bool add();
   bool settle();

@@ -36,7 +36,7 @@ class MpiHostExchange final : public HostExchange {
     std::int64_t part = 0;                ///< elements of the share that a host sums, where they are rounded
     std::vector<bfloat16> send, receive;  ///< (hosts, part)
   };
-  /// Of the sums started so far, the slot of one of the last kSlots.
+  /// Of the sums started so far, the slot of one of the last kExchanges.
   Slot& nth(std::uint64_t count) { return slots_[static_cast<std::size_t>(order_[count % order_.size()])]; }
   static bool test(Slot& slot);
   void start_gathers();
@@ -46,8 +46,8 @@ class MpiHostExchange final : public HostExchange {
   // and by then another host may have started more sums or fewer: hence one communicator for each.
   MPI_Comm sums_ = MPI_COMM_NULL, gathers_ = MPI_COMM_NULL;
   int hosts_ = 0;
-  std::array<Slot, HostSums::kSlots> slots_;
-  std::array<int, HostSums::kSlots> order_{};
+  std::array<Slot, HostSums::kExchanges> slots_;
+  std::array<int, HostSums::kExchanges> order_{};
   /// Sums that were started; that are beyond MPI_Iallreduce or MPI_Ialltoall; that were found finished.
   std::uint64_t started_ = 0, beyond_sum_ = 0, finished_ = 0;
 };
