@@ -16,6 +16,19 @@ Session::Session(double deadline_seconds) : launch_(detect_launch()) {
   default_thread_count_ = fair_threads(*communicator_, cores_of(allowed_processors()));
 }
 
+void Session::choose_sum_path(const SumPath& path) {
+  if (has_sum_path_ || world() == 1) return;
+  has_sum_path_ = true;
+  const std::string absence = communicator_->choose_sum_path(path);
+  if (!absence.empty()) log_warning("{}: gradients go by messages inside a host, which is slower", absence);
+  if (path.rounding && !communicator_->rounds()) {
+    log_info(
+        "communication.gradient_dtype = \"bf16\" rounds nothing: all ranks share the memory of one host, "
+        "where "
+        "sums stay in fp32");
+  }
+}
+
 bool Session::all_succeed(const std::function<void()>& body) {
   std::string failure;
   try {
@@ -62,6 +75,10 @@ std::vector<ConfigSource> Session::read_config(const std::vector<std::string>& f
     source.text = broadcast_text(*communicator_, source.text);
   }
   return sources;
+}
+
+SumPath sum_path(const CommunicationConfig& communication) {
+  return {.shared_memory = communication.shared_memory, .rounding = communication.gradient_dtype == "bf16"};
 }
 
 std::string broadcast_text(Communicator& communicator, const std::string& text) {

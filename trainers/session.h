@@ -26,6 +26,10 @@ class Session {
   /// those that other ranks of the host may run on too are shared out evenly (fair_threads in cores.h).
   int default_thread_count() const { return default_thread_count_; }
 
+  /// Communicator::choose_sum_path, the first time; later calls do nothing. Rank 0 says where the path is not
+  /// as asked for. A collective.
+  void choose_sum_path(const SumPath& path);
+
   /// Runs the body on every rank; true when it succeeded on all. When it failed (InputError or Error) on any,
   /// rank 0 prints one line, and every rank gets false and is to leave with status 2.
   bool all_succeed(const std::function<void()>& body);
@@ -42,7 +46,10 @@ class Session {
   Launch launch_;
   std::unique_ptr<Communicator> communicator_;
   int default_thread_count_ = 1;
+  bool has_sum_path_ = false;
 };
+
+SumPath sum_path(const CommunicationConfig& communication);
 
 /// Every rank ends with rank 0's text.
 std::string broadcast_text(Communicator& communicator, const std::string& text);

@@ -101,7 +101,9 @@ void prepare(Setup& setup, Session& session, const TrainOptions& options,
   setup.task = make_language_model_task(config);
   setup.threads = config.compute.threads > 0 ? config.compute.threads : session.default_thread_count();
   set_thread_count(setup.threads);
-  setup.backend = make_backend(config.device, backend_options(config.compute, session.launch()));
+  BackendOptions backend = backend_options(config.compute, session.launch());
+  backend.communicator = &session.communicator();
+  setup.backend = make_backend(config.device, backend);
   setup.compute = resolve_compute_dtype(config.compute.dtype, *setup.backend);
   // Before any rank looks for a checkpoint: all of them meet between prepare and build.
   if (session.is_first() && !options.resume.empty()) {
@@ -128,9 +130,16 @@ void check_devices(Session& session, const std::string& identity) {
   for (const std::string& note : notes) log_warning("{}", note);
 }
 
-void build(Setup& setup, Session& session, const TrainOptions& options) {
+/// What one rank alone may fail at before all of them build, which allocates memory that ranks share.
+void meet(Setup& setup, Session& session, const TrainOptions& options) {
+  const CommunicationConfig& communication = setup.loaded.config.communication;
+  session.communicator().set_deadline(communication.timeout_seconds);
+  // A device has a communicator of its own for gradients.
+  if (!setup.backend->has_communicator()) session.choose_sum_path(sum_path(communication));
   setup.checkpoint = open_checkpoint(session, options.resume, setup.folder);
-  session.communicator().set_deadline(setup.loaded.config.communication.timeout_seconds);
+}
+
+void build(Setup& setup, Session& session) {
   setup.loop = std::make_unique<TrainingLoop>(session, setup.loaded, setup.share, setup.task, *setup.backend,
                                               setup.compute);
   if (setup.checkpoint) {
@@ -242,7 +251,8 @@ int run_train(const TrainOptions& options) {
   if (!session.all_succeed([&] { sources = session.read_config(options.configs); })) return 2;
   if (!session.all_succeed([&] { prepare(setup, session, options, sources); })) return 2;
   if (!session.all_succeed([&] { check_devices(session, setup.backend->facts().identity); })) return 2;
-  if (!session.all_succeed([&] { build(setup, session, options); })) return 2;
+  if (!session.all_succeed([&] { meet(setup, session, options); })) return 2;
+  if (!session.all_succeed([&] { build(setup, session); })) return 2;
   if (!session.all_succeed([&] { check_models_agree(session.communicator(), setup.model_hash); })) return 2;
   if (!session.all_succeed([&] { open_folder(setup, session, options); })) return 2;
   announce(setup, session);

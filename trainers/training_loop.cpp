@@ -58,15 +58,17 @@ std::unique_ptr<Communicator> device_communicator(Session& session, Engine& engi
   return engine.backend().make_communicator(session.communicator(), engine.stream());
 }
 
-/// Memory in which gradients cross ranks in bf16; none over one rank.
+/// Memory in which gradients cross ranks in bf16; none over one rank, and none where the communicator rounds.
 Buffer wire_buffer(const Config& config, const Session& session, Engine& engine) {
   if (config.communication.gradient_dtype == "fp32") return {};
   Backend& backend = engine.backend();
   if (!backend.has_communicator()) {
-    fail_input(
-        "communication.gradient_dtype = \"{}\" needs a GPU: with device = \"{}\" gradients are reduced in "
-        "fp32",
-        config.communication.gradient_dtype, backend.name());
+    if (engine.parameters().flat_gradient().dtype == DType::Float64) {
+      fail_input(
+          "communication.gradient_dtype = \"bf16\" rounds gradients of fp32, and those of compute.dtype = "
+          "\"fp64\" are fp64: leave it at \"fp32\"");
+    }
+    return {};
   }
   if (session.world() == 1) return {};
   const auto elements = static_cast<std::size_t>(engine.parameters().flat_gradient().elements());
@@ -193,6 +195,8 @@ GradientLayout TrainingLoop::gradient_layout() const {
 }
 
 GradientWire TrainingLoop::gradient_wire() {
+  if (config_.communication.gradient_dtype == "bf16" && !engine_.backend().has_communicator())
+    return {.staging = {}, .convert = {}, .rounded = true};
   if (wire_.data() == nullptr) return {};
   const Tensor flat = engine_.parameters().flat_gradient();
   return {.staging = Tensor(wire_.data(), DType::BFloat16, flat.shape),

@@ -18,6 +18,9 @@ struct BackendOptions {
   int local_size = 1;
   bool tf32 = false;  ///< fp32 products may round their factors to tf32
   AttentionChoice attention = AttentionChoice::Auto;
+  /// The cpu backend asks it for the memory of Backend::allocate_for_communication, which is then a
+  /// collective.
+  Communicator* communicator = nullptr;
 };
 
 /// Names that make_backend can make here, fastest first: of "cuda", "cpu", "reference" and "cuda-emulated"

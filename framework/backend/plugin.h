@@ -8,7 +8,7 @@
 namespace plumb {
 
 /// Changes with Backend, BackendOptions or PluginRequest.
-inline constexpr int kPluginAbi = 3;
+inline constexpr int kPluginAbi = 4;
 
 struct PluginRequest {
   const char* name;  ///< the backend asked for

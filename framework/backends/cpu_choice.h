@@ -12,6 +12,6 @@ bool has_cpu_backend();
 /// InputError when the processor lacks instruction sets that this build is made for.
 void require_processor();
 /// After require_processor(). InputError when this build has none.
-std::unique_ptr<Backend> make_cpu_backend_if_built();
+std::unique_ptr<Backend> make_cpu_backend_if_built(Communicator* communicator);
 
 }  // namespace plumb

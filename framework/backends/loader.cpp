@@ -73,7 +73,7 @@ std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOpti
   require_processor();
   if (name == "auto") return make_backend(backend_names().front(), options);
   if (name == "cpu" || name == "reference") require_auto_attention(name, options);
-  if (name == "cpu") return make_cpu_backend_if_built();
+  if (name == "cpu") return make_cpu_backend_if_built(options.communicator);
   if (name == "reference") return make_reference_backend();
   if (name == kEmulated) return make_emulated(options);
   if (name != kCuda) {

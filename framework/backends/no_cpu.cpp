@@ -6,7 +6,7 @@ namespace plumb {
 
 bool has_cpu_backend() { return false; }
 void require_processor() {}
-std::unique_ptr<Backend> make_cpu_backend_if_built() {
+std::unique_ptr<Backend> make_cpu_backend_if_built(Communicator*) {
   fail_input(
       "device = \"cpu\" is not in this build (PLUMB_WITH_ONEDNN=OFF); install libdnnl-dev and build with it, "
       "or "

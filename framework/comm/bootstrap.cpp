@@ -120,7 +120,7 @@ Launch detect_launch(const Variables& variable) {
 }
 
 std::unique_ptr<Communicator> make_communicator(const Launch& launch, const CommunicatorOptions& options) {
-  const std::string host = host_name();
+  const std::string host = options.host.empty() ? host_name() : options.host;
   set_process_identity({host, launch.rank, launch.world});
   if (launch.world == 1) {
     auto local = std::make_unique<LocalCommunicator>(host);

@@ -35,6 +35,7 @@ Launch detect_launch(const std::function<const char*(const char* name)>& variabl
 struct CommunicatorOptions {
   double deadline = Communicator::kDefaultDeadline;  ///< seconds
   int requests = 64;                                 ///< asynchronous operations at a time
+  std::string host{};                                ///< name of this host; empty: what the system says
 };
 
 /// Sets core's process identity. A launch of one rank gives a LocalCommunicator and never starts MPI; any

@@ -92,4 +92,18 @@ Communicator::Request Communicator::start_all_reduce(std::string_view name, Tens
   return tensor.elements() > 0 ? do_start_all_reduce(name, tensor) : Request{};
 }
 
+Communicator::Request Communicator::start_rounded_all_reduce(std::string_view name, Tensor tensor) {
+  check_tensor(name, tensor);
+  PLUMB_CHECK(tensor.dtype == DType::Float32, "collective '{}': sums of fp32 are rounded to bf16, not of {}",
+              name, name_of(tensor.dtype));
+  return tensor.elements() > 0 && world() > 1 ? do_start_rounded_all_reduce(name, tensor) : Request{};
+}
+
+Communicator::Request Communicator::do_start_rounded_all_reduce(std::string_view name, const Tensor&) {
+  fail("collective '{}': this communicator does not round", name);
+}
+
+std::string Communicator::choose_sum_path(const SumPath&) { return ""; }
+std::shared_ptr<void> Communicator::allocate(std::string_view, std::size_t) { return nullptr; }
+
 }  // namespace plumb

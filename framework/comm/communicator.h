@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,12 @@ class StallNotes;
 
 /// Max and Min return NaN when any rank's value is NaN, so that a non-finite value is never lost on the way.
 enum class ReduceOp { Sum, Max, Min };
+
+/// How sums of fp32 and fp64 go over host memory.
+struct SumPath {
+  bool shared_memory = true;  ///< inside a host through memory that its ranks share
+  bool rounding = false;      ///< with room for start_rounded_all_reduce()
+};
 
 /// What every rank knows of the world, and the collectives.
 ///
@@ -76,6 +83,24 @@ class Communicator {
   /// Operations finish in the order in which they were started. When every reserved request is in use this
   /// waits for the oldest.
   Request start_all_reduce(std::string_view name, Tensor tensor);
+  /// The same for fp32, where what goes from host to host is bf16: ranks of a host that share memory are
+  /// summed in fp32, each host's sum is rounded, those are added in fp32 in the order of the hosts, and the
+  /// result is rounded. Ranks that share no memory count as hosts. Not rounded at all where there is one
+  /// host. Needs choose_sum_path() with rounding.
+  Request start_rounded_all_reduce(std::string_view name, Tensor tensor);
+  /// Whether such a sum is rounded.
+  virtual bool rounds() const { return false; }
+
+  /// A collective, at the start, while nothing is outstanding; without it sums go between all ranks alike.
+  /// Returns why ranks of a host do not share memory although they were to, on all ranks the same, and empty
+  /// when all is as asked for. Ranks share a host when their host names are the same and MPI agrees. The bits
+  /// of a sum depend on the path, and on which ranks share a host.
+  virtual std::string choose_sum_path(const SumPath& path);
+  /// Zero-filled memory from which tensors are summed where they lie, aligned to 64 bytes; null where there
+  /// is none to be had, on all ranks alike. A collective: all ranks ask for the same, and later pass tensors
+  /// at the same place of it. Of no use once the communicator is gone.
+  virtual std::shared_ptr<void> allocate(std::string_view name, std::size_t bytes);
+
   /// Advances everything outstanding; true when this operation has finished. Over host memory its deadline
   /// counts from the first poll() or wait() of it.
   virtual bool poll(Request& request) = 0;
@@ -126,6 +151,7 @@ class Communicator {
   virtual void do_reduce_scatter(std::string_view name, const Tensor& send, const Tensor& receive) = 0;
   virtual void do_broadcast(std::string_view name, const Tensor& tensor, int root) = 0;
   virtual Request do_start_all_reduce(std::string_view name, const Tensor& tensor) = 0;
+  virtual Request do_start_rounded_all_reduce(std::string_view name, const Tensor& tensor);
 
   int rank_ = 0;
   std::vector<std::string> hosts_ = {""};

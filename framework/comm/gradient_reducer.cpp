@@ -90,6 +90,7 @@ void GradientReducer::check_layout(const Tensor& flat_gradients) const {
 }
 
 void GradientReducer::check_wire(const Tensor& flat_gradients) const {
+  PLUMB_CHECK(!(wire_.rounded && wire_.convert), "gradients are rounded once: by the communicator or before");
   if (!wire_.convert) return;
   PLUMB_CHECK(wire_.staging.contiguous() && wire_.staging.elements() == flat_gradients.elements(),
               "gradients of {} elements cannot be reduced through {} of them", flat_gradients.elements(),
@@ -123,8 +124,9 @@ void GradientReducer::start_complete_buckets() {
     const auto next = static_cast<std::size_t>(started_buckets_);
     if (missing_[next] > 0) return;
     if (wire_.convert) wire_.convert(slices_[next], staged_[next]);
-    requests_[next] =
-        communicator_.start_all_reduce(names_[next], wire_.convert ? staged_[next] : slices_[next]);
+    const Tensor& bucket = wire_.convert ? staged_[next] : slices_[next];
+    requests_[next] = wire_.rounded ? communicator_.start_rounded_all_reduce(names_[next], bucket)
+                                    : communicator_.start_all_reduce(names_[next], bucket);
   }
 }
 

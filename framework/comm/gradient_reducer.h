@@ -41,6 +41,8 @@ struct GradientWire {
   Tensor staging;  ///< as many elements as the flat buffer; empty: gradients are reduced as they are
   /// Rounds or widens `from` into `to` (the same shape), in the order of the communicator's stream.
   std::function<void(const Tensor& from, const Tensor& to)> convert;
+  /// Without staging: the communicator rounds (Communicator::start_rounded_all_reduce).
+  bool rounded = false;
 };
 
 /// Per step: begin_step(); during the last backward pass mark_ready() for every tensor, progress() between

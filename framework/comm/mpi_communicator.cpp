@@ -31,8 +31,8 @@ double seconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
-constexpr std::string_view kKindNames[] = {"all_reduce", "all_gather", "reduce_scatter", "broadcast",
-                                           "barrier"};
+constexpr std::string_view kKindNames[] = {"all_reduce", "all_gather", "reduce_scatter",
+                                           "broadcast",  "barrier",    "all_reduce"};
 }  // namespace
 
 MpiCommunicator::MpiCommunicator(std::unique_ptr<MpiSession> session, const std::string& host,
@@ -76,8 +76,10 @@ MpiCommunicator::~MpiCommunicator() {
   }
   if (first_unfinished_ < next_) {
     // MPI_Finalize would wait for ranks that do not come.
+    if (by_host_) by_host_->abandon();
     session_->abandon();
   } else {
+    by_host_.reset();
     MPI_Comm_free(&communicator_);
   }
 }
@@ -87,6 +89,19 @@ void MpiCommunicator::reserve(int requests) {
   PLUMB_CHECK(first_unfinished_ == next_, "requests can be reserved only while no operation is outstanding");
   const auto room = static_cast<std::size_t>(requests);
   if (room > queue_.size()) queue_.assign(room, Operation{});
+  if (by_host_) by_host_->sums().reserve(static_cast<int>(queue_.size()));
+}
+
+std::string MpiCommunicator::choose_sum_path(const SumPath& path) {
+  PLUMB_CHECK(!by_host_ && first_unfinished_ == next_, "the path of sums is chosen once, at the start");
+  auto by_host = std::make_unique<MpiHosts>(*this, communicator_, path);
+  by_host->sums().reserve(static_cast<int>(queue_.size()));
+  by_host_ = std::move(by_host);
+  return by_host_->why_not();
+}
+
+std::shared_ptr<void> MpiCommunicator::allocate(std::string_view name, std::size_t bytes) {
+  return by_host_ ? by_host_->allocate(name, bytes) : nullptr;
 }
 
 MpiCommunicator::Operation MpiCommunicator::in_place(Kind kind, std::string_view name, const Tensor& tensor) {
@@ -113,16 +128,42 @@ MpiCommunicator::Operation MpiCommunicator::out_of_place(Kind kind, std::string_
   return operation;
 }
 
+MpiCommunicator::Operation MpiCommunicator::host_sum(std::string_view name, const Tensor& tensor,
+                                                     bool rounded) {
+  Operation operation;
+  operation.kind = Kind::HostSum;
+  operation.name = CollectiveName(name);
+  operation.tensor = tensor;
+  operation.rounded = rounded;
+  return operation;
+}
+
+bool MpiCommunicator::goes_by_host(const Tensor& tensor) const {
+  return by_host_ && by_host_->shares_memory() &&
+         (tensor.dtype == DType::Float32 || tensor.dtype == DType::Float64);
+}
+
 void MpiCommunicator::do_all_reduce(std::string_view name, const Tensor& tensor, ReduceOp op) {
+  if (op == ReduceOp::Sum && goes_by_host(tensor)) {
+    run(host_sum(name, tensor, /*rounded=*/false));
+    return;
+  }
   Operation operation = in_place(Kind::AllReduce, name, tensor);
   operation.op = reductions_.of(op, tensor.dtype);
   run(operation);
 }
 
 Communicator::Request MpiCommunicator::do_start_all_reduce(std::string_view name, const Tensor& tensor) {
+  if (goes_by_host(tensor)) return start(host_sum(name, tensor, /*rounded=*/false));
   Operation operation = in_place(Kind::AllReduce, name, tensor);
   operation.op = MPI_SUM;
   return start(operation);
+}
+
+Communicator::Request MpiCommunicator::do_start_rounded_all_reduce(std::string_view name,
+                                                                   const Tensor& tensor) {
+  PLUMB_CHECK(by_host_, "collective '{}': choose_sum_path() made no room to round", name);
+  return start(host_sum(name, tensor, by_host_->rounds()));
 }
 
 void MpiCommunicator::do_all_gather(std::string_view name, const Tensor& send, const Tensor& receive) {
@@ -154,8 +195,15 @@ Communicator::Request MpiCommunicator::start(const Operation& new_operation) {
     wait(oldest);
   }
   const std::uint64_t ticket = next_++;
-  operation(ticket) = new_operation;
-  operation(ticket).number = notes_->next_number();
+  Operation& started = operation(ticket);
+  started = new_operation;
+  started.number = notes_->next_number();
+  if (started.kind == Kind::HostSum) {
+    started.place = by_host_->sums().start({.tensor = started.tensor,
+                                            .rounded = started.rounded,
+                                            .name = started.name,
+                                            .number = started.number});
+  }
   progress();
   return Request{ticket};
 }
@@ -168,7 +216,14 @@ void MpiCommunicator::run(const Operation& new_operation) {
 void MpiCommunicator::progress() {
   if (first_unfinished_ == next_) return;
   retire_chunks();
+  if (by_host_ && by_host_->sums().advance()) last_moved_ = Clock::now();
   start_chunks();
+  while (first_unfinished_ < next_ && is_through(operation(first_unfinished_))) ++first_unfinished_;
+}
+
+bool MpiCommunicator::is_through(const Operation& operation) const {
+  return operation.kind == Kind::HostSum ? by_host_->sums().finished() >= operation.place
+                                         : operation.finished == operation.chunks;
 }
 
 void MpiCommunicator::retire_chunks() {
@@ -178,9 +233,8 @@ void MpiCommunicator::retire_chunks() {
     // One test moves all chunks in flight; testing the oldest keeps completion in order.
     PLUMB_MPI_OF(operation(oldest.ticket).name.view(), MPI_Test(&oldest.request, &done, MPI_STATUS_IGNORE));
     if (!done) return;
-    last_retired_ = Clock::now();
-    Operation& its_operation = operation(oldest.ticket);
-    if (++its_operation.finished == its_operation.chunks) first_unfinished_ = oldest.ticket + 1;
+    last_moved_ = Clock::now();
+    ++operation(oldest.ticket).finished;
     oldest_ = (oldest_ + 1) % kWindow;
     --in_flight_;
   }
@@ -189,6 +243,10 @@ void MpiCommunicator::retire_chunks() {
 void MpiCommunicator::start_chunks() {
   while (in_flight_ < kWindow && first_unstarted_ < next_) {
     Operation& next = operation(first_unstarted_);
+    if (next.kind == Kind::HostSum) {
+      ++first_unstarted_;
+      continue;
+    }
     InFlight& slot = window_[static_cast<std::size_t>((oldest_ + in_flight_) % kWindow)];
     slot.ticket = first_unstarted_;
     start_chunk(next, &slot.request);
@@ -221,6 +279,8 @@ void MpiCommunicator::start_chunk(Operation& operation, MPI_Request* request) {
     case Kind::Barrier:
       PLUMB_MPI_OF(name, MPI_Ibarrier(communicator_, request));
       return;
+    case Kind::HostSum:
+      fail("collective '{}' has no chunks", name);
   }
 }
 
@@ -242,18 +302,20 @@ bool MpiCommunicator::poll(Request& request) {
 
 void MpiCommunicator::wait(Request& request) {
   const auto begin = Clock::now();
-  while (!poll(request)) pause_waiting(seconds(Clock::now() - std::max(begin, last_retired_)));
+  while (!poll(request)) pause_waiting(seconds(Clock::now() - std::max(begin, last_moved_)));
 }
 
 void MpiCommunicator::fail_late(std::uint64_t ticket) {
   deadline_missed_ = true;
   const Operation& late = operation(ticket);
+  const bool by_host = late.kind == Kind::HostSum;
+  const std::int64_t done = by_host ? by_host_->sums().pieces_done(late.place) : late.finished;
+  const std::int64_t all = by_host ? by_host_->sums().pieces(late.place) : late.chunks;
   fail(
       "collective '{}' ({}, number {}, {} of {} chunks done) did not finish within {} s on rank {} of {} "
       "(host {}){}",
-      late.name.view(), kKindNames[static_cast<int>(late.kind)], late.number, late.finished, late.chunks,
-      deadline(), rank(), world(), hosts()[static_cast<std::size_t>(rank())],
-      notes_->describe(late.number, late.name));
+      late.name.view(), kKindNames[static_cast<int>(late.kind)], late.number, done, all, deadline(), rank(),
+      world(), hosts()[static_cast<std::size_t>(rank())], notes_->describe(late.number, late.name));
 }
 
 }  // namespace plumb

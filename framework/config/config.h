@@ -59,6 +59,7 @@ struct LearningRateConfig {
 struct CommunicationConfig {
   double bucket_megabytes = 4;
   double timeout_seconds = 300;
+  bool shared_memory = true;
   std::string gradient_dtype = "fp32";  ///< fp32 | bf16, in which gradients cross ranks
 };
 

@@ -136,9 +136,14 @@ std::vector<FieldSpec<CommunicationConfig>> communication_fields() {
        "Size of the gradient buckets that are reduced while backward runs."},
       {"timeout_seconds", &CommunicationConfig::timeout_seconds, above_up_to(0, 1e6), "seconds",
        "A collective that takes longer ends the run with a line that names it."},
+      {"shared_memory", &CommunicationConfig::shared_memory, anything(), "",
+       "Ranks of a host sum gradients in memory that they share, with device = \"cpu\"; false: by messages, "
+       "as "
+       "between hosts."},
       {"gradient_dtype", &CommunicationConfig::gradient_dtype, one_of({"fp32", "bf16"}), "",
-       "In which gradients cross ranks; bf16 halves the traffic, rounds after every addition and needs a "
-       "GPU. "
+       "In which gradients cross ranks; bf16 halves the traffic. On GPUs every addition then rounds; over "
+       "host "
+       "memory only what goes from host to host is rounded, each host's sum and the whole sum once. "
        "fp32 means fp64 where compute.dtype is fp64."},
   };
 }

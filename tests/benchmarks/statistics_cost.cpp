@@ -8,8 +8,6 @@
 // (log.stability_every=0: no record is made, statistics.detail_every=0: none is detailed).
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <string>
 
@@ -17,6 +15,7 @@
 #include "benchmark_model.h"
 #include "core/error.h"
 #include "core/parallel_for.h"
+#include "medians.h"
 
 namespace plumb::benchmarks {
 namespace {
@@ -64,23 +63,6 @@ struct Case {
 };
 constexpr Case kCases[] = {
     {"a", {6, 384, 6, 256, 8, 256}}, {"b", {12, 768, 12, 256, 4, 50257}}, {"c", {48, 128, 4, 128, 8, 256}}};
-
-double median_of(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t n = values.size();
-  return (values[(n - 1) / 2] + values[n / 2]) / 2;
-}
-
-/// The order statistics between which the median lies with 95 %, whatever the distribution: ranks
-/// n/2 -+ 1.96 sqrt(n)/2 (normal approximation of the binomial).
-std::pair<double, double> interval_of_median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const auto n = static_cast<double>(values.size());
-  const double half = 0.98 * std::sqrt(n);
-  const double low = std::max(0.0, std::floor((n - 1) / 2 - half));
-  const double high = std::min(n - 1, std::ceil((n - 1) / 2 + half));
-  return {values[static_cast<std::size_t>(low)], values[static_cast<std::size_t>(high)]};
-}
 
 void measure(const Case& one, const std::string& dtype, const Arguments& arguments, Backend& backend) {
   const ModelSize& size = one.size;

@@ -78,7 +78,8 @@ test::AllocationReport train(const std::string& dtype, const std::string& placem
   const BatchShare share = check_batch(loaded, session->world());
   const LanguageModelTask task = make_language_model_task(loaded.config);
   set_thread_count(2);
-  const auto backend = make_backend("cpu");
+  const auto backend = make_backend("cpu", {.communicator = &session->communicator()});
+  session->choose_sum_path({});
   TrainingLoop training(*session, loaded, share, task, *backend, resolve_compute_dtype(dtype, *backend));
   training.start();
   std::unique_ptr<RunLog> log;

@@ -30,11 +30,17 @@ std::int32_t sum_of_ones(Communicator& comm, const char* name, std::int32_t own 
   return own;
 }
 
+double sum_of_real_ones(Communicator& comm, const char* name) {
+  double own = 1;
+  comm.all_reduce(name, Tensor(&own, DType::Float64, {1}), ReduceOp::Sum);
+  return own;
+}
+
 /// Every rank but number 1 waits for it in vain.
 void skip_a_collective(Communicator& comm) {
   comm.set_deadline(2);
   if (comm.rank() == 1) std::this_thread::sleep_for(std::chrono::seconds(60));
-  sum_of_ones(comm, "gradient bucket 3");
+  sum_of_real_ones(comm, "gradient bucket 3");
 }
 
 /// Ranks disagree on what comes next, in a way that leaves each of them waiting.
@@ -44,16 +50,16 @@ void lose_the_order(Communicator& comm) {
   comm.broadcast(comm.rank() == 0 ? "loss" : "save", Tensor(&value, DType::Int32, {1}), 1 - comm.rank());
 }
 
-/// The same collective with different sizes, which MPI itself notices.
+/// The same collective with different sizes, which MPI notices, and ranks of a host that share memory.
 void lose_the_shape(Communicator& comm) {
   std::vector<float> values(comm.rank() == 0 ? 64 : 16);
   comm.all_reduce("profile", Tensor(values.data(), DType::Float32, {std::ssize(values)}), ReduceOp::Sum);
 }
 
 void lose_a_rank(Communicator& comm) {
-  sum_of_ones(comm, "start");
+  sum_of_real_ones(comm, "start");
   if (comm.rank() == 1) std::raise(SIGKILL);
-  sum_of_ones(comm, "after the loss");
+  sum_of_real_ones(comm, "after the loss");
 }
 
 /// Runs until every rank was told to stop.
@@ -77,8 +83,12 @@ void print_hash_of_sum(Communicator& comm) {
     say("hash " + hash_to_string(hash_bytes(values.data(), values.size() * sizeof(float))));
 }
 
-int run(const std::string& scenario) {
+int run(const std::string& scenario, bool shares_memory) {
   const auto comm = make_communicator(detect_launch());
+  if (shares_memory) {
+    const std::string absence = comm->choose_sum_path({});
+    if (!absence.empty()) fail("no shared memory: {}", absence);
+  }
   std::string failure;
   if (scenario == "bad-input" || (scenario == "bad-input-on-rank-1" && comm->rank() == 1)) {
     failure = "quickstart.toml:3: no such key: trainning";
@@ -102,7 +112,7 @@ int run(const std::string& scenario) {
 
 int main(int argc, char** argv) {
   try {
-    return run(argc > 1 ? argv[1] : "");
+    return run(argc > 1 ? argv[1] : "", argc > 2 && std::string(argv[2]) == "shared");
   } catch (const plumb::InputError& error) {
     if (plumb::process_identity().rank == 0) say(std::string("scenario: ") + error.what());
     plumb::abort_all_ranks(2);

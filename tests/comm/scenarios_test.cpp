@@ -45,15 +45,23 @@ TEST(Scenarios, BadInputOnOneRankEndsAllWithStatusTwo) {
   EXPECT_THAT(outcome.output, HasSubstr("no such key: trainning (rank 1 of 3, host " + this_host() + ")"));
 }
 
-TEST(Scenarios, AnErrorOnOneRankEndsTheOthers) {
-  const Outcome outcome = shell(mpirun(3, "throw"));
+/// What may end in more than one way of summing: between all ranks alike, or through the memory of a host.
+class SumScenarios : public testing::TestWithParam<std::string> {
+ protected:
+  static std::string with_path(const std::string& scenario) { return scenario + " " + GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(Paths, SumScenarios, testing::Values("", "shared"),
+                         [](const auto& info) { return info.param.empty() ? "unchosen" : info.param; });
+
+TEST_P(SumScenarios, AnErrorOnOneRankEndsTheOthers) {
+  const Outcome outcome = shell(mpirun(3, with_path("throw")));
   EXPECT_EQ(outcome.status, 1) << outcome.output;
   EXPECT_LT(outcome.seconds, 30);
   EXPECT_THAT(outcome.output, HasSubstr("scenario: rank 1 cannot go on"));
 }
 
-TEST(Scenarios, ASkippedCollectiveMeetsItsDeadline) {
-  const Outcome outcome = shell(mpirun(3, "skip"));
+TEST_P(SumScenarios, ASkippedCollectiveMeetsItsDeadline) {
+  const Outcome outcome = shell(mpirun(3, with_path("skip")));
   EXPECT_EQ(outcome.status, 1) << outcome.output;
   EXPECT_LT(outcome.seconds, 30);
   EXPECT_THAT(outcome.output, AllOf(HasSubstr("collective 'gradient bucket 3' (all_reduce"),
@@ -78,8 +86,16 @@ TEST(Scenarios, RanksThatDisagreeOnAShapeAreTold) {
                     HasSubstr("host " + this_host()), HasSubstr("do not agree on a collective")));
 }
 
-TEST(Scenarios, AKilledRankIsNamedAndTheOthersEnd) {
-  const Outcome outcome = shell(mpirun(4, "kill"));
+TEST(Scenarios, RanksThatShareMemoryTellWhatEachBrings) {
+  const Outcome outcome = shell(mpirun(2, "shape shared"));
+  EXPECT_EQ(outcome.status, 1) << outcome.output;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("do not agree on a collective"), HasSubstr("'profile'"),
+                                    HasSubstr("64 elements of fp32"), HasSubstr("16 elements of fp32"),
+                                    HasSubstr("host " + this_host())));
+}
+
+TEST_P(SumScenarios, AKilledRankIsNamedAndTheOthersEnd) {
+  const Outcome outcome = shell(mpirun(4, with_path("kill")));
   EXPECT_NE(outcome.status, 0);
   EXPECT_LT(outcome.seconds, 30);
   // mpirun's own words, on one line.
@@ -110,9 +126,10 @@ TEST(Scenarios, Sigusr1ToMpirunReachesEveryRankAtOnce) {
   EXPECT_EQ(count(outcome.output, "was told to stop"), 3) << outcome.output;
 }
 
-TEST(Scenarios, TwoRunsGiveTheSameBits) {
+TEST_P(SumScenarios, TwoRunsGiveTheSameBits) {
   for (const int ranks : {2, 3, 4}) {
-    const Outcome once = shell(mpirun(ranks, "hash")), again = shell(mpirun(ranks, "hash"));
+    const Outcome once = shell(mpirun(ranks, with_path("hash"))),
+                  again = shell(mpirun(ranks, with_path("hash")));
     EXPECT_EQ(once.status, 0) << once.output;
     const std::size_t at = once.output.find("hash ");
     ASSERT_NE(at, std::string::npos) << once.output;

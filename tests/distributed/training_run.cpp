@@ -18,7 +18,9 @@ TrainingRun::TrainingRun(Session& session, const std::string& config,
   if (prepare) prepare(task_);
   set_thread_count(loaded_.config.compute.threads);
   backend_ = make_backend(loaded_.config.device, {.local_rank = session.communicator().local_rank(),
-                                                  .local_size = session.communicator().local_size()});
+                                                  .local_size = session.communicator().local_size(),
+                                                  .communicator = &session.communicator()});
+  if (!backend_->has_communicator()) session.choose_sum_path(sum_path(loaded_.config.communication));
   loop_ = std::make_unique<TrainingLoop>(session_, loaded_, check_batch(loaded_, session.world()), task_,
                                          *backend_,
                                          resolve_compute_dtype(loaded_.config.compute.dtype, *backend_));

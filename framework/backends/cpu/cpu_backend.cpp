@@ -4,10 +4,13 @@
 #include <sys/mman.h>
 
 #include <cstring>
+#include <memory>
 #include <new>
+#include <utility>
 
 #include "backends/cpu/cpu_ops.h"
 #include "backends/cpu/processor.h"
+#include "comm/communicator.h"
 #include "core/error.h"
 #include "core/parallel_for.h"
 
@@ -40,6 +43,8 @@ void zero_fill(void* data, std::size_t bytes) {
 
 class CpuBackend final : public Backend {
  public:
+  explicit CpuBackend(Communicator* communicator) : communicator_(communicator) {}
+
   std::string_view name() const override { return "cpu"; }
   DeviceFacts facts() const override {
     const ProcessorFacts processor = read_processor_facts();
@@ -65,6 +70,13 @@ class CpuBackend final : public Backend {
     return counted(data, bytes,
                    [alignment](void* memory, std::size_t) { ::operator delete(memory, alignment); });
   }
+  Buffer allocate_for_communication(std::size_t bytes) override {
+    if (communicator_ == nullptr) return allocate(bytes);
+    std::shared_ptr<void> shared = communicator_->allocate("gradient memory", bytes);
+    if (shared == nullptr) return allocate(bytes);
+    void* data = shared.get();
+    return counted(data, bytes, [shared = std::move(shared)](void*, std::size_t) mutable { shared.reset(); });
+  }
   void upload(Stream&, const void* host, void* device, std::size_t bytes) override {
     if (bytes > 0) std::memcpy(device, host, bytes);
   }
@@ -88,6 +100,7 @@ class CpuBackend final : public Backend {
   const StreamMixOps& stream_mix() const override { return stream_mix_; }
 
  private:
+  Communicator* communicator_;
   CpuNorm norm_;
   CpuResidual residual_;
   CpuLinear linear_;
@@ -106,6 +119,8 @@ class CpuBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
+std::unique_ptr<Backend> make_cpu_backend(Communicator* communicator) {
+  return std::make_unique<CpuBackend>(communicator);
+}
 
 }  // namespace plumb
