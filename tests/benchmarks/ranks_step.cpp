@@ -57,7 +57,8 @@ LoadedConfig configuration(const Arguments& arguments, int world) {
 void serve(const Arguments& arguments, Session& session) {
   const LoadedConfig loaded = configuration(arguments, session.world());
   set_thread_count(arguments.threads);
-  const auto backend = make_backend("cpu");
+  const auto backend = make_backend("cpu", {.communicator = &session.communicator()});
+  session.choose_sum_path(sum_path(loaded.config.communication));
   const double base = peak_megabytes();
   LanguageModelTask task = make_language_model_task(loaded.config);
   task.vocabulary = arguments.size.vocabulary;
