@@ -18,8 +18,7 @@ StepLoss TrainingLoop::step_loss() {
   const auto targets = static_cast<double>(sampler_.targets_per_step());
   if (session_.world() == 1) return {.sums = own, .targets = targets};
   const Tensor all(rank_losses_.data(), DType::Float64, {session_.world()});
-  Communicator& communicator = device_communicator_ ? *device_communicator_ : session_.communicator();
-  communicator.all_gather("step loss", own, all);
+  tensor_communicator().all_gather("step loss", own, all);
   return {.sums = all, .targets = targets};
 }
 

@@ -45,6 +45,7 @@ void TrainingLoop::gradient_of_batch(std::uint64_t cursor) {
                      m + 1 == micro_steps ? &listener_ : nullptr, /*training=*/true);
   }
   reducer_.finish();
+  if (shards_) reducer_.gather();
   reducer_.take_wait_seconds();  // of no step
 }
 

@@ -48,14 +48,20 @@ std::vector<NamedTensor> parameter_tensors(const ParameterStore& store) {
 
 void upload_tensors(Backend& backend, Stream& stream, const SafetensorsFile& file,
                     const std::vector<NamedTensor>& device_tensors) {
+  for (const NamedTensor& named : device_tensors)
+    upload_part(backend, stream, file, named, named.tensor.shape, 0);
+}
+
+void upload_part(Backend& backend, Stream& stream, const SafetensorsFile& file, const NamedTensor& part,
+                 const Shape& whole, std::int64_t begin) {
+  const Tensor& tensor = part.tensor;
+  Tensor source = file.tensor(part.name, whole);
+  source = source.reshaped({source.elements(), 1}).row_range(begin, tensor.elements());
   std::vector<double> wide;
   std::vector<float> narrow;
-  for (const NamedTensor& named : device_tensors) {
-    const Tensor source = file.tensor(named.name, named.tensor.shape);
-    const void* data = in_dtype(source, named.tensor.dtype, named.name, wide, narrow);
-    backend.upload(stream, data, named.tensor.data, named.tensor.bytes());
-    stream.synchronize();
-  }
+  const void* data = in_dtype(source, tensor.dtype, part.name, wide, narrow);
+  backend.upload(stream, data, tensor.data, tensor.bytes());
+  stream.synchronize();
 }
 
 ModelHash model_hash(Backend& backend, Stream& stream, const ParameterStore& store) {

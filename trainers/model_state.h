@@ -31,6 +31,9 @@ std::vector<NamedTensor> parameter_tensors(const ParameterStore& store);
 /// files load into fp64 tensors and back.
 void upload_tensors(Backend& backend, Stream& stream, const SafetensorsFile& file,
                     const std::vector<NamedTensor>& device_tensors);
+/// The same for a device tensor that holds the elements from `begin` on of what the file has as `whole`.
+void upload_part(Backend& backend, Stream& stream, const SafetensorsFile& file, const NamedTensor& part,
+                 const Shape& whole, std::int64_t begin);
 
 /// Of parameters as they are on the device; downloads one tensor after the other.
 ModelHash model_hash(Backend& backend, Stream& stream, const ParameterStore& store);

@@ -14,7 +14,7 @@ namespace plumb {
 /// A part issues the same ops to the same memory in every step; what differs it reads from the device.
 class StepParts {
  public:
-  enum Part { kAccumulate, kReduceAndUpdate, kParts };
+  enum Part { kAccumulate, kReduceAndUpdate, kReduce, kUpdate, kParts };
 
   StepParts(Backend& backend, Stream& stream, bool recorded)
       : backend_(backend), stream_(stream), recorded_(recorded) {}

@@ -7,6 +7,7 @@
 #include "model_state.h"
 #include "nn/admin_profile.h"
 #include "optim/depth_scaling.h"
+#include "optimizer_state.h"
 #include "signals.h"
 
 namespace plumb {
@@ -18,10 +19,11 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-ModelShape model_shape(const Config& config, const BatchShare& share, DType compute) {
+ModelShape model_shape(const Config& config, const BatchShare& share, DType compute, int world) {
   return {.batch = share.micro_batch,
           .tokens = config.model.sequence_length,
           .compute = compute,
+          .shards = config.optimizer.sharded ? world : 1,
           .recompute = recompute_from_name(config.compute.recompute)};
 }
 
@@ -89,23 +91,25 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
       loaded_(loaded),
       config_(loaded.config),
       task_(task),
-      engine_(config_.model, task.vocabulary, model_shape(config_, batch_share, compute),
+      engine_(config_.model, task.vocabulary, model_shape(config_, batch_share, compute, session.world()),
               config_.training.seed, backend),
       sampler_(*task.train, {.rank = session.rank(),
                              .world = session.world(),
                              .micro_steps = batch_share.accumulation,
                              .micro_batch_rows = batch_share.micro_batch}),
       batch_(sampler_.make_batch()),
-      optimizer_(optimizer_settings(config_, compute), engine_.parameters(), backend),
+      wire_(wire_buffer(config_, session, engine_)),
+      device_communicator_(device_communicator(session, engine_)),
+      shards_(shards()),
+      optimizer_(optimizer_settings(config_, compute), engine_.parameters(), backend,
+                 {.shards = shards_ ? &*shards_ : nullptr, .communicator = &tensor_communicator()}),
       statistics_(statistics_shape(engine_), statistics_settings(config_), backend, session.communicator()),
       gradients_(gradient_tensors(engine_.parameters())),
       gradient_workspace_(session.world() > 1
                               ? backend.allocate(backend.elementwise().sum_of_squares_workspace(gradients_))
                               : Buffer()),
-      wire_(wire_buffer(config_, session, engine_)),
-      device_communicator_(device_communicator(session, engine_)),
-      reducer_(device_communicator_ ? *device_communicator_ : session.communicator(), gradient_layout(),
-               engine_.parameters().flat_gradient(), before_reduce(), gradient_wire()),
+      reducer_(tensor_communicator(), gradient_layout(), engine_.parameters().flat_gradient(),
+               before_reduce(), gradient_wire()),
       listener_(reducer_),
       learning_rate_(learning_rate_schedule(config_)),
       bound_watch_(config_.model, norm_names(), compute),
@@ -117,7 +121,7 @@ TrainingLoop::TrainingLoop(Session& session, const LoadedConfig& loaded, const B
   if (session.world() > 1 && config_.alarms.ranks) run_queue_delay_ = std::make_unique<RunQueueDelay>();
   if (session.world() > 1 && config_.alarms.replicas_every > 0) {
     std::vector<NamedTensor> replicated = parameter_tensors(engine_.parameters());
-    for (NamedTensor& tensor : optimizer_tensors()) replicated.push_back(std::move(tensor));
+    for (NamedTensor& tensor : replicated_state(optimizer_)) replicated.push_back(std::move(tensor));
     std::vector<Tensor> tensors;
     std::vector<std::string> names;
     for (const NamedTensor& tensor : replicated) {
@@ -149,13 +153,6 @@ std::vector<MemoryShare> TrainingLoop::memory_plan() const {
   if (wire_.bytes() > 0) shares.push_back({"gradients on the wire", wire_.bytes()});
   if (sharpness_) shares.push_back({"sharpness", sharpness_->bytes()});
   return shares;
-}
-
-std::vector<NamedTensor> TrainingLoop::optimizer_tensors() const {
-  std::vector<NamedTensor> list;
-  for (const OptimizerStateTensor& tensor : optimizer_.state_tensors())
-    list.push_back({tensor.name, tensor.tensor});
-  return list;
 }
 
 RunLogSettings TrainingLoop::log_settings() const {
@@ -191,7 +188,16 @@ GradientLayout TrainingLoop::gradient_layout() const {
     spans.push_back({parameter->name, parameter->offset, parameter->shape.elements()});
   }
   const auto bytes = static_cast<std::int64_t>(config_.communication.bucket_megabytes * 1024 * 1024);
-  return make_buckets(std::move(spans), bytes, engine_.parameters().flat_gradient().dtype);
+  const Tensor flat = engine_.parameters().flat_gradient();
+  GradientLayout layout = make_buckets(std::move(spans), bytes, flat.dtype);
+  if (!config_.optimizer.sharded || session_.world() == 1) return layout;
+  return shard_buckets(std::move(layout), flat.elements(), session_.world());
+}
+
+std::optional<Shards> TrainingLoop::shards() const {
+  const GradientLayout layout = gradient_layout();
+  if (!layout.sharded) return std::nullopt;
+  return Shards(layout, session_.rank(), session_.world());
 }
 
 GradientWire TrainingLoop::gradient_wire() {
@@ -275,7 +281,7 @@ void TrainingLoop::issue_step() {
     sampler_.fill(data_cursor_, micro_step, batch_);
     engine_.upload_batch(batch_.inputs, batch_.targets, batch_.first_sequence);
     if (micro_step + 1 == micro_steps) {
-      parts_.run(StepParts::kReduceAndUpdate, cadence, [&] { reduce_and_update(gradient_scale); });
+      finish_gradients_and_update(gradient_scale, cadence);
     } else {
       parts_.run(StepParts::kAccumulate, cadence, [&] {
         engine_.forward(statistics_.probes(), /*training=*/true);
@@ -302,10 +308,29 @@ void TrainingLoop::issue_step() {
                .lag_squares = optimizer_.lag_squares(),
                .eps_dominated = optimizer_.eps_dominated(),
                .local_gradient_squares = session_.world() == 1 ? optimizer_.gradient_squares() : Tensor()});
-  if (replica_hashes_ && due(config_.alarms.replicas_every)) replica_hashes_->read(stream, step_);
+  if (!shards_) compare_replicas(step_);
 }
 
-void TrainingLoop::reduce_and_update(double gradient_scale) {
+void TrainingLoop::compare_replicas(std::int64_t step) {
+  const std::int64_t every = config_.alarms.replicas_every;
+  if (replica_hashes_ && step % every == 0) replica_hashes_->read(engine_.stream(), step);
+}
+
+void TrainingLoop::finish_gradients_and_update(double gradient_scale, Cadence cadence) {
+  if (!shards_) {
+    parts_.run(StepParts::kReduceAndUpdate, cadence, [&] {
+      reduce(gradient_scale);
+      update();
+    });
+    return;
+  }
+  parts_.run(StepParts::kReduce, cadence, [&] { reduce(gradient_scale); });
+  // The update ends with parameters that come from their owners: what differs between ranks is gone then.
+  compare_replicas(step_ + 1);
+  parts_.run(StepParts::kUpdate, cadence, [&] { update(); });
+}
+
+void TrainingLoop::reduce(double gradient_scale) {
   reducer_.begin_step();
   engine_.forward(statistics_.probes(), /*training=*/true);
   engine_.backward(statistics_.probes(), gradient_scale, &listener_, /*training=*/true);
@@ -315,7 +340,6 @@ void TrainingLoop::reduce_and_update(double gradient_scale) {
     reducer_.finish();
     if (run_queue_delay_) run_queue_delay_->resume();
   }
-  optimizer_.update(engine_.stream(), UpdateResults::All, step_loss());
 }
 
 StepRecord& TrainingLoop::single_step() {

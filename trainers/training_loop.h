@@ -10,6 +10,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "comm/gradient_reducer.h"
+#include "comm/shards.h"
 #include "config/batch.h"
 #include "config/load.h"
 #include "console.h"
@@ -84,11 +85,20 @@ class TrainingLoop {
   std::vector<std::string> tensor_names() const;
   std::vector<std::string> norm_names() const;
   std::vector<std::string> sublayer_names() const;
+  Communicator& tensor_communicator() const {
+    return device_communicator_ ? *device_communicator_ : session_.communicator();
+  }
   GradientLayout gradient_layout() const;
+  std::optional<Shards> shards() const;
   GradientWire gradient_wire();
   GradientReducer::BeforeReduce before_reduce();
   void take_local_gradient_squares(const Bucket& bucket);
-  void reduce_and_update(double gradient_scale);
+  void reduce(double gradient_scale);
+  void update() { optimizer_.update(engine_.stream(), UpdateResults::All, step_loss()); }
+  /// The last micro-batch of a step, and the update.
+  void finish_gradients_and_update(double gradient_scale, Cadence cadence);
+  /// Reads the hashes of what all ranks should hold alike, where they are due.
+  void compare_replicas(std::int64_t step);
   /// What is taken of the step that is the `step`-th, counted from 1.
   Cadence cadence_of(std::int64_t step) const;
   /// Issues a step. It waits for no result of it; from the third micro-batch on, for a free staging buffer.
@@ -99,7 +109,6 @@ class TrainingLoop {
   StepRecord& take_record();
   /// Waits for all issued steps, which count for nothing.
   void discard_steps();
-  std::vector<NamedTensor> optimizer_tensors() const;
   /// Rules about single ranks, for the step that has finished. A collective.
   void watch_ranks(const StepRecord& record);
   void check_loss_scale(const StepRecord& record) const;
@@ -135,12 +144,13 @@ class TrainingLoop {
   Engine engine_;
   Sampler sampler_;
   Batch batch_;
+  Buffer wire_;  ///< gradients in the dtype in which they cross ranks; empty: in their own
+  std::unique_ptr<Communicator> device_communicator_;  ///< null: the session's serves
+  std::optional<Shards> shards_;                       ///< none: every rank makes the whole update
   Optimizer optimizer_;
   StepStatistics statistics_;
   std::vector<Tensor> gradients_;  ///< (P) of every trainable tensor, flat order
   Buffer gradient_workspace_;      ///< for their sums of squares; empty with one rank
-  Buffer wire_;                    ///< gradients in the dtype in which they cross ranks; empty: in their own
-  std::unique_ptr<Communicator> device_communicator_;  ///< null: the session's serves
   GradientReducer reducer_;
   ReducerListener listener_;
   LearningRate learning_rate_;

@@ -8,6 +8,7 @@
 #include "config/schema.h"
 #include "core/error.h"
 #include "model_state.h"
+#include "optimizer_state.h"
 #include "training_loop.h"
 #include "version.h"
 
@@ -27,9 +28,10 @@ void TrainingLoop::save(RunLog* log) {
   saved_step_ = step_;
   statistics_.unify_state();
   if (log != nullptr) log->flush();
+  const WholeOptimizerState optimizer(optimizer_, engine_.parameters(), engine_.backend(), engine_.stream(),
+                                      session_);
   if (session_.is_first()) {
     const HostTensors model(engine_.backend(), engine_.stream(), parameter_tensors(engine_.parameters()));
-    const HostTensors optimizer(engine_.backend(), engine_.stream(), optimizer_tensors());
     std::vector<NamedTensor> optimizer_and_statistics = optimizer.list();
     for (const StatisticsStateTensor& tensor : statistics_.state_tensors()) {
       optimizer_and_statistics.push_back({"statistics/" + tensor.name, tensor.tensor});
@@ -61,12 +63,7 @@ void TrainingLoop::resume(const Checkpoint& checkpoint) {
   Stream& stream = engine_.stream();
   upload_tensors(backend, stream, checkpoint.model, parameter_tensors(engine_.parameters()));
   engine_.parameters().refresh_compute(stream);
-  std::vector<NamedTensor> state;
-  for (const OptimizerStateTensor& tensor : optimizer_.state_tensors()) {
-    if (tensor.required || checkpoint.optimizer.contains(tensor.name))
-      state.push_back({tensor.name, tensor.tensor});
-  }
-  upload_tensors(backend, stream, checkpoint.optimizer, state);
+  upload_optimizer_state(backend, stream, checkpoint.optimizer, optimizer_);
   for (const StatisticsStateTensor& tensor : statistics_.state_tensors()) {
     const Tensor source = checkpoint.optimizer.tensor("statistics/" + tensor.name, tensor.tensor.shape);
     std::memcpy(tensor.tensor.data, source.data, source.bytes());

@@ -30,6 +30,13 @@ void Communicator::check_pair(std::string_view collective, const Tensor& part, c
               part.elements(), to_string(whole.shape));
 }
 
+/// Divides evenly into a row for each rank.
+void Communicator::check_rows(std::string_view collective, const Tensor& tensor) const {
+  check_tensor(collective, tensor);
+  PLUMB_CHECK(tensor.elements() % world() == 0, "collective '{}': {} has no row for each of {} ranks",
+              collective, to_string(tensor.shape), world());
+}
+
 int Communicator::local_rank() const {
   const auto self = hosts_.begin() + rank_;
   return static_cast<int>(std::count(hosts_.begin(), self, *self));
@@ -105,5 +112,25 @@ Communicator::Request Communicator::do_start_rounded_all_reduce(std::string_view
 
 std::string Communicator::choose_sum_path(const SumPath&) { return ""; }
 std::shared_ptr<void> Communicator::allocate(std::string_view, std::size_t) { return nullptr; }
+
+Communicator::Request Communicator::start_reduce_scatter(std::string_view name, Tensor tensor) {
+  check_rows(name, tensor);
+  return tensor.elements() > 0 ? do_start_reduce_scatter(name, tensor) : Request{};
+}
+
+Communicator::Request Communicator::start_all_gather(std::string_view name, Tensor tensor) {
+  check_rows(name, tensor);
+  return tensor.elements() > 0 ? do_start_all_gather(name, tensor) : Request{};
+}
+
+Communicator::Request Communicator::do_start_reduce_scatter(std::string_view name, const Tensor& tensor) {
+  return do_start_all_reduce(name, tensor);
+}
+
+Communicator::Request Communicator::do_start_all_gather(std::string_view name, const Tensor& tensor) {
+  const Tensor rows = tensor.reshaped({world(), tensor.elements() / world()});
+  for (int root = 0; root < world(); ++root) do_broadcast(name, rows.row_range(root, 1), root);
+  return {};
+}
 
 }  // namespace plumb

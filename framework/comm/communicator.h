@@ -83,6 +83,11 @@ class Communicator {
   /// Operations finish in the order in which they were started. When every reserved request is in use this
   /// waits for the oldest.
   Request start_all_reduce(std::string_view name, Tensor tensor);
+  /// The same for a tensor (world, n) of which rank r needs row r alone: it ends with the sum over ranks
+  /// there, and with anything in the other rows.
+  Request start_reduce_scatter(std::string_view name, Tensor tensor);
+  /// The other way: row r of rank r replaces row r of every rank.
+  Request start_all_gather(std::string_view name, Tensor tensor);
   /// The same for fp32, where what goes from host to host is bf16: ranks of a host that share memory are
   /// summed in fp32, each host's sum is rounded, those are added in fp32 in the order of the hosts, and the
   /// result is rounded. Ranks that share no memory count as hosts. Not rounded at all where there is one
@@ -144,6 +149,7 @@ class Communicator {
  private:
   void check_tensor(std::string_view collective, const Tensor& tensor) const;
   void check_pair(std::string_view collective, const Tensor& part, const Tensor& whole) const;
+  void check_rows(std::string_view collective, const Tensor& tensor) const;
 
   // The public calls check the tensors; these are only reached with at least one element.
   virtual void do_all_reduce(std::string_view name, const Tensor& tensor, ReduceOp op) = 0;
@@ -152,6 +158,9 @@ class Communicator {
   virtual void do_broadcast(std::string_view name, const Tensor& tensor, int root) = 0;
   virtual Request do_start_all_reduce(std::string_view name, const Tensor& tensor) = 0;
   virtual Request do_start_rounded_all_reduce(std::string_view name, const Tensor& tensor);
+  // What is right for every implementation, and not fast: all rows to all ranks, and one row at a time.
+  virtual Request do_start_reduce_scatter(std::string_view name, const Tensor& tensor);
+  virtual Request do_start_all_gather(std::string_view name, const Tensor& tensor);
 
   int rank_ = 0;
   std::vector<std::string> hosts_ = {""};

@@ -31,6 +31,9 @@ GradientLayout make_buckets(std::vector<TensorSpan> tensors, std::int64_t bucket
 
 namespace {
 
+/// Collectives of a step with sharded updates beside those of buckets: sums of squares, and of the update.
+constexpr int kSumsOfShards = 2;
+
 Tensor slice_of(const Tensor& flat, const Bucket& bucket) {
   auto* base = static_cast<char*>(flat.data);
   return Tensor(base + bucket.offset * static_cast<std::int64_t>(size_of(flat.dtype)), flat.dtype,
@@ -60,7 +63,8 @@ GradientReducer::GradientReducer(Communicator& communicator, GradientLayout layo
   }
   // A host that runs ahead of its device has the buckets of two steps under way, and of each what the trainer
   // gathers beside them.
-  communicator_.reserve(2 * (static_cast<int>(layout_.buckets.size()) + 1));
+  const int buckets = static_cast<int>(layout_.buckets.size());
+  communicator_.reserve(2 * (layout_.sharded ? 2 * buckets + kSumsOfShards + 1 : buckets + 1));
 }
 
 void GradientReducer::check_layout(const Tensor& flat_gradients) const {
@@ -124,10 +128,22 @@ void GradientReducer::start_complete_buckets() {
     const auto next = static_cast<std::size_t>(started_buckets_);
     if (missing_[next] > 0) return;
     if (wire_.convert) wire_.convert(slices_[next], staged_[next]);
-    const Tensor& bucket = wire_.convert ? staged_[next] : slices_[next];
-    requests_[next] = wire_.rounded ? communicator_.start_rounded_all_reduce(names_[next], bucket)
-                                    : communicator_.start_all_reduce(names_[next], bucket);
+    requests_[next] = start_bucket(next);
   }
+}
+
+Communicator::Request GradientReducer::start_bucket(std::size_t bucket) {
+  const Tensor& sent = wire_.convert ? staged_[bucket] : slices_[bucket];
+  if (wire_.rounded) return communicator_.start_rounded_all_reduce(names_[bucket], sent);
+  return layout_.sharded ? communicator_.start_reduce_scatter(names_[bucket], sent)
+                         : communicator_.start_all_reduce(names_[bucket], sent);
+}
+
+/// What of a bucket holds sums when it has been reduced.
+Tensor GradientReducer::summed(const Tensor& bucket) const {
+  if (!layout_.sharded) return bucket;
+  const std::int64_t count = bucket.elements() / communicator_.world();
+  return bucket.reshaped({communicator_.world(), count}).row_range(communicator_.rank(), 1);
 }
 
 std::string GradientReducer::unmarked_tensors() const {
@@ -148,10 +164,17 @@ void GradientReducer::finish() {
   communicator_.begin_wait_clock();
   for (std::size_t b = 0; b < requests_.size(); ++b) {
     communicator_.wait(requests_[b]);
-    if (wire_.convert) wire_.convert(staged_[b], slices_[b]);
+    if (wire_.convert) wire_.convert(summed(staged_[b]), summed(slices_[b]));
   }
   communicator_.end_wait_clock();
   in_step_ = false;
+}
+
+void GradientReducer::gather() {
+  PLUMB_CHECK(!in_step_ && layout_.sharded, "sums are gathered after finish(), where they are sharded");
+  for (std::size_t b = 0; b < requests_.size(); ++b)
+    requests_[b] = communicator_.start_all_gather(names_[b], slices_[b]);
+  for (Communicator::Request& request : requests_) communicator_.wait(request);
 }
 
 }  // namespace plumb

@@ -30,6 +30,8 @@ struct Bucket {
 struct GradientLayout {
   std::vector<TensorSpan> tensors;
   std::vector<Bucket> buckets;
+  /// Each rank needs the sums of its own part of every bucket alone (shards.h).
+  bool sharded = false;
 };
 
 /// Fills buckets in order, each with as many tensors as fit into bucket_bytes and at least one. The tensors
@@ -47,7 +49,7 @@ struct GradientWire {
 
 /// Per step: begin_step(); during the last backward pass mark_ready() for every tensor, progress() between
 /// ops; finish(). Afterwards every tensor holds its sum over ranks (padding between buckets is left as it
-/// is).
+/// is); with a sharded layout the rank's own part of every bucket does, and what the rest holds is undefined.
 ///
 /// Buckets are started strictly in bucket order, whatever the order of the marks, so that ranks can never
 /// pair different buckets; a complete bucket waits for those before it. No allocation after construction.
@@ -73,6 +75,9 @@ class GradientReducer {
   /// would stay unreduced.
   void finish();
 
+  /// After finish(), with a sharded layout: every tensor holds its sum on every rank.
+  void gather();
+
   const GradientLayout& layout() const { return layout_; }
   /// Seconds that finish() waited, of the oldest step that was not asked for: long on fast ranks, short on
   /// the slowest one. Over device memory the seconds that its stream waited; 0 for a step that was replayed.
@@ -84,6 +89,8 @@ class GradientReducer {
   void check_layout(const Tensor& flat_gradients) const;
   void check_wire(const Tensor& flat_gradients) const;
   void start_complete_buckets();
+  Communicator::Request start_bucket(std::size_t bucket);
+  Tensor summed(const Tensor& bucket) const;
   std::string unmarked_tensors() const;
 
   Communicator& communicator_;

@@ -31,8 +31,8 @@ double seconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
-constexpr std::string_view kKindNames[] = {"all_reduce", "all_gather", "reduce_scatter",
-                                           "broadcast",  "barrier",    "all_reduce"};
+constexpr std::string_view kKindNames[] = {"all_reduce", "all_gather", "reduce_scatter", "broadcast",
+                                           "barrier",    "all_reduce", "reduce_scatter", "all_gather"};
 }  // namespace
 
 MpiCommunicator::MpiCommunicator(std::unique_ptr<MpiSession> session, const std::string& host,
@@ -143,6 +143,16 @@ bool MpiCommunicator::goes_by_host(const Tensor& tensor) const {
          (tensor.dtype == DType::Float32 || tensor.dtype == DType::Float64);
 }
 
+/// A chunk is a part of one row; chunks of all rows take turns, so that no rank is the root of two in a row.
+MpiCommunicator::Operation MpiCommunicator::in_rows(Kind kind, std::string_view name,
+                                                    const Tensor& tensor) const {
+  Operation operation = in_place(kind, name, tensor);
+  operation.count = tensor.elements() / world();
+  operation.chunks = world() * ((operation.count + operation.chunk - 1) / operation.chunk);
+  operation.op = MPI_SUM;
+  return operation;
+}
+
 void MpiCommunicator::do_all_reduce(std::string_view name, const Tensor& tensor, ReduceOp op) {
   if (op == ReduceOp::Sum && goes_by_host(tensor)) {
     run(host_sum(name, tensor, /*rounded=*/false));
@@ -164,6 +174,17 @@ Communicator::Request MpiCommunicator::do_start_rounded_all_reduce(std::string_v
                                                                    const Tensor& tensor) {
   PLUMB_CHECK(by_host_, "collective '{}': choose_sum_path() made no room to round", name);
   return start(host_sum(name, tensor, by_host_->rounds()));
+}
+
+Communicator::Request MpiCommunicator::do_start_reduce_scatter(std::string_view name, const Tensor& tensor) {
+  // Where all memory is shared, sums for all cost less than messages with those of the owners.
+  if (goes_by_host(tensor) && local_size() == world())
+    return start(host_sum(name, tensor, /*rounded=*/false));
+  return start(in_rows(Kind::ReduceRows, name, tensor));
+}
+
+Communicator::Request MpiCommunicator::do_start_all_gather(std::string_view name, const Tensor& tensor) {
+  return start(in_rows(Kind::BroadcastRows, name, tensor));
 }
 
 void MpiCommunicator::do_all_gather(std::string_view name, const Tensor& send, const Tensor& receive) {
@@ -281,7 +302,26 @@ void MpiCommunicator::start_chunk(Operation& operation, MPI_Request* request) {
       return;
     case Kind::HostSum:
       fail("collective '{}' has no chunks", name);
+    case Kind::ReduceRows:
+    case Kind::BroadcastRows:
+      start_row_chunk(operation, request);
+      return;
   }
+}
+
+void MpiCommunicator::start_row_chunk(Operation& operation, MPI_Request* request) {
+  const int root = static_cast<int>(operation.started % world());
+  const std::int64_t begin = operation.started / world() * operation.chunk;
+  const int count = static_cast<int>(std::min(operation.chunk, operation.count - begin));
+  char* data = operation.receive + (root * operation.count + begin) * operation.element_bytes;
+  const std::string_view name = operation.name.view();
+  if (operation.kind == Kind::BroadcastRows) {
+    PLUMB_MPI_OF(name, MPI_Ibcast(data, count, operation.type, root, communicator_, request));
+    return;
+  }
+  const bool receives = root == rank();
+  PLUMB_MPI_OF(name, MPI_Ireduce(receives ? MPI_IN_PLACE : data, receives ? data : nullptr, count,
+                                 operation.type, operation.op, root, communicator_, request));
 }
 
 bool MpiCommunicator::poll(Request& request) {

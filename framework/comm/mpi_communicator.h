@@ -51,7 +51,16 @@ class MpiCommunicator final : public Communicator {
 
  private:
   using Clock = std::chrono::steady_clock;
-  enum class Kind { AllReduce, AllGather, ReduceScatter, Broadcast, Barrier, HostSum };
+  enum class Kind {
+    AllReduce,
+    AllGather,
+    ReduceScatter,
+    Broadcast,
+    Barrier,
+    HostSum,
+    ReduceRows,
+    BroadcastRows
+  };
 
   struct Operation {
     Kind kind = Kind::Barrier;
@@ -63,7 +72,7 @@ class MpiCommunicator final : public Communicator {
     const char* send = nullptr;  ///< null: in place
     char* receive = nullptr;
     std::int64_t element_bytes = 0;
-    std::int64_t count = 0;  ///< elements; of one rank for AllGather and ReduceScatter
+    std::int64_t count = 0;  ///< elements; of one rank for all but AllReduce and Broadcast
     std::int64_t chunk = 0;  ///< elements of a chunk; the last one has what is left
     std::int64_t chunks = 0;
     std::int64_t started = 0, finished = 0;  ///< chunks
@@ -83,8 +92,11 @@ class MpiCommunicator final : public Communicator {
   void do_broadcast(std::string_view name, const Tensor& tensor, int root) override;
   Request do_start_all_reduce(std::string_view name, const Tensor& tensor) override;
   Request do_start_rounded_all_reduce(std::string_view name, const Tensor& tensor) override;
+  Request do_start_reduce_scatter(std::string_view name, const Tensor& tensor) override;
+  Request do_start_all_gather(std::string_view name, const Tensor& tensor) override;
 
   static Operation in_place(Kind kind, std::string_view name, const Tensor& tensor);
+  Operation in_rows(Kind kind, std::string_view name, const Tensor& tensor) const;
   Operation out_of_place(Kind kind, std::string_view name, const Tensor& send, const Tensor& receive,
                          std::int64_t count) const;
   static Operation host_sum(std::string_view name, const Tensor& tensor, bool rounded);
@@ -97,6 +109,7 @@ class MpiCommunicator final : public Communicator {
   void retire_chunks();
   void start_chunks();
   void start_chunk(Operation& operation, MPI_Request* request);
+  void start_row_chunk(Operation& operation, MPI_Request* request);
   [[noreturn]] void fail_late(std::uint64_t ticket);
   void exchange_hosts(int rank, int world, const std::string& host);
 

@@ -47,6 +47,7 @@ struct OptimizerConfig {
   double clip_norm = 1;           ///< 0 = no clipping
   std::string scaling = "none";   ///< none | depth-mup | completep: what depth does to rates, eps and decay
   double scaling_base_width = 0;  ///< completep: the width at which nothing is scaled; 0 = this one
+  bool sharded = false;           ///< each rank owns an equal part of the optimiser's state (ZeRO-1)
 };
 
 struct LearningRateConfig {

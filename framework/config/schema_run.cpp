@@ -106,6 +106,9 @@ std::vector<FieldSpec<OptimizerConfig>> optimizer_fields() {
        "",
        "completep: the width at which rates, eps and decay are as given; 0: the model's own.",
        {{"scaling", {"completep"}}}},
+      {"sharded", &OptimizerConfig::sharded, anything(), "",
+       "Each rank keeps and updates an equal part of the optimiser's state and sends the others its new "
+       "parameters (ZeRO-1, arXiv 1910.02054); with one rank nothing changes."},
   };
 }
 

@@ -10,7 +10,7 @@ Engine::Engine(const ModelConfig& config, std::int64_t vocabulary, const ModelSh
                std::uint64_t seed, Backend& backend)
     : backend_(backend), seed_(seed), stream_(backend.create_stream()) {
   model_ = std::make_unique<Transformer>(config, vocabulary, shape, parameters_);
-  parameters_.allocate(backend, shape.compute);
+  parameters_.allocate(backend, shape.compute, shape.shards);
   model_->allocate(backend);
   model_->plan(backend, plan_);
   arena_ = std::make_unique<Arena>(backend, plan_);

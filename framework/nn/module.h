@@ -35,6 +35,7 @@ struct ModelShape {
   std::int64_t batch = 1;   ///< B sequences of one micro-batch on this rank
   std::int64_t tokens = 1;  ///< T
   DType compute = DType::Float32;
+  int shards = 1;  ///< ranks that every trainable tensor of the flat buffers divides between (comm/shards.h)
   bool keep_branches = false;  ///< branch outputs z stay readable after forward (plumb dump)
   Recompute recompute = Recompute::None;
 

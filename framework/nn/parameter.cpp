@@ -14,8 +14,9 @@ namespace {
 
 constexpr std::int64_t kPaddingElements = 16;  // 64 bytes of fp32
 
-std::int64_t padded(std::int64_t elements) {
-  return (elements + kPaddingElements - 1) / kPaddingElements * kPaddingElements;
+std::int64_t padded(std::int64_t elements, int shards = 1) {
+  const std::int64_t multiple = kPaddingElements * shards;
+  return (elements + multiple - 1) / multiple * multiple;
 }
 
 Tensor slice(const Buffer& buffer, std::int64_t offset, DType dtype, Shape shape) {
@@ -45,7 +46,7 @@ std::int64_t ParameterStore::trainable_elements() const {
   return sum;
 }
 
-void ParameterStore::allocate(Backend& backend, DType compute) {
+void ParameterStore::allocate(Backend& backend, DType compute, int shards) {
   PLUMB_CHECK(backend_ == nullptr, "parameters are allocated once");
   backend_ = &backend;
   compute_ = compute;
@@ -55,7 +56,7 @@ void ParameterStore::allocate(Backend& backend, DType compute) {
     it->index = static_cast<int>(trainable_.size());
     trainable_.push_back(&*it);
     it->offset = padded_elements_;
-    padded_elements_ += padded(it->shape.elements());
+    padded_elements_ += padded(it->shape.elements(), shards);
   }
   padded_trainable_ = padded_elements_;
   for (Parameter& parameter : parameters_) {
@@ -70,6 +71,8 @@ void ParameterStore::allocate(Backend& backend, DType compute) {
   gradients_ = backend.allocate_for_communication(bytes_of(padded_trainable_, master));
   if (compute != master) compute_copies_ = backend.allocate(bytes_of(padded_elements_, compute));
   flat_gradient_ = Tensor(gradients_.data(), master, Shape{padded_trainable_});
+  flat_value_ = Tensor(values_.data(), master, Shape{padded_trainable_});
+  if (compute != master) flat_compute_ = Tensor(compute_copies_.data(), compute, Shape{padded_trainable_});
   for (Parameter& parameter : parameters_) {
     parameter.value = slice(values_, parameter.offset, master, parameter.shape);
     if (parameter.trainable)

@@ -66,7 +66,7 @@ struct NormParameters {
 };
 
 /// Owns every parameter and gradient. Trainable tensors lie in the order in which backward finishes them (the
-/// reverse of declaration), each padded to 64 bytes; frozen ones follow and have no gradient.
+/// reverse of declaration), each padded to 64 bytes for each shard; frozen ones follow and have no gradient.
 class ParameterStore {
  public:
   /// Declares a tensor; the address stays valid as long as the store. Names are unique.
@@ -78,7 +78,8 @@ class ParameterStore {
   }
   const std::vector<NormParameters>& norms() const { return norms_; }
   /// Lays out and allocates the flat buffers. No declaration afterwards.
-  void allocate(Backend& backend, DType compute);
+  /// `shards`: ranks that the flat buffers are to divide between at the start of every trainable tensor.
+  void allocate(Backend& backend, DType compute, int shards = 1);
   /// Device memory taken by allocate.
   std::vector<MemoryShare> memory_plan() const;
   /// Draws all values (float64, rounded to the master dtype) and the compute copies; matrices on the sphere
@@ -95,6 +96,9 @@ class ParameterStore {
   std::vector<SphereWeight> sphere_weights() const;
   std::int64_t trainable_elements() const;  ///< logical, without padding
   Tensor flat_gradient() const { return flat_gradient_; }
+  /// Values and compute copies of the trainable tensors, laid out as the gradients are.
+  Tensor flat_value() const { return flat_value_; }
+  Tensor flat_compute() const { return flat_compute_; }  ///< empty: computed in the master dtype
   /// Elements of the flat buffers, padding included: of all tensors, and of the trainable ones.
   std::int64_t padded_elements() const { return padded_elements_; }
   std::int64_t padded_trainable_elements() const { return padded_trainable_; }
@@ -107,7 +111,7 @@ class ParameterStore {
   std::vector<NormParameters> norms_;
   std::int64_t padded_elements_ = 0, padded_trainable_ = 0;
   Buffer values_, gradients_, compute_copies_;
-  Tensor flat_gradient_;
+  Tensor flat_gradient_, flat_value_, flat_compute_;
 };
 
 /// Elements [first, first + values.size()) of a tensor under its rules: element i is drawn at index i of

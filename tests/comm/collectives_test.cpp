@@ -117,6 +117,86 @@ TEST(Collectives, AllGatherReduceScatterBroadcast) {
   }
 }
 
+/// Rows of the ranks in place: (rank + 1) * (r + 1) * ramp in row r.
+std::vector<float> rows_of(int rank, std::int64_t n) {
+  std::vector<float> all;
+  for (int r = 0; r < ranks().world(); ++r) {
+    const auto row = ramp<float>(n, (rank + 1) * (r + 1));
+    all.insert(all.end(), row.begin(), row.end());
+  }
+  return all;
+}
+
+TEST(RowsInPlace, SumsReachTheirOwnersAndGoFromThereToAll) {
+  Communicator& comm = ranks();
+  for (const std::int64_t n : {std::int64_t{1}, std::int64_t{1000}, kChunk, 2 * kChunk + 5}) {
+    std::vector<float> all = rows_of(comm.rank(), n);
+    const Tensor tensor(all.data(), DType::Float32, {comm.world(), n});
+    auto request = comm.start_reduce_scatter("to owners", tensor);
+    comm.wait(request);
+    const std::vector<float> own(all.begin() + comm.rank() * n, all.begin() + (comm.rank() + 1) * n);
+    ASSERT_EQ(own, ramp<float>(n, triangle(comm.world()) * (comm.rank() + 1))) << n;
+    // Nothing is promised of the other rows: they must not matter.
+    for (int r = 0; r < comm.world(); ++r)
+      if (r != comm.rank()) std::fill_n(all.begin() + r * n, n, std::nanf(""));
+    request = comm.start_all_gather("from owners", tensor);
+    comm.wait(request);
+    for (int r = 0; r < comm.world(); ++r) {
+      const std::vector<float> row(all.begin() + r * n, all.begin() + (r + 1) * n);
+      ASSERT_EQ(row, ramp<float>(n, triangle(comm.world()) * (r + 1))) << n << " row " << r;
+    }
+  }
+}
+
+TEST(RowsInPlace, ManyOfThemFinishInOrderOnRanksOutOfStep) {
+  Communicator& comm = ranks();
+  constexpr int kRequests = 9;  // 4 are reserved
+  const std::int64_t sizes[] = {7, kChunk + 3, 500};
+  std::vector<std::vector<float>> values;
+  std::vector<Communicator::Request> requests;
+  for (int k = 0; k < kRequests; ++k) values.push_back(rows_of(comm.rank(), sizes[k % 3]));
+  for (int k = 0; k < kRequests; ++k) {
+    if (k % comm.world() == comm.rank()) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    const Tensor tensor = view(values[static_cast<std::size_t>(k)]);
+    requests.push_back(comm.start_reduce_scatter("to owners", tensor));
+    comm.progress();
+    requests.push_back(comm.start_all_gather("from owners", tensor));
+  }
+  for (auto request = requests.rbegin(); request != requests.rend(); ++request) comm.wait(*request);
+  for (int k = 0; k < kRequests; ++k) {
+    std::vector<float> sums;
+    for (int r = 0; r < comm.world(); ++r) {
+      const auto row = ramp<float>(sizes[k % 3], triangle(comm.world()) * (r + 1));
+      sums.insert(sums.end(), row.begin(), row.end());
+    }
+    EXPECT_EQ(values[static_cast<std::size_t>(k)], sums) << k;
+  }
+}
+
+TEST(RowsInPlace, SumsOfRealNumbersAreTheSameEveryTime) {
+  Communicator& comm = ranks();
+  const std::int64_t n = comm.world() * (kChunk + 100);
+  const RandomStream random{17, static_cast<std::uint32_t>(comm.rank()), 0};
+  std::vector<float> values(static_cast<std::size_t>(n)), first;
+  for (int run = 0; run < 3; ++run) {
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(random.normal(i));
+    auto request = comm.start_reduce_scatter("sum", view(values));
+    comm.wait(request);
+    request = comm.start_all_gather("sums", view(values));
+    comm.wait(request);
+    if (run == 0) first = values;
+    EXPECT_EQ(values, first);
+  }
+}
+
+TEST(RowsInPlace, ThatDoNotDivideAreRefused) {
+  std::vector<float> values(static_cast<std::size_t>(ranks().world() * 3 + 1));
+  EXPECT_THAT([&] { ranks().start_reduce_scatter("uneven", view(values)); },
+              testing::ThrowsMessage<Error>(testing::HasSubstr("'uneven'")));
+  EXPECT_THAT([&] { ranks().start_all_gather("uneven", view(values)); },
+              testing::ThrowsMessage<Error>(testing::HasSubstr("'uneven'")));
+}
+
 TEST(Collectives, EveryRankKnowsWhereTheOthersAre) {
   Communicator& comm = ranks();
   ASSERT_EQ(static_cast<int>(comm.hosts().size()), comm.world());

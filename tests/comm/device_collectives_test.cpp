@@ -79,6 +79,22 @@ TYPED_TEST(DeviceCollectives, ReduceScatterGivesEachRankItsRow) {
   EXPECT_EQ(this->template get<TypeParam>(receive.tensor), std::vector<TypeParam>(first, first + 11));
 }
 
+TYPED_TEST(DeviceCollectives, RowsAreReducedAndGatheredInPlace) {
+  const auto communicator = this->make_communicator(*this->stream);
+  const std::int64_t world = ranks().world(), n = 4001;
+  const DeviceVector<TypeParam> rows(*this->backend, {world, n});
+  this->put(values_of<TypeParam>(ranks().rank(), world * n), rows.tensor);
+  auto request = communicator->start_reduce_scatter("to owners", rows.tensor);
+  communicator->wait(request);
+  const auto sum = sum_over_ranks<TypeParam>(world * n);
+  const auto first = sum.begin() + ranks().rank() * n;
+  EXPECT_EQ(this->template get<TypeParam>(rows.tensor.row_range(ranks().rank(), 1)),
+            std::vector<TypeParam>(first, first + n));
+  request = communicator->start_all_gather("from owners", rows.tensor);
+  communicator->wait(request);
+  EXPECT_EQ(this->template get<TypeParam>(rows.tensor), sum);
+}
+
 TYPED_TEST(DeviceCollectives, BroadcastTakesTheRootsElements) {
   const auto communicator = this->make_communicator(*this->stream);
   for (int root = 0; root < ranks().world(); ++root) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/gradient_reducer.h"
+#include "comm/shards.h"
 #include "core/rng.h"
 #include "ranks.h"
 
@@ -87,6 +88,49 @@ TYPED_TEST(ReducedGradients, AreTheSumOverRanksWhateverTheOrderOfTheMarks) {
     EXPECT_EQ(calls, std::vector<int>(layout.buckets.size(), step));
     EXPECT_GE(reducer.take_wait_seconds(), 0);
     EXPECT_EQ(reducer.take_wait_seconds(), 0) << "asked for already";
+  }
+}
+
+/// The same tensors at places that divide between any of the worlds of these tests.
+std::vector<TensorSpan> divisible_tensors(std::int64_t* end) {
+  std::vector<TensorSpan> tensors = uneven_tensors();
+  *end = 0;
+  for (TensorSpan& span : tensors) {
+    span.offset = *end;
+    *end += (span.count + 191) / 192 * 192;
+  }
+  return tensors;
+}
+
+TEST(ReducedGradients, ReachTheirOwnersAndThenAll) {
+  Communicator& comm = ranks();
+  std::int64_t elements = 0;
+  GradientLayout layout = make_buckets(divisible_tensors(&elements), 40'000, DType::Float32);
+  layout = shard_buckets(std::move(layout), elements, comm.world());
+  ASSERT_GT(layout.buckets.size(), 4U);
+  const Shards shards(layout, comm.rank(), comm.world());
+  std::vector<float> flat(static_cast<std::size_t>(elements));
+  GradientReducer reducer(comm, layout, Tensor(flat.data(), DType::Float32, {elements}));
+  for (int step = 1; step <= 3; ++step) {
+    fill(flat, step, comm.rank());
+    reducer.begin_step();
+    for (const int tensor : shuffled(static_cast<int>(layout.tensors.size()),
+                                     static_cast<std::uint64_t>(step * 100 + comm.rank()))) {
+      reducer.mark_ready(tensor);
+      reducer.progress();
+    }
+    reducer.finish();
+    const auto expect_sums = [&](std::int64_t begin, std::int64_t count) {
+      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(begin + count); ++i) {
+        double sum = 0;
+        for (int r = 0; r < comm.world(); ++r) sum += gradient_at(step, r, i);
+        ASSERT_EQ(flat[i], static_cast<float>(sum)) << "step " << step << " element " << i;
+      }
+    };
+    for (std::size_t t = 0; t < layout.tensors.size(); ++t)
+      expect_sums(layout.tensors[t].offset + shards.parts()[t].begin, shards.parts()[t].count);
+    reducer.gather();
+    for (const TensorSpan& span : layout.tensors) expect_sums(span.offset, span.count);
   }
 }
 

@@ -38,6 +38,10 @@ ncclDataType_t nccl_type_of(DType dtype) {
 
 std::size_t count_of(const Tensor& tensor) { return static_cast<std::size_t>(tensor.elements()); }
 
+void* row_of(const Tensor& tensor, int row, std::size_t count) {
+  return static_cast<char*>(tensor.data) + static_cast<std::size_t>(row) * count * size_of(tensor.dtype);
+}
+
 /// Whether the stream that recorded it has passed it.
 bool has_passed(const CudaEvent& event) {
   const cudaError_t code = cudaEventQuery(event.handle());
@@ -168,6 +172,23 @@ void NcclCommunicator::do_reduce_scatter(std::string_view name, const Tensor& se
   const ncclDataType_t type = nccl_type_of(send.dtype);
   run(start(name, PLUMB_COLLECTIVE("reduce_scatter", ncclReduceScatter(send.data, receive.data, count, type,
                                                                        ncclSum, communicator, stream))));
+}
+
+// NCCL works in place where the one side is the rank's row of the other.
+Communicator::Request NcclCommunicator::do_start_reduce_scatter(std::string_view name, const Tensor& tensor) {
+  const std::size_t count = count_of(tensor) / static_cast<std::size_t>(world());
+  const ncclDataType_t type = nccl_type_of(tensor.dtype);
+  void* row = row_of(tensor, rank(), count);
+  return start(name, PLUMB_COLLECTIVE("reduce_scatter", ncclReduceScatter(tensor.data, row, count, type,
+                                                                          ncclSum, communicator, stream)));
+}
+
+Communicator::Request NcclCommunicator::do_start_all_gather(std::string_view name, const Tensor& tensor) {
+  const std::size_t count = count_of(tensor) / static_cast<std::size_t>(world());
+  const ncclDataType_t type = nccl_type_of(tensor.dtype);
+  void* row = row_of(tensor, rank(), count);
+  return start(name, PLUMB_COLLECTIVE("all_gather",
+                                      ncclAllGather(row, tensor.data, count, type, communicator, stream)));
 }
 
 void NcclCommunicator::do_broadcast(std::string_view name, const Tensor& tensor, int root) {

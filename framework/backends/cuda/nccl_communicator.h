@@ -80,6 +80,8 @@ class NcclCommunicator final : public Communicator {
   void do_reduce_scatter(std::string_view name, const Tensor& send, const Tensor& receive) override;
   void do_broadcast(std::string_view name, const Tensor& tensor, int root) override;
   Request do_start_all_reduce(std::string_view name, const Tensor& tensor) override;
+  Request do_start_reduce_scatter(std::string_view name, const Tensor& tensor) override;
+  Request do_start_all_gather(std::string_view name, const Tensor& tensor) override;
 
   template <class Issue>
   Request start(std::string_view name, const Call& call, const Issue& issue);
