@@ -68,10 +68,10 @@ void ParameterVectors::set_parameters(int vector) {
 
 void ParameterVectors::draw(int vector, std::uint64_t seed, std::uint32_t step) {
   const RandomStream random{seed, step, kProbeSite};
+  std::uint64_t first = 0;  // counted without padding, which is another where ranks share the optimiser
   for (std::size_t n = 0; n < values_.size(); ++n) {
     const Tensor& part = parts(vector)[n];
     const auto count = static_cast<std::size_t>(part.elements());
-    const auto first = static_cast<std::uint64_t>(store_.trainable()[n]->offset);
     for (std::size_t begin = 0; begin < count; begin += kDrawn) {
       const std::size_t drawn = std::min(kDrawn, count - begin), bytes = size_of(part.dtype);
       stream_.synchronize();  // the last use of host_ is over
@@ -82,6 +82,7 @@ void ParameterVectors::draw(int vector, std::uint64_t seed, std::uint32_t step) 
       }
       backend_.upload(stream_, host_.data(), static_cast<char*>(part.data) + begin * bytes, drawn * bytes);
     }
+    first += count;
   }
 }
 

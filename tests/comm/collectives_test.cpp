@@ -157,11 +157,15 @@ TEST(RowsInPlace, ManyOfThemFinishInOrderOnRanksOutOfStep) {
   for (int k = 0; k < kRequests; ++k) values.push_back(rows_of(comm.rank(), sizes[k % 3]));
   for (int k = 0; k < kRequests; ++k) {
     if (k % comm.world() == comm.rank()) std::this_thread::sleep_for(std::chrono::milliseconds(3));
-    const Tensor tensor = view(values[static_cast<std::size_t>(k)]);
-    requests.push_back(comm.start_reduce_scatter("to owners", tensor));
+    requests.push_back(comm.start_reduce_scatter("to owners", view(values[static_cast<std::size_t>(k)])));
     comm.progress();
-    requests.push_back(comm.start_all_gather("from owners", tensor));
   }
+  std::vector<std::int32_t> one = {1};
+  comm.all_reduce("in between", view(one), ReduceOp::Sum);
+  EXPECT_EQ(one[0], comm.world());
+  for (auto request = requests.rbegin(); request != requests.rend(); ++request) comm.wait(*request);
+  requests.clear();
+  for (auto& rows : values) requests.push_back(comm.start_all_gather("from owners", view(rows)));
   for (auto request = requests.rbegin(); request != requests.rend(); ++request) comm.wait(*request);
   for (int k = 0; k < kRequests; ++k) {
     std::vector<float> sums;

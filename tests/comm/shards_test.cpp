@@ -33,7 +33,8 @@ class Worlds : public ::testing::TestWithParam<int> {};
 TEST_P(Worlds, OwnEveryElementOnceAndEquallyManyEach) {
   const int world = GetParam();
   std::int64_t elements = 0;
-  const GradientLayout layout = shard_buckets(layout_for(world, &elements), elements, world);
+  const GradientLayout unsharded = layout_for(world, &elements),
+                       layout = shard_buckets(unsharded, elements, world);
   ASSERT_GT(layout.buckets.size(), 3U);
   std::vector<int> owners(static_cast<std::size_t>(elements));
   for (int rank = 0; rank < world; ++rank) {
@@ -61,7 +62,8 @@ TEST_P(Worlds, OwnEveryElementOnceAndEquallyManyEach) {
 TEST_P(Worlds, FindTheSameElementsInBothBuffers) {
   const int world = GetParam();
   std::int64_t elements = 0;
-  const GradientLayout layout = shard_buckets(layout_for(world, &elements), elements, world);
+  const GradientLayout unsharded = layout_for(world, &elements),
+                       layout = shard_buckets(unsharded, elements, world);
   std::vector<float> flat(static_cast<std::size_t>(elements));
   std::iota(flat.begin(), flat.end(), 0.0F);
   for (int rank = 0; rank < world; ++rank) {

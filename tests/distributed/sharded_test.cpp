@@ -99,7 +99,8 @@ void expect_close_checkpoints(const std::filesystem::path& run, const std::files
        {std::pair{&own.model, &other.model}, std::pair{&own.optimizer, &other.optimizer}}) {
     ASSERT_EQ(file->names(), expected->names());
     for (const std::string& name : file->names()) {
-      if (name.rfind("statistics/", 0) == 0 || name.rfind("alarms/", 0) == 0) continue;
+      if (file == &own.optimizer && name.rfind("momentum/", 0) != 0 && name.rfind("variance/", 0) != 0)
+        continue;
       const std::vector<double> x = values_of(file->tensor(name)), y = values_of(expected->tensor(name));
       ASSERT_EQ(x.size(), y.size()) << name;
       double difference = 0, size = 0;
@@ -125,9 +126,8 @@ const Case kCases[] = {
     {"trained_knobs_and_dropout",
      {"model.placement=peri", "model.dropout.branch=0.1", "model.residual.b.trainable=vector"}},
     {"sphere", {"model.placement=ngpt", "optimizer.weight_decay=0"}},
-    {"guarded",
-     {"spikes.action=skip", "spikes.z_clip=1.5", "spikes.z_clip_warmup_steps=5", "spikes.tensor_clip=1.05",
-      "spikes.tensor_clip_warmup_steps=5"}},
+    {"z_clip", {"spikes.action=skip", "spikes.z_clip=1.2", "spikes.z_clip_warmup_steps=5"}},
+    {"tensor_clip", {"spikes.action=skip", "spikes.tensor_clip=1.02", "spikes.tensor_clip_warmup_steps=5"}},
 };
 void PrintTo(const Case& its, std::ostream* out) { *out << its.name; }
 
@@ -200,11 +200,13 @@ TEST_F(ShardedRun, HasItsShareOfTheStateOnEveryRank) {
             .at(what)
             .get<double>();
       };
-      // What is not state: sums and scalars for each tensor.
-      const double saved = planned(whole(), "optimiser") - planned(sharded(), "optimiser");
-      const double state = states * planned(whole(), "gradients");
-      EXPECT_NEAR(saved / state, 1 - 1.0 / ranks, 0.03);
-      EXPECT_LE(planned(sharded(), "gradients"), 1.1 * planned(whole(), "gradients")) << "padding";
+      // Not all of it is state: there are sums for each tensor.
+      const double sums = planned(whole(), "optimiser") - states * planned(whole(), "gradients");
+      EXPECT_EQ(planned(sharded(), "optimiser") - sums, states * planned(sharded(), "gradients") / ranks);
+      const auto names = load_checkpoint(checkpoint_folder(whole(), 1)).model.names();
+      const double padding = planned(sharded(), "gradients") - planned(whole(), "gradients");
+      EXPECT_GE(padding, 0);
+      EXPECT_LE(padding, 64 * (ranks - 1) * static_cast<double>(names.size()));
     }
   }
 }
