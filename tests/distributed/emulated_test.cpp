@@ -115,6 +115,38 @@ TEST(EmulatedTraining, CapturedSteps) {
       kFloat32);
 }
 
+/// Reduce-scatter and all-gather of (emulated) NCCL beside its all-reduce.
+void expect_sharded_equals_whole(int ranks, const std::vector<std::string>& further, double tolerance) {
+  const TemporaryFolder folder;
+  const std::filesystem::path config = write_config(folder.path());
+  const std::vector<std::string> settings =
+      with(with(settings_of("peri"),
+                {"device=cuda-emulated", "training.steps=8", "optimizer.clip_norm=0.5",
+                 "alarms.replicas_every=1", fmt::format("training.sequences_per_step={}", 2 * ranks)}),
+           further);
+  train(ranks, config, folder.path() / "whole", settings);
+  train(ranks, config, folder.path() / "sharded", with(settings, {"optimizer.sharded=true"}));
+  EXPECT_LE(curve_distance(loss_curve(folder.path() / "sharded"), loss_curve(folder.path() / "whole")),
+            tolerance);
+  for (const Json& event : read_records(folder.path() / "sharded" / "events.jsonl"))
+    EXPECT_NE(event.at("kind"), "replica_drift") << event;
+}
+
+TEST(EmulatedSharded, EqualsTheWhole) {
+  const Schedule random("random:1");
+  expect_sharded_equals_whole(3, {}, 1e-6);
+}
+
+TEST(EmulatedSharded, InRecordedStepsWithRoundedCopies) {
+  const Schedule lazy("lazy");
+  expect_sharded_equals_whole(2, {"compute.dtype=bf16", "compute.captured_steps=true"}, 1e-4);
+}
+
+TEST(EmulatedSharded, WithGradientsInBrainFloatsOnTheWire) {
+  const Schedule random("random:2");
+  expect_sharded_equals_whole(2, {"communication.gradient_dtype=bf16"}, 1e-5);
+}
+
 class EmulatedSchedule : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EmulatedSchedule, PeriOverTwoRanks) {
