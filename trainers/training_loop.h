@@ -21,6 +21,7 @@
 #include "optim/optimizer.h"
 #include "rank_alarms.h"
 #include "run_queue_delay.h"
+#include "run_trace.h"
 #include "session.h"
 #include "sharpness.h"
 #include "spike_guard.h"
@@ -51,6 +52,9 @@ class TrainingLoop {
   /// cursor from a checkpoint.
   void start();
   void resume(const Checkpoint& checkpoint);
+
+  /// Steps from here on are in this trace, which must outlive them.
+  void trace_with(RunTrace& trace);
 
   /// One optimiser step with a sampled record (log.stability_every = 1), without logs, validation and
   /// checkpoints. The record lives until the next call. A collective.
@@ -158,8 +162,9 @@ class TrainingLoop {
   std::filesystem::path folder_;
 
   StepParts parts_;
-  std::int64_t step_ = 0;    ///< optimiser steps issued
-  int steps_in_flight_ = 0;  ///< of them, not yet finished
+  RunTrace* trace_ = nullptr;  ///< null: none
+  std::int64_t step_ = 0;      ///< optimiser steps issued
+  int steps_in_flight_ = 0;    ///< of them, not yet finished
   std::chrono::steady_clock::time_point step_started_;
   std::uint64_t data_cursor_ = 0;  ///< sequences used
   double smoothed_step_seconds_ = 0;

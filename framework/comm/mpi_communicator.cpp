@@ -156,6 +156,7 @@ Communicator::Request MpiCommunicator::start(const Operation& new_operation) {
   const std::uint64_t ticket = next_++;
   operation(ticket) = new_operation;
   operation(ticket).number = notes_->next_number();
+  if (observer() != nullptr) observer()->started(ticket);
   progress();
   return Request{ticket};
 }
@@ -169,6 +170,7 @@ void MpiCommunicator::progress() {
   if (first_unfinished_ == next_) return;
   retire_chunks();
   start_chunks();
+  if (observer() != nullptr) observer()->finished_before(first_unfinished_);
 }
 
 void MpiCommunicator::retire_chunks() {
@@ -241,6 +243,8 @@ bool MpiCommunicator::poll(Request& request) {
 }
 
 void MpiCommunicator::wait(Request& request) {
+  if (is_finished(request.ticket)) return;
+  const ObservedWait wait(observer(), operation(request.ticket).name.view());
   const auto begin = Clock::now();
   while (!poll(request)) pause_waiting(seconds(Clock::now() - std::max(begin, last_retired_)));
 }
