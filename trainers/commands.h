@@ -12,6 +12,7 @@ struct TrainOptions {
   std::vector<std::string> configs;
   std::vector<std::string> overrides;  ///< a.b.c=value
   std::string resume;                  ///< "" | auto | path of a checkpoint
+  std::string trace;                   ///< "" = none | auto | steps, "3-5"
 };
 int run_train(const TrainOptions& options);
 
@@ -83,6 +84,11 @@ struct ReportCommandOptions {
   std::string output;             ///< "" = report.html in the folder of the one run, or here for several
 };
 int run_report(const ReportCommandOptions& options);
+
+struct TraceOptions {
+  std::string run;  ///< folder
+};
+int run_trace(const TraceOptions& options);
 
 struct CheckOptions {
   std::vector<std::string> configs;

@@ -28,6 +28,9 @@ void add_train(CLI::App& app, TrainOptions& options, Action& action) {
       ->take_all();
   command->add_option("--resume", options.resume,
                       "auto (newest whole checkpoint of the run) or a checkpoint");
+  command->add_flag(
+      "--trace{auto}", options.trace,
+      "Trace steps into the run's trace.json, for ui.perfetto.dev; --trace=3-5 says which ones");
   command->footer(config_help_text());
   command->callback([&options, &action] { action = [&options] { return run_train(options); }; });
 }
@@ -133,6 +136,13 @@ void add_report(CLI::App& app, ReportCommandOptions& options, Action& action) {
   command->callback([&options, &action] { action = [&options] { return run_report(options); }; });
 }
 
+void add_trace(CLI::App& app, TraceOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "trace", "Joins what the ranks of `plumb train --trace` wrote on several hosts into one trace.json");
+  command->add_option("run", options.run, "Folder of the run")->required();
+  command->callback([&options, &action] { action = [&options] { return run_trace(options); }; });
+}
+
 void add_check(CLI::App& app, CheckOptions& options, Action& action) {
   CLI::App* command = app.add_subcommand(
       "check",
@@ -227,6 +237,7 @@ int run(int argc, char** argv) {
   PlacementsOptions placements;
   MetricsOptions metrics;
   ReportCommandOptions report;
+  TraceOptions trace;
   CheckOptions check;
   ExportOptions exported;
   SweepOptions sweep;
@@ -239,6 +250,7 @@ int run(int argc, char** argv) {
   add_placements(app, placements, action);
   add_metrics(app, metrics, action);
   add_report(app, report, action);
+  add_trace(app, trace, action);
   add_check(app, check, action);
   add_export(app, exported, action);
   add_sweep(app, sweep, action);

@@ -79,12 +79,15 @@ void TrainingLoop::reduce(double gradient_scale) {
   reducer_.begin_step();
   engine_.forward(statistics_.probes(), /*training=*/true);
   engine_.backward(statistics_.probes(), gradient_scale, &listener_, /*training=*/true);
-  {
-    const PhaseRange range(engine_.backend(), "reduce gradients");
-    if (run_queue_delay_) run_queue_delay_->pause();
-    reducer_.finish();
-    if (run_queue_delay_) run_queue_delay_->resume();
-  }
+  const PhaseRange range(engine_.backend(), "reduce gradients");
+  if (run_queue_delay_) run_queue_delay_->pause();
+  reducer_.finish();
+  if (run_queue_delay_) run_queue_delay_->resume();
+}
+
+void TrainingLoop::update() {
+  const PhaseRange range(engine_.backend(), "optimiser");
+  optimizer_.update(engine_.stream(), UpdateResults::All, step_loss());
 }
 
 }  // namespace plumb

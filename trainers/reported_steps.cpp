@@ -10,6 +10,7 @@
 namespace plumb {
 
 void TrainingLoop::validate(StepRecord* record) {
+  const PhaseRange range(engine_.backend(), "validation");
   engine_.begin_step(
       step_);  // knobs as the next step will have them, which is what a checkpoint taken here means
   const Evaluator::Result result = evaluator_->evaluate(
@@ -26,6 +27,7 @@ void TrainingLoop::validate(StepRecord* record) {
 }
 
 void TrainingLoop::report(const StepRecord& record, RunLog* log) {
+  const PhaseRange range(engine_.backend(), "log");
   const std::vector<RankAlarm> rank_alarms = rank_alarms_.take();
   if (!session_.is_first()) return;
   if (log != nullptr) {

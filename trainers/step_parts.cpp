@@ -9,7 +9,11 @@ void StepParts::run(Part part, Cadence cadence, const std::function<void()>& bod
     body();
     return;
   }
-  if (!variant.recording) variant.recording = backend_.record(stream_, body);
+  if (!variant.recording) {
+    const PhaseRange range(backend_, "record");
+    variant.recording = backend_.record(stream_, body);
+  }
+  const PhaseRange range(backend_, "replay");
   variant.recording->replay(stream_);
 }
 

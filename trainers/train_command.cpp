@@ -18,6 +18,7 @@
 #include "core/parallel_for.h"
 #include "export/tensorboard_log.h"
 #include "model_state.h"
+#include "run_trace.h"
 #include "session.h"
 #include "signals.h"
 #include "training_loop.h"
@@ -36,6 +37,7 @@ struct Setup {
   DType compute = DType::Float32;
   int threads = 1;
   std::optional<Checkpoint> checkpoint;
+  std::unique_ptr<RunTrace> trace;  ///< null: none is asked for
   std::unique_ptr<TrainingLoop> loop;
   ModelHash model_hash;
   std::unique_ptr<RunLog> log;  ///< rank 0 only
@@ -95,6 +97,8 @@ void prepare(Setup& setup, Session& session, const TrainOptions& options,
              const std::vector<ConfigSource>& sources) {
   setup.loaded = load_config(sources, options.overrides, placement_presets());
   const Config& config = setup.loaded.config;
+  if (!options.trace.empty())
+    static_cast<void>(trace_steps(options.trace));  // wrong: said before anything else
   if (config.log.tensorboard) require_tensorboard();
   setup.share = check_batch(setup.loaded, session.world());
   setup.folder = run_folder(config.run);
@@ -140,8 +144,13 @@ void meet(Setup& setup, Session& session, const TrainOptions& options) {
 }
 
 void build(Setup& setup, Session& session) {
-  setup.loop = std::make_unique<TrainingLoop>(session, setup.loaded, setup.share, setup.task, *setup.backend,
-                                              setup.compute);
+  if (!options.trace.empty()) {
+    setup.trace = std::make_unique<RunTrace>(session, *setup.backend, trace_steps(options.trace));
+  }
+  setup.loop =
+      std::make_unique<TrainingLoop>(session, setup.loaded, setup.share, setup.task,
+                                     setup.trace ? setup.trace->backend() : *setup.backend, setup.compute);
+  if (setup.trace) setup.loop->trace_with(*setup.trace);
   if (setup.checkpoint) {
     setup.loop->resume(*setup.checkpoint);
   } else {
@@ -257,6 +266,7 @@ int run_train(const TrainOptions& options) {
   if (!session.all_succeed([&] { open_folder(setup, session, options); })) return 2;
   announce(setup, session);
   const TrainingOutcome outcome = setup.loop->run(setup.log.get(), setup.folder);
+  if (setup.trace) setup.trace->finish(setup.folder);
   if (session.is_first()) summarize(setup, outcome);
   if (outcome.failure.empty()) return 0;
   if (session.is_first()) log_error("{}", outcome.failure);

@@ -207,12 +207,18 @@ Cadence TrainingLoop::cadence_of(std::int64_t step) const {
   return detail > 0 && (step == 1 || step / every % detail == 0) ? Cadence::Detailed : Cadence::Sampled;
 }
 
+void TrainingLoop::trace_with(RunTrace& trace) {
+  trace_ = &trace;
+  if (device_communicator_) device_communicator_->observe(&trace.recorder());
+}
+
 void TrainingLoop::begin_step_clock() {
   step_started_ = Clock::now();
   if (run_queue_delay_) run_queue_delay_->resume();
 }
 
 void TrainingLoop::issue_step() {
+  if (trace_ != nullptr) trace_->before_step(step_ + 1);
   if (steps_in_flight_ == 0) begin_step_clock();
   const PhaseRange range(engine_.backend(), "step");
   Stream& stream = engine_.stream();
@@ -220,14 +226,20 @@ void TrainingLoop::issue_step() {
   const std::int64_t micro_steps = sampler_.partition().micro_steps;
   const double gradient_scale = 1 / static_cast<double>(sampler_.targets_per_step());
 
-  statistics_.begin_step(stream, cadence);
-  engine_.begin_step(step_);
-  optimizer_.begin_step(stream, step_, learning_rate_at(learning_rate_, step_));
-  if (sharpness_ && (step_ + 1) % config_.sharpness.every == 0) sharpness_->keep_start();
-  engine_.zero_gradients();
-  engine_.probe_norms(statistics_.probes());
+  {
+    const PhaseRange begin(engine_.backend(), "begin step");
+    statistics_.begin_step(stream, cadence);
+    engine_.begin_step(step_);
+    optimizer_.begin_step(stream, step_, learning_rate_at(learning_rate_, step_));
+    if (sharpness_ && (step_ + 1) % config_.sharpness.every == 0) sharpness_->keep_start();
+    engine_.zero_gradients();
+    engine_.probe_norms(statistics_.probes());
+  }
   for (std::int64_t micro_step = 0; micro_step < micro_steps; ++micro_step) {
-    sampler_.fill(data_cursor_, micro_step, batch_);
+    {
+      const PhaseRange data(engine_.backend(), "data");
+      sampler_.fill(data_cursor_, micro_step, batch_);
+    }
     engine_.upload_batch(batch_.inputs, batch_.targets, batch_.first_sequence);
     if (micro_step + 1 == micro_steps) {
       finish_gradients_and_update(gradient_scale, cadence);
@@ -244,6 +256,7 @@ void TrainingLoop::issue_step() {
   steps_in_flight_ += 1;
   const std::int64_t tokens_per_step = sampler_.targets_per_step();
   const std::int64_t tokens_per_sequence = tokens_per_step / sampler_.sequences_per_step();
+  const PhaseRange read(engine_.backend(), "read statistics");
   statistics_.read_step(
       stream, {.step = step_,
                .tokens = static_cast<std::int64_t>(data_cursor_) * tokens_per_sequence,
@@ -269,7 +282,11 @@ StepRecord& TrainingLoop::single_step() {
 }
 
 StepRecord& TrainingLoop::take_record() {
-  statistics_.wait_for_step();
+  {
+    const PhaseRange range(engine_.backend(), "wait for the step");
+    statistics_.wait_for_step();
+  }
+  const PhaseRange range(engine_.backend(), "statistics");
   StepRecord& record = statistics_.finish_step(
       engine_.stream(), {.step_seconds = seconds_since(step_started_),
                          .wait_seconds = reducer_.take_wait_seconds(),

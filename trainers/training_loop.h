@@ -22,6 +22,7 @@
 #include "optim/optimizer.h"
 #include "rank_alarms.h"
 #include "run_queue_delay.h"
+#include "run_trace.h"
 #include "session.h"
 #include "sharpness.h"
 #include "spike_guard.h"
@@ -52,6 +53,9 @@ class TrainingLoop {
   /// cursor from a checkpoint.
   void start();
   void resume(const Checkpoint& checkpoint);
+
+  /// Steps from here on are in this trace, which must outlive them.
+  void trace_with(RunTrace& trace);
 
   /// One optimiser step with a sampled record (log.stability_every = 1), without logs, validation and
   /// checkpoints. The record lives until the next call. A collective.
@@ -94,7 +98,7 @@ class TrainingLoop {
   GradientReducer::BeforeReduce before_reduce();
   void take_local_gradient_squares(const Bucket& bucket);
   void reduce(double gradient_scale);
-  void update() { optimizer_.update(engine_.stream(), UpdateResults::All, step_loss()); }
+  void update();
   /// The last micro-batch of a step, and the update.
   void finish_gradients_and_update(double gradient_scale, Cadence cadence);
   /// Reads the hashes of what all ranks should hold alike, where they are due.
@@ -168,8 +172,9 @@ class TrainingLoop {
   std::filesystem::path folder_;
 
   StepParts parts_;
-  std::int64_t step_ = 0;    ///< optimiser steps issued
-  int steps_in_flight_ = 0;  ///< of them, not yet finished
+  RunTrace* trace_ = nullptr;  ///< null: none
+  std::int64_t step_ = 0;      ///< optimiser steps issued
+  int steps_in_flight_ = 0;    ///< of them, not yet finished
   std::chrono::steady_clock::time_point step_started_;
   std::uint64_t data_cursor_ = 0;  ///< sequences used
   double smoothed_step_seconds_ = 0;

@@ -25,6 +25,7 @@ std::int64_t count_in(const CheckpointManifest& manifest, const char* name) {
 
 void TrainingLoop::save(RunLog* log) {
   if (saved_step_ == step_) return;
+  const PhaseRange range(engine_.backend(), "checkpoint");
   saved_step_ = step_;
   statistics_.unify_state();
   if (log != nullptr) log->flush();

@@ -1,8 +1,9 @@
-// ObservedBackend: another backend, whose ops tell an observer of every tensor that they have written. For
-// passes that are looked into, not for training.
+// ObservedBackend: another backend, whose ops tell an observer of themselves and of the tensors that they
+// have written. For passes that are looked into, and for traces.
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "backend/backend.h"
 
@@ -11,6 +12,13 @@ namespace plumb {
 class OpObserver {
  public:
   virtual ~OpObserver() = default;
+  /// Around every op, what it tells of in wrote() included. `work`: the arguments that say how much work it
+  /// is; some may be empty.
+  virtual void began(const char* op, std::span<const Tensor* const> work) {
+    static_cast<void>(op);
+    static_cast<void>(work);
+  }
+  virtual void ended() {}
   /// After the op was issued to the stream. `tensor`: one that it has written or added to, `name` as in its
   /// arguments ("dweight"). Of statistics only the sums of the loss are told of.
   virtual void wrote(Stream& stream, const char* op, const char* name, const Tensor& tensor) = 0;
@@ -60,10 +68,10 @@ class ObservedBackend final : public Backend {
   const AttentionOps& attention() const override;
   const EmbeddingOps& embedding() const override;
   const HeadLossOps& head_loss() const override;
-  const OptimizerOps& optimizer() const override { return inner_.optimizer(); }
+  const OptimizerOps& optimizer() const override;
   const ElementwiseOps& elementwise() const override;
-  const MomentsOps& moments() const override { return inner_.moments(); }
-  const ObservationOps& observations() const override { return inner_.observations(); }
+  const MomentsOps& moments() const override;
+  const ObservationOps& observations() const override;
   const RandomOps& random() const override;
   const ParameterOps& parameter() const override;
   const StreamMixOps& stream_mix() const override;

@@ -75,27 +75,32 @@ double Communicator::take_waited_seconds() {
 
 void Communicator::all_reduce(std::string_view name, Tensor tensor, ReduceOp op) {
   check_tensor(name, tensor);
+  const ObservedCall call(observer_, "all_reduce", name, tensor.bytes());
   if (tensor.elements() > 0) do_all_reduce(name, tensor, op);
 }
 
 void Communicator::all_gather(std::string_view name, Tensor send, Tensor receive) {
   check_pair(name, send, receive);
+  const ObservedCall call(observer_, "all_gather", name, receive.bytes());
   if (send.elements() > 0) do_all_gather(name, send, receive);
 }
 
 void Communicator::reduce_scatter(std::string_view name, Tensor send, Tensor receive) {
   check_pair(name, receive, send);
+  const ObservedCall call(observer_, "reduce_scatter", name, send.bytes());
   if (receive.elements() > 0) do_reduce_scatter(name, send, receive);
 }
 
 void Communicator::broadcast(std::string_view name, Tensor tensor, int root) {
   check_tensor(name, tensor);
   PLUMB_CHECK(root >= 0 && root < world(), "collective '{}': root {} of {} ranks", name, root, world());
+  const ObservedCall call(observer_, "broadcast", name, tensor.bytes());
   if (tensor.elements() > 0) do_broadcast(name, tensor, root);
 }
 
 Communicator::Request Communicator::start_all_reduce(std::string_view name, Tensor tensor) {
   check_tensor(name, tensor);
+  const ObservedCall call(observer_, "start_all_reduce", name, tensor.bytes());
   return tensor.elements() > 0 ? do_start_all_reduce(name, tensor) : Request{};
 }
 

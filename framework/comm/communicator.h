@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/collective_observer.h"
 #include "core/error.h"
 #include "core/tensor.h"
 
@@ -127,6 +128,10 @@ class Communicator {
   virtual void end_wait_clock();
   virtual double take_waited_seconds();
 
+  /// Is told of the collectives from here on; null: nobody. It must outlive them. Over device memory, whose
+  /// collectives the host does not move, only of the calls.
+  void observe(CollectiveObserver* observer) { observer_ = observer; }
+
   /// The numbering of collectives and the notes of ranks that wait, shared by all communicators of the
   /// process.
   virtual StallNotes& stall_notes() = 0;
@@ -143,6 +148,8 @@ class Communicator {
   };
 
   Communicator() = default;
+  /// Null where nobody listens.
+  CollectiveObserver* observer() const { return observer_; }
   /// Sets who we are; called once by the constructor of an implementation.
   void set_ranks(int rank, std::vector<std::string> hosts);
 
@@ -165,6 +172,7 @@ class Communicator {
   int rank_ = 0;
   std::vector<std::string> hosts_ = {""};
   double deadline_ = kDefaultDeadline;
+  CollectiveObserver* observer_ = nullptr;
   Clock::time_point wait_began_{};
   std::array<double, kTimedSpans> waited_{};
   SpanCount spans_;

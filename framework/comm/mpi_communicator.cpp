@@ -225,6 +225,7 @@ Communicator::Request MpiCommunicator::start(const Operation& new_operation) {
                                             .name = started.name,
                                             .number = started.number});
   }
+  if (observer() != nullptr) observer()->started(ticket);
   progress();
   return Request{ticket};
 }
@@ -240,6 +241,7 @@ void MpiCommunicator::progress() {
   if (by_host_ && by_host_->sums().advance()) last_moved_ = Clock::now();
   start_chunks();
   while (first_unfinished_ < next_ && is_through(operation(first_unfinished_))) ++first_unfinished_;
+  if (observer() != nullptr) observer()->finished_before(first_unfinished_);
 }
 
 bool MpiCommunicator::is_through(const Operation& operation) const {
@@ -341,6 +343,8 @@ bool MpiCommunicator::poll(Request& request) {
 }
 
 void MpiCommunicator::wait(Request& request) {
+  if (is_finished(request.ticket)) return;
+  const ObservedWait wait(observer(), operation(request.ticket).name.view());
   const auto begin = Clock::now();
   while (!poll(request)) pause_waiting(seconds(Clock::now() - std::max(begin, last_moved_)));
 }
