@@ -90,8 +90,10 @@ void RunTrace::merge(const std::filesystem::path& run, double clock_error, doubl
           merged.missing.size(), merged.missing.front(), (run / "trace").string(), run.string());
     }
     std::string notes;
-    if (session_.world() > 1)
-      notes += fmt::format("; clocks of ranks agree within {:.1f} us", clock_error / 1000);
+    if (session_.world() > 1) {
+      notes += clock_error > 0 ? fmt::format("; clocks of ranks agree within {:.1f} us", clock_error / 1000)
+                               : "; all ranks have one clock";
+    }
     if (left_out > 0)
       notes += fmt::format("; {:.0f} spans had no room on some rank: trace fewer steps", left_out);
     fmt::print("trace of steps {} to {}: {}, for ui.perfetto.dev or chrome://tracing{}\n", steps_->first,

@@ -143,7 +143,7 @@ void meet(Setup& setup, Session& session, const TrainOptions& options) {
   setup.checkpoint = open_checkpoint(session, options.resume, setup.folder);
 }
 
-void build(Setup& setup, Session& session) {
+void build(Setup& setup, Session& session, const TrainOptions& options) {
   if (!options.trace.empty()) {
     setup.trace = std::make_unique<RunTrace>(session, *setup.backend, trace_steps(options.trace));
   }
@@ -261,7 +261,7 @@ int run_train(const TrainOptions& options) {
   if (!session.all_succeed([&] { prepare(setup, session, options, sources); })) return 2;
   if (!session.all_succeed([&] { check_devices(session, setup.backend->facts().identity); })) return 2;
   if (!session.all_succeed([&] { meet(setup, session, options); })) return 2;
-  if (!session.all_succeed([&] { build(setup, session); })) return 2;
+  if (!session.all_succeed([&] { build(setup, session, options); })) return 2;
   if (!session.all_succeed([&] { check_models_agree(session.communicator(), setup.model_hash); })) return 2;
   if (!session.all_succeed([&] { open_folder(setup, session, options); })) return 2;
   announce(setup, session);
