@@ -48,10 +48,10 @@ struct HostSum {
 /// A machine that moves only in advance() and never waits there. Sums are cut into pieces, and every piece of
 /// all sums, in their order, passes four stages, in each of which a rank is as far as its count says:
 ///
-///     offered   its elements are there for the others
-///     added     it has summed its share of the piece, in the order of the ranks, and the exchange is under
-///     way settled   the sum of its share, over all hosts, is there for the others taken     it has the whole
-///     sum and needs nothing of the piece any more
+/// 1. offered: its elements are there for the others;
+/// 2. added: it has summed its share, in the order of the ranks, and the exchange between hosts is under way;
+/// 3. settled: the sum of its share, over all hosts, is there for the others;
+/// 4. taken: it has the whole sum and needs nothing of the piece any more.
 ///
 /// The counts lie in the shared segments, are written with release and read with acquire; they only grow.
 /// A piece is added when all ranks of the host have offered it, taken when all have settled it, and offered

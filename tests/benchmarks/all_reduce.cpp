@@ -181,7 +181,8 @@ void compare_sizes(std::vector<Entry>& entries, const Arguments& arguments, bool
     head += fmt::format(" {} |", entry.name);
     rule += "---|";
   }
-  print(speaks, head + " shared memory against one call | own memory against one call |\n" + rule + "---|---|");
+  print(speaks,
+        head + " shared memory against one call | own memory against one call |\n" + rule + "---|---|");
   std::vector<std::size_t> sizes;
   for (std::size_t bytes = kKibi; bytes < arguments.largest * kMebi; bytes *= 4) sizes.push_back(bytes);
   sizes.push_back(arguments.largest * kMebi);
