@@ -20,12 +20,12 @@ void Session::choose_sum_path(const SumPath& path) {
   if (has_sum_path_ || world() == 1) return;
   has_sum_path_ = true;
   const std::string absence = communicator_->choose_sum_path(path);
+  if (!is_first()) return;
   if (!absence.empty()) log_warning("{}: gradients go by messages inside a host, which is slower", absence);
   if (path.rounding && !communicator_->rounds()) {
     log_info(
         "communication.gradient_dtype = \"bf16\" rounds nothing: all ranks share the memory of one host, "
-        "where "
-        "sums stay in fp32");
+        "where sums stay in fp32");
   }
 }
 

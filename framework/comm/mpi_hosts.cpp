@@ -146,10 +146,13 @@ std::shared_ptr<void> MpiHosts::allocate(std::string_view name, std::size_t byte
   Absence absence = Absence::None;
   std::unique_ptr<MpiSharedWindow> window = make_window(name, bytes, &absence);
   if (window == nullptr) {
-    log_warning(
-        "{} MiB of shared memory for '{}' are not to be had{}: sums are copied through less of it, at a cost",
-        bytes >> 20, name,
-        absence == Absence::NoRoom ? " (/dev/shm is too small or full on a host: df -h /dev/shm)" : "");
+    if (world_.rank() == 0) {
+      log_warning(
+          "{} MiB of shared memory for '{}' are not to be had{}: sums are copied through less of it, at a "
+          "cost",
+          bytes >> 20, name,
+          absence == Absence::NoRoom ? " (/dev/shm is too small or full on a host: df -h /dev/shm)" : "");
+    }
     return nullptr;
   }
   sums_->add_memory(window->segments(), bytes);

@@ -102,6 +102,28 @@ TEST(Worlds, BrainFloatsAgreeWithinTheirPrecision) {
   }
 }
 
+/// Two ranks: there is one order of a sum of two, whichever way it goes. Ranks that share no memory count as
+/// hosts, between which gradients may be rounded.
+TEST(Worlds, GradientsByMemoryAndByMessagesAreTheSameAndRoundedOnesNearby) {
+  const TemporaryFolder folder;
+  const Settings settings = {"training.steps=10"},
+                 messages = settings + Settings{"communication.shared_memory=false"},
+                 rounds = {"communication.gradient_dtype=bf16"};
+  const ProbeResult shared = run_probe(folder.path(), "shared", 2, settings),
+                    sent = run_probe(folder.path(), "sent", 2, messages),
+                    one_host = run_probe(folder.path(), "one_host", 2, settings + rounds),
+                    rounded = run_probe(folder.path(), "rounded", 2, messages + rounds);
+  EXPECT_EQ(gradient_distance(sent, shared), 0);
+  EXPECT_EQ(gradient_distance(one_host, shared), 0) << "inside a host nothing is rounded";
+  EXPECT_EQ(sent.losses(), shared.losses());
+  const double distance = gradient_distance(rounded, shared);
+  std::printf("gradients rounded to bf16 between 2 ranks within %.2g\n", distance);
+  EXPECT_GT(distance, 1e-4) << "nothing was rounded";
+  EXPECT_LE(distance, 2.0 / 256);
+  EXPECT_LE(curve_distance(rounded.losses(), shared.losses()), 1e-2);
+  expect_equal_replicas(rounded, 2);
+}
+
 /// 12 sequences at once on one rank; 4 micro-batches of 3; 3 micro-batches of 2 on each of 2 ranks.
 TEST(Accumulation, MicroBatchesChangeNothing) {
   const Settings backends[] = {{}, {"device=reference", "compute.dtype=fp64"}};
