@@ -27,6 +27,8 @@ const Settings kSharded = {"optimizer.sharded=true"};
 const Settings kCommon = {"communication.bucket_megabytes=0.01", "checkpoint.at_end=true",
                           "learning_rate.warmup_steps=2", "optimizer.learning_rate=3e-3"};
 const Settings kDouble = {"device=reference", "compute.dtype=fp64"};
+/// Messages to the owners; otherwise ranks of a host add in shared memory.
+const Settings kMessages = {"communication.shared_memory=false"};
 const Settings kNoClipping = {"optimizer.clip_norm=0"};
 const Settings kClipping = {"optimizer.clip_norm=0.05"};
 
@@ -145,7 +147,7 @@ class Sharded : public ::testing::TestWithParam<Case> {
 
 /// Sums of squares are added in another order, a tensor's parts first on their owners; the rest is the same.
 TEST_P(Sharded, EqualsTheWholeInDoublePrecision) {
-  train_both(3, kCommon + kDouble + GetParam().settings);
+  train_both(3, kCommon + kDouble + kMessages + GetParam().settings);
   expect_close_logs(sharded(), whole(), 1e-9, 1e-9);
   expect_close_checkpoints(sharded(), whole(), 20, 1e-10);
 }
@@ -162,9 +164,11 @@ using ShardedRun = Sharded;
 
 /// A sum of two is the same in either order, and without clipping no sum of squares reaches the parameters.
 TEST_F(ShardedRun, OnTwoRanksWithoutClippingHasTheSameBits) {
-  for (const Settings& settings : {Settings{}, Settings{"compute.dtype=bf16"}, Settings{"optimizer.kind=sgd"},
-                                   Settings{"training.micro_batch_sequences=2"}}) {
-    SCOPED_TRACE(settings.empty() ? "" : settings.front());
+  for (const Settings& settings :
+       {kMessages, kMessages + Settings{"compute.dtype=bf16"}, kMessages + Settings{"optimizer.kind=sgd"},
+        kMessages + Settings{"training.micro_batch_sequences=2"}, Settings{"compute.dtype=bf16"},
+        kMessages + Settings{"communication.gradient_dtype=bf16"}}) {
+    SCOPED_TRACE(settings.back());
     std::filesystem::remove_all(sharded());
     std::filesystem::remove_all(whole());
     train_both(2, kCommon + kNoClipping + settings);
@@ -172,6 +176,12 @@ TEST_F(ShardedRun, OnTwoRanksWithoutClippingHasTheSameBits) {
     EXPECT_EQ(loss_curve(sharded()), loss_curve(whole()));
     expect_close_logs(sharded(), whole(), 1e-4, 1e-6);
   }
+}
+
+TEST_F(ShardedRun, InSharedMemoryWithoutClippingHasTheSameBits) {
+  train_both(3, kCommon + kNoClipping);
+  expect_close_checkpoints(sharded(), whole(), 20, 0);
+  EXPECT_EQ(loss_curve(sharded()), loss_curve(whole()));
 }
 
 TEST_F(ShardedRun, InBrainFloatsWithClipping) {
