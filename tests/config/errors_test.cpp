@@ -281,10 +281,10 @@ TEST(ConfigErrors, SpikesAndStepsThatAreNotFinite) {
 
 TEST(ConfigErrors, NothingToRecompute) {
   const std::string none = "model.block = ['attention']\n";
-  EXPECT_EQ(
-      error_of(none + "compute.recompute = 'ffn'"),
-      "test.toml:5: compute.recompute = \"ffn\" has nothing to recompute, because model.block has no ffn; "
-      "take none or block");
+  EXPECT_EQ(error_of(none + "compute.recompute = 'ffn'"),
+            "configs/x.toml:5: compute.recompute = \"ffn\" has nothing to recompute, because model.block has "
+            "no ffn; "
+            "take none or block");
   EXPECT_EQ(error_of(none + "compute.recompute = 'block'"), "");
   EXPECT_EQ(error_of("compute.recompute = 'ffn'"), "");
 }
