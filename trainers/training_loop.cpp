@@ -256,7 +256,6 @@ void TrainingLoop::issue_step() {
   steps_in_flight_ += 1;
   const std::int64_t tokens_per_step = sampler_.targets_per_step();
   const std::int64_t tokens_per_sequence = tokens_per_step / sampler_.sequences_per_step();
-  const PhaseRange read(engine_.backend(), "read statistics");
   statistics_.read_step(
       stream, {.step = step_,
                .tokens = static_cast<std::int64_t>(data_cursor_) * tokens_per_sequence,
