@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/parallel_for.h"
 #include "program.h"
+#include "run_trace.h"
 #include "session.h"
 #include "training_loop.h"
 
@@ -68,7 +69,7 @@ at_end = false
 )";
 
 test::AllocationReport train(const std::string& dtype, const std::string& placement,
-                             const std::string& recompute) {
+                             const std::string& recompute, bool traces) {
   // All ranks of a job run this; the log's folder is rank 0's.
   const test::Folder folder;
   const LoadedConfig loaded = load_config({ConfigSource{"allocation.toml", kConfig}},
@@ -80,7 +81,10 @@ test::AllocationReport train(const std::string& dtype, const std::string& placem
   set_thread_count(2);
   const auto backend = make_backend("cpu", {.communicator = &session->communicator()});
   session->choose_sum_path({});
-  TrainingLoop training(*session, loaded, share, task, *backend, resolve_compute_dtype(dtype, *backend));
+  RunTrace trace(*session, *backend, TraceSteps{1, kSteps});
+  TrainingLoop training(*session, loaded, share, task, traces ? trace.backend() : *backend,
+                        resolve_compute_dtype(dtype, *backend));
+  if (traces) training.trace_with(trace);
   training.start();
   std::unique_ptr<RunLog> log;
   if (session->is_first()) {
@@ -100,8 +104,8 @@ test::AllocationReport train(const std::string& dtype, const std::string& placem
 }
 
 void expect_none_of_ours(const std::string& dtype, const std::string& placement = "peri",
-                         const std::string& recompute = "none") {
-  const test::AllocationReport report = train(dtype, placement, recompute);
+                         const std::string& recompute = "none", bool traces = false) {
+  const test::AllocationReport report = train(dtype, placement, recompute, traces);
   std::string text;
   for (const auto& [object, count] : report.by_object) {
     text += fmt::format("  {}: {:.1f} a step", object, static_cast<double>(count) / (kSteps - kWarmUp));
@@ -130,6 +134,8 @@ TEST(Allocation, NoneOfOursWhereActivationsAreMadeAgain) {
     expect_none_of_ours("fp32", "value-residual", recompute);
   }
 }
+
+TEST(Allocation, NoneOfOursInATrace) { expect_none_of_ours("fp32", "peri", "none", /*traces=*/true); }
 
 bool always() { return true; }
 

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -98,6 +100,38 @@ TEST(Trace, TwoRanksMakeOneFile) {
   ASSERT_EQ(again.status, 0) << again.text();
   EXPECT_THAT(again.out, HasSubstr("trace.json: 2 of 2 ranks"));
   EXPECT_TRUE(read_file(folder / "run/trace.json") == merged);
+}
+
+/// Starts rank 1 on a host of another name, whose steady clock is 1000 s ahead.
+constexpr const char* kAnotherClock = R"(#!/bin/sh
+if [ "$OMPI_COMM_WORLD_RANK" = 1 ]; then
+  exec unshare --uts --time --monotonic 1000 --fork sh -c 'hostname other; exec "$@"' sh "$@"
+fi
+exec "$@"
+)";
+
+TEST(Trace, HostsWhoseClocksAreApart) {
+  if (std::system("unshare --uts --time --monotonic 1 --fork hostname other 2>/dev/null") != 0) {
+    GTEST_SKIP() << "no namespaces for clocks here";
+  }
+  const Folder folder;
+  write_tiny_run(folder);
+  write_file(folder / "rank.sh", kAnotherClock);
+  std::filesystem::permissions(folder / "rank.sh", std::filesystem::perms::owner_all);
+  std::vector<std::string> line = plumb_line(2, {"train", folder / "config.toml", "--trace=3-4"});
+  line.insert(std::find(line.begin(), line.end(), "train") - 1, folder / "rank.sh");
+  const Outcome outcome = Running(folder, line).wait();
+  ASSERT_EQ(outcome.status, 0) << outcome.text();
+  EXPECT_THAT(outcome.out, HasSubstr("clocks of ranks agree within"));
+  const TraceJson trace = trace_of(folder);
+  const TraceJson& part = trace.at("otherData").at("ranks").at(1);
+  EXPECT_EQ(part.at("host"), "other");
+  for (const char* when : {"clock_at_begin", "clock_at_end"}) {
+    const double offset = part.at(when).at("offset_us"), error = part.at(when).at("error_us");
+    EXPECT_NEAR(offset, 1e9, error + 1e-3) << when;
+    EXPECT_LT(error, 1e6) << when;
+    EXPECT_FALSE(part.at(when).at("same_clock_as_rank_0").get<bool>());
+  }
 }
 
 TEST(Trace, ChangesNothingAndIsNotThereUnasked) {
