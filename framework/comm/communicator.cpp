@@ -108,6 +108,7 @@ Communicator::Request Communicator::start_rounded_all_reduce(std::string_view na
   check_tensor(name, tensor);
   PLUMB_CHECK(tensor.dtype == DType::Float32, "collective '{}': sums of fp32 are rounded to bf16, not of {}",
               name, name_of(tensor.dtype));
+  const ObservedCall call(observer_, "start_rounded_all_reduce", name, tensor.bytes());
   return tensor.elements() > 0 && world() > 1 ? do_start_rounded_all_reduce(name, tensor) : Request{};
 }
 
@@ -120,11 +121,13 @@ std::shared_ptr<void> Communicator::allocate(std::string_view, std::size_t) { re
 
 Communicator::Request Communicator::start_reduce_scatter(std::string_view name, Tensor tensor) {
   check_rows(name, tensor);
+  const ObservedCall call(observer_, "start_reduce_scatter", name, tensor.bytes());
   return tensor.elements() > 0 ? do_start_reduce_scatter(name, tensor) : Request{};
 }
 
 Communicator::Request Communicator::start_all_gather(std::string_view name, Tensor tensor) {
   check_rows(name, tensor);
+  const ObservedCall call(observer_, "start_all_gather", name, tensor.bytes());
   return tensor.elements() > 0 ? do_start_all_gather(name, tensor) : Request{};
 }
 

@@ -102,6 +102,20 @@ TEST(Trace, TwoRanksMakeOneFile) {
   EXPECT_TRUE(read_file(folder / "run/trace.json") == merged);
 }
 
+TEST(Trace, CollectivesOfAShardedOptimizerHaveTheirNames) {
+  const Folder folder;
+  write_tiny_run(folder);
+  const Outcome outcome = train_tiny(folder, 2, {"--trace=3", "--set", "optimizer.sharded=true"});
+  ASSERT_EQ(outcome.status, 0) << outcome.text();
+  std::set<std::string> kinds;
+  for (const TraceJson& event : events_where(trace_of(folder), "cat", "collective")) {
+    if (event.at("ph") == "b") kinds.insert(event.at("args").at("collective").get<std::string>());
+  }
+  EXPECT_TRUE(kinds.contains("start_reduce_scatter"));
+  EXPECT_TRUE(kinds.contains("start_all_gather"));
+  EXPECT_FALSE(kinds.contains("barrier")) << "a step has none";
+}
+
 /// Starts rank 1 on a host of another name, whose steady clock is 1000 s ahead.
 constexpr const char* kAnotherClock = R"(#!/bin/sh
 if [ "$OMPI_COMM_WORLD_RANK" = 1 ]; then
