@@ -16,6 +16,7 @@ that are not installed are named and left out:
   NAME-hooks     torch-1.13 or torch, with hooks that take what Plumb takes (it takes it in every line of the table); with the
                  peer without them the script also prints what they cost
   plumb@FOLDER   another build of Plumb (tests/benchmarks/compare)
+  NAME=PROGRAM   any program that takes the options of training_step.cpp and answers as it does
 """
 import argparse
 import contextlib
@@ -100,8 +101,14 @@ def contenders(arguments):
             here[name] = ([str(pathlib.Path(name.removeprefix("plumb@")) / "tests/benchmarks/training_step")], {})
             if not os.path.exists(here[name][0][0]):
                 sys.exit(f"training_steps: {here[name][0][0]} is not built")
+        elif "=" in name:
+            title, _, program = name.partition("=")
+            if not os.access(program, os.X_OK):
+                sys.exit(f"training_steps: {program} of '{name}' is no program")
+            here[title] = ([program], {})
         else:
-            sys.exit(f"training_steps: no peer '{name}'; known: torch-1.13, torch, torch-compile, torch-1.13-hooks, torch-hooks, plumb@FOLDER")
+            sys.exit(f"training_steps: no peer '{name}'; known: torch-1.13, torch, torch-compile, torch-1.13-hooks, torch-hooks, "
+                     "plumb@FOLDER, NAME=PROGRAM")
     return here
 
 
