@@ -245,8 +245,7 @@ void TrainingLoop::issue_step() {
       finish_gradients_and_update(gradient_scale, cadence);
     } else {
       parts_.run(StepParts::kAccumulate, cadence, [&] {
-        engine_.forward(statistics_.probes(), /*training=*/true);
-        engine_.backward(statistics_.probes(), gradient_scale, nullptr, /*training=*/true);
+        engine_.forward_and_backward(statistics_.probes(), gradient_scale, nullptr);
       });
     }
   }

@@ -105,4 +105,19 @@ void Engine::backward(const Probes& probes, double gradient_scale, GradientListe
   model_->backward(context(&probes, training, listener), inputs_, targets_, gradient_scale);
 }
 
+void Engine::forward_and_backward(const Probes& probes, double gradient_scale, GradientListener* listener) {
+  if (!pass_backend().head_loss().joins_head_loss()) {
+    forward(probes, /*training=*/true);
+    backward(probes, gradient_scale, listener, /*training=*/true);
+    return;
+  }
+  {
+    const PhaseRange range(backend_, "forward");
+    model_->forward_to_head(context(&probes, /*training=*/true), inputs_);
+  }
+  const PhaseRange range(backend_, "backward");
+  model_->backward(context(&probes, /*training=*/true, listener), inputs_, targets_, gradient_scale,
+                   HeadForward::WithBackward);
+}
+
 }  // namespace plumb

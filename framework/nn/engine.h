@@ -49,6 +49,10 @@ class Engine {
   /// Backward pass after forward with the same probes and training flag; see Transformer::backward.
   void backward(const Probes& probes, double gradient_scale, GradientListener* listener, bool training);
 
+  /// forward and backward in training, of which nobody looks at what is between them: with the head's two
+  /// passes in one where the backend joins them.
+  void forward_and_backward(const Probes& probes, double gradient_scale, GradientListener* listener);
+
   /// Passes go by way of this backend, which is the engine's own with something around it
   /// (backend/observed_backend.h), until it is set to another; null: its own. It must outlive them. Returns
   /// the one before.

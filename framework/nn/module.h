@@ -90,7 +90,7 @@ class Branch : public Module {
   /// u (R,C) -> y (R,C); u and y stay as they are until backward. y may be empty in a pass that is made
   /// again: then only what backward reads inside the branch is.
   virtual void forward(const Context& context, const Tensor& u, const Tensor& y) = 0;
-  /// dy (R,C) -> du (R,C), overwritten; parameter gradients are accumulated. dy may be clobbered.
+  /// dy (R,C) -> du (R,C), overwritten; parameter gradients are accumulated. dy stays as it is.
   virtual void backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) = 0;
   /// Units that an activation function makes; 0 where there is none.
   virtual std::int64_t hidden_units() const { return 0; }

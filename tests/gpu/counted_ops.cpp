@@ -175,6 +175,23 @@ void CountedHeadLoss::head_loss_backward(Stream&, const HeadLossBackward& head) 
   });
 }
 
+void CountedHeadLoss::head_loss_both(Stream&, const HeadLossBoth& both) const {
+  const HeadLossBackward& head = both.backward;
+  const std::int64_t vocabulary = head.weight.rows(), width = head.h.cols();
+  const std::int64_t most = cuda::HeadChunks::joined_rows(head.h.rows(), vocabulary, cuda::kChunkLogits,
+                                                          cuda::kJoinedRows);
+  cuda::HeadChunks::walk(head.h.rows(), most, [&](std::int64_t first, std::int64_t rows) {
+    const Tensor h = head.h.row_range(first, rows), dh = head.dh.row_range(first, rows);
+    const Tensor logits = logits_of(DType::Float32, rows, vocabulary);
+    const Tensor dlogits = logits_of(h.dtype, rows, vocabulary);
+    list_.multiplies("head, logits", rows, vocabulary, width, {h, head.weight}, {logits});
+    list_.moves("head, softmax and gradient of logits", logits, {logits}, {dlogits});
+    list_.multiplies("head, gradient of its input", rows, width, vocabulary, {dlogits, head.weight}, {dh});
+    list_.multiplies("head, gradient of its weight", vocabulary, width, rows, {dlogits, h, head.dweight},
+                     {head.dweight});
+  });
+}
+
 void CountedOptimizer::adamw(Stream&, const AdamW&, std::span<const UpdateTensor> tensors) const {
   double bytes = 0, elements = 0;
   for (const UpdateTensor& one : tensors) {

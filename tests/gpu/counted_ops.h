@@ -105,6 +105,8 @@ class CountedHeadLoss final : public HeadLossOps {
   void head_loss_backward(Stream&, const HeadLossBackward& arguments) const override;
   std::size_t head_loss_forward_workspace(const HeadLossForward&) const override { return 0; }
   std::size_t head_loss_backward_workspace(const HeadLossBackward&) const override { return 0; }
+  bool joins_head_loss() const override { return true; }
+  void head_loss_both(Stream&, const HeadLossBoth& arguments) const override;
 
  private:
   const KernelList& list_;

@@ -94,8 +94,7 @@ class Trainer {
     Probes none;
     none.loss_sums = statistics_.probes().loss_sums;
     const Probes& probes = kind == Statistics::None ? none : statistics_.probes();
-    engine_.forward(probes, true);
-    engine_.backward(probes, 1.0 / static_cast<double>(inputs_.size()), nullptr, true);
+    engine_.forward_and_backward(probes, 1.0 / static_cast<double>(inputs_.size()), nullptr);
     optimizer_.update(stream, kind == Statistics::None ? UpdateResults::ClippingOnly : UpdateResults::All);
     ++step_;
   }
