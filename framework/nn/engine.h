@@ -31,6 +31,9 @@ class Engine {
   /// steps behind (StepValues).
   void begin_step(std::int64_t step);
   void zero_gradients();
+  /// As zero_gradients, for one pass: what the next backward can write it will write, and is left as it is.
+  /// Not before passes of which one is recorded and played back as another.
+  void renew_gradients();
   /// (1) float64 on the device, which backward multiplies gradients by from now on; empty = 1.
   void set_loss_scale(const Tensor& loss_scale) { loss_scale_ = loss_scale; }
   /// inputs, targets: (B*T) int32 on the host, which may be reused when the call returns. first_sequence:
@@ -82,6 +85,8 @@ class Engine {
   std::unique_ptr<Arena> arena_;
   Buffer batch_buffer_;
   Tensor inputs_, targets_, counters_, loss_scale_;
+  std::vector<Tensor> added_to_;  ///< the gradients that backward does not write
+  bool overwrites_gradients_ = false;
   std::int64_t step_ = 0;
   Backend* around_ = nullptr;
 

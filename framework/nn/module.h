@@ -54,6 +54,7 @@ struct Context {
   Tensor loss_scale;      ///< (1) float64 on the device: what backward multiplies gradients by; empty = 1
   bool training = false;  ///< dropout and stochastic depth are on
   bool again = false;     ///< what has been computed is made again for backward: the same bits, no statistics
+  bool overwrites_gradients = false;  ///< of the parameters that can be (Parameter::overwritten)
   const Probes* probes = nullptr;
   GradientListener* listener = nullptr;
 

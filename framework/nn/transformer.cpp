@@ -99,6 +99,8 @@ Transformer::Transformer(const ModelConfig& config, std::int64_t vocabulary, con
     head_bias_ = store.declare(
         {.name = "head.bias", .shape = {vocabulary}, .role = ParameterRole::Head, .weight_decay = false});
   }
+  // With a gain it is made of another one, which is added.
+  if (logit_gain_.is_one()) (head_weight_ != nullptr ? head_weight_ : token_table_)->overwritten = true;
   head_parameters_ = streams_->end_parameters();
   for (Parameter* parameter : final_norm_.parameters()) head_parameters_.push_back(parameter);
   for (Parameter* parameter : {logit_gain_.parameter(), head_weight_, head_bias_}) {
@@ -309,7 +311,8 @@ void Transformer::head_backward(const Context& context, const Tensor& targets, d
                                       .dh = gradient,
                                       .dweight = dweight,
                                       .dbias = head_bias_ != nullptr ? head_bias_->gradient : Tensor(),
-                                      .workspace = context.workspace()};
+                                      .workspace = context.workspace(),
+                                      .accumulate = gained || !context.overwrites_gradients};
   if (forward == HeadForward::WithBackward) {
     context.backend.head_loss().head_loss_both(context.stream,
                                                {head_forward_arguments(context, targets), arguments});

@@ -13,7 +13,7 @@ struct HeadLossCase {
   double z_loss = 0, soft_cap = 0;
   int ignored = 0;  ///< every how many rows one has no target; 1 = all of them
   double loss_scale = 1;
-  bool bias_gradient = true;
+  bool bias_gradient = true, accumulate = true;
 };
 void PrintTo(const HeadLossCase& shape, std::ostream* out) { *out << shape.name; }
 
@@ -55,7 +55,10 @@ Tensor run_head_loss(Bench& bench, const HeadLossCase& shape, const std::vector<
   backward.targets = forward.targets;
   backward.log_z = forward.log_z;
   backward.dh = bench.output("dh", Shape{shape.rows, shape.width});
-  backward.dweight = bench.accumulated("dweight", Shape{shape.vocabulary, shape.width});
+  backward.accumulate = shape.accumulate;
+  const Shape table{shape.vocabulary, shape.width};
+  backward.dweight =
+      shape.accumulate ? bench.accumulated("dweight", table) : bench.master_output("dweight", table);
   if (shape.bias && shape.bias_gradient) backward.dbias = bench.accumulated("dbias", Shape{shape.vocabulary});
   if (passes == Passes::Both) {
     forward.workspace = backward.workspace =
@@ -107,40 +110,41 @@ TEST_P(HeadLossOp, MatchesReference) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Backends, HeadLossOp,
-    testing::Combine(testing::ValuesIn(targets()),
-                     testing::Values(HeadLossCase{"one_row", 1, 8, 2},
-                                     HeadLossCase{"scaled", 33, 80, 257, true, 1e-2, 0, 3, 24},
-                                     HeadLossCase{"v2", 7, 65, 2, true, 1e-2},
-                                     HeadLossCase{"v257", 33, 80, 257, true, 0, 0, 3},
-                                     HeadLossCase{"v257_cap", 33, 80, 257, true, 1e-2, 3, 5},
-                                     HeadLossCase{"v1000", 130, 33, 1000, false, 1e-3},
-                                     HeadLossCase{"v1000_cap", 65, 16, 1000, true, 0, 2},
-                                     HeadLossCase{"no_target", 9, 16, 257, true, 1e-2, 0, 1},
-                                     HeadLossCase{"v1", 5, 16, 1, true, 0.5},
-                                     HeadLossCase{"v17", 40, 33, 17, false, 1e-3, 4, 6},
-                                     HeadLossCase{"v256", 70, 32, 256, false, 1e-3},
-                                     HeadLossCase{"v50257", 7, 8, 50257, false, 1e-3},
-                                     // Several chunks of rows and of the vocabulary; of rows alone.
-                                     HeadLossCase{"chunks", 530, 8, 1501, true, 1e-3, 0, 7},
-                                     HeadLossCase{"row_chunks_cap", 1100, 8, 300, true, 1e-3, 3})),
+    testing::Combine(
+        testing::ValuesIn(targets()),
+        testing::Values(
+            HeadLossCase{"one_row", 1, 8, 2}, HeadLossCase{"scaled", 33, 80, 257, true, 1e-2, 0, 3, 24},
+            HeadLossCase{"v2", 7, 65, 2, true, 1e-2}, HeadLossCase{"v257", 33, 80, 257, true, 0, 0, 3},
+            HeadLossCase{"v257_cap", 33, 80, 257, true, 1e-2, 3, 5},
+            HeadLossCase{"v1000", 130, 33, 1000, false, 1e-3},
+            HeadLossCase{"v1000_cap", 65, 16, 1000, true, 0, 2},
+            HeadLossCase{"no_target", 9, 16, 257, true, 1e-2, 0, 1}, HeadLossCase{"v1", 5, 16, 1, true, 0.5},
+            HeadLossCase{"written", 40, 33, 17, true, 1e-3, 0, 6, 1, true, false},
+            HeadLossCase{"v17", 40, 33, 17, false, 1e-3, 4, 6},
+            HeadLossCase{"v256", 70, 32, 256, false, 1e-3}, HeadLossCase{"v50257", 7, 8, 50257, false, 1e-3},
+            // Several chunks of rows and of the vocabulary; of rows alone.
+            HeadLossCase{"chunks", 530, 8, 1501, true, 1e-3, 0, 7},
+            HeadLossCase{"written_in_chunks", 530, 8, 1501, true, 0, 0, 7, 1, true, false},
+            HeadLossCase{"row_chunks_cap", 1100, 8, 300, true, 1e-3, 3})),
     case_name<HeadLossCase>);
 
 // In one op: the widths of its blocks of threads, one piece of a row and several, the last one short.
-class HeadLossBothOp : public HeadLossOp {};
+class HeadLossOpBoth : public HeadLossOp {};
 
-TEST_P(HeadLossBothOp, MatchesReference) {
+TEST_P(HeadLossOpBoth, MatchesReference) {
   const auto& [target, shape] = GetParam();
   expect_matches_reference(target, [&shape = shape](Bench& bench) {
     run_head_loss(bench, shape, targets_of(shape), Passes::Both);
   });
 }
 INSTANTIATE_TEST_SUITE_P(
-    Backends, HeadLossBothOp,
+    Backends, HeadLossOpBoth,
     testing::Combine(testing::ValuesIn(targets()),
                      testing::Values(HeadLossCase{"v2", 7, 65, 2, false, 1e-2},
                                      HeadLossCase{"dbias", 9, 16, 40, true, 1e-2},
                                      HeadLossCase{"v257_cap", 33, 80, 257, true, 1e-2, 3, 5, 1, false},
                                      HeadLossCase{"scaled", 33, 80, 300, true, 1e-2, 0, 3, 24, false},
+                                     HeadLossCase{"written", 5, 16, 40, false, 1e-3, 0, 0, 1, true, false},
                                      HeadLossCase{"v1024", 5, 16, 1024, false, 1e-3},
                                      HeadLossCase{"v1025", 5, 16, 1025, false, 1e-3},
                                      HeadLossCase{"no_target", 9, 16, 257, false, 1e-2, 0, 1},

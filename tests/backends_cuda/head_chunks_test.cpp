@@ -67,7 +67,7 @@ struct HeadCase {
   double soft_cap = 0;
   bool bias = true, loss_scale = false;
   double first_target = -1;  ///< of row 0
-  bool bias_gradient = true;
+  bool bias_gradient = true, accumulate = true;
 };
 
 /// Forward and backward with at most `most` logits at once; in one op with `joined_rows` of them, if not 0.
@@ -95,7 +95,9 @@ std::vector<Bench::Result> run_head(DType dtype, const HeadCase& one, std::int64
   backward.h = forward.h, backward.weight = forward.weight, backward.bias = forward.bias;
   backward.targets = forward.targets, backward.log_z = forward.log_z;
   backward.dh = bench.output("dh", Shape{one.rows, kStride}).columns(3, kWidth);
-  backward.dweight = bench.accumulated("dweight", forward.weight.shape);
+  backward.accumulate = one.accumulate;
+  backward.dweight = one.accumulate ? bench.accumulated("dweight", forward.weight.shape)
+                                    : bench.master_output("dweight", forward.weight.shape);
   if (one.bias && one.bias_gradient) backward.dbias = bench.accumulated("dbias", Shape{one.vocabulary});
   if (joined_rows > 0) {
     forward.workspace = backward.workspace =
@@ -122,8 +124,9 @@ void expect_close(const std::vector<Bench::Result>& results, const std::vector<B
 
 TEST(HeadChunks, ResultsDoNotDependOnThem) {
   for (const DType dtype : {DType::Float32, DType::BFloat16, DType::Float16}) {
-    for (const HeadCase& one : {HeadCase{300, 500}, HeadCase{300, 500, 2.5}, HeadCase{140, 257, 0, false},
-                                HeadCase{65, 130, 0, true, true}}) {
+    for (const HeadCase& one :
+         {HeadCase{300, 500}, HeadCase{300, 500, 2.5}, HeadCase{140, 257, 0, false},
+          HeadCase{65, 130, 0, true, true}, HeadCase{140, 257, 0, true, false, -1, true, false}}) {
       const std::vector<Bench::Result> whole = run_head(dtype, one, cuda::kChunkLogits);
       for (const std::int64_t most : {std::int64_t{64 * 64}, std::int64_t{1} << 14})
         expect_close(run_head(dtype, one, most), whole, dtype);
@@ -134,8 +137,9 @@ TEST(HeadChunks, ResultsDoNotDependOnThem) {
 // Rows with their whole vocabulary, in chunks of 64 of them and all at once, beside the two ops apart.
 TEST(HeadChunks, BothPassesInOneGiveWhatTheyGiveApart) {
   for (const DType dtype : {DType::Float32, DType::BFloat16, DType::Float16}) {
-    for (const HeadCase& one : {HeadCase{300, 500, 0, true, false, -1, false},
-                                HeadCase{140, 1100, 2.5, false, true}, HeadCase{65, 130, 0, true, true}}) {
+    for (const HeadCase& one :
+         {HeadCase{300, 500, 0, true, false, -1, false}, HeadCase{140, 1100, 2.5, false, true},
+          HeadCase{65, 130, 0, true, true}, HeadCase{140, 257, 0, false, false, -1, true, false}}) {
       const std::vector<Bench::Result> apart = run_head(dtype, one, cuda::kChunkLogits);
       expect_close(run_head(dtype, one, 64, 64), apart, dtype);
       expect_close(run_head(dtype, one, 64, cuda::kJoinedRows), apart, dtype);

@@ -131,6 +131,7 @@ class CountedElementwise final : public ElementwiseOps {
  public:
   explicit CountedElementwise(const KernelList& list) : list_(list) {}
   void fill(Stream&, const Tensor& x, double value) const override;
+  void fill_all(Stream&, std::span<const Tensor> tensors, double value) const override;
   void copy(Stream&, const Tensor& x, const Tensor& y) const override;
   void add(Stream&, const Tensor& x, const Tensor& y) const override;
   void sum_of_squares(Stream&, const SumOfSquares& arguments, std::span<const Tensor> tensors) const override;

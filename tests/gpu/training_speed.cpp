@@ -90,7 +90,7 @@ class Trainer {
     engine_.begin_step(step_);
     optimizer_.begin_step(stream, step_, 1e-4);
     engine_.upload_batch(inputs_, inputs_, 0);
-    engine_.zero_gradients();
+    engine_.renew_gradients();
     Probes none;
     none.loss_sums = statistics_.probes().loss_sums;
     const Probes& probes = kind == Statistics::None ? none : statistics_.probes();

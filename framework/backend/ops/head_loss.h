@@ -41,9 +41,10 @@ struct HeadLossBackward {
   Tensor loss_scale = {};     ///< (1) float64, multiplies it as well (fp16); empty = 1
   Tensor h, weight, bias, targets, log_z;  ///< as in forward
   Tensor dh;                               ///< (R, C) compute dtype, overwritten
-  Tensor dweight;                          ///< (V, C) master dtype, +=
+  Tensor dweight;                          ///< (V, C) master dtype
   Tensor dbias;                            ///< (V) master dtype, +=; empty = none
   Workspace workspace;
+  bool accumulate = true;  ///< dweight += instead of =, which does not read it
 };
 
 /// Both passes over one micro-batch: the arguments of the two ops, of one head. Each has the workspace of

@@ -103,6 +103,7 @@ class CudaOptimizer final : public OptimizerOps {
 class CudaElementwise final : public ElementwiseOps {
  public:
   void fill(Stream& stream, const Tensor& x, double value) const override;
+  void fill_all(Stream& stream, std::span<const Tensor> tensors, double value) const override;
   void copy(Stream& stream, const Tensor& x, const Tensor& y) const override;
   void add(Stream& stream, const Tensor& x, const Tensor& y) const override;
   void sum_of_squares(Stream& stream, const SumOfSquares& arguments,

@@ -87,7 +87,8 @@ class Backward {
                           scratch_.dlogits, scratch_.partials);
     const Tensor dlogits = chunk_view(scratch_.dlogits, h.dtype, rows, count, stride);
     multiply(dh_product(dlogits, weight, dh, first > 0));
-    multiply(dweight_product(dlogits, h, arguments_.dweight.row_range(first, count)));
+    multiply(dweight_product(dlogits, h, arguments_.dweight.row_range(first, count),
+                             arguments_.accumulate || first_row > 0));
   }
   void multiply(MatrixProduct product) const {
     product.workspace = carver_.rest();
@@ -164,8 +165,10 @@ std::size_t CudaHeadLoss::head_loss_backward_workspace(const HeadLossBackward& a
     const Tensor dh = whole ? arguments.dh.row_range(0, rows)
                             : Tensor(nullptr, DType::Float32, Shape{rows, arguments.h.cols()});
     plan(logits_product(h, weight, chunk_view(nullptr, DType::Float32, rows, entries, stride)));
-    plan(dweight_product(dlogits, h, arguments.dweight.row_range(0, entries)));
-    for (const bool accumulate : {false, true}) plan(dh_product(dlogits, weight, dh, accumulate));
+    for (const bool accumulate : {false, true}) {
+      plan(dweight_product(dlogits, h, arguments.dweight.row_range(0, entries), accumulate));
+      plan(dh_product(dlogits, weight, dh, accumulate));
+    }
   });
   return carver.bytes() + products;
 }

@@ -56,7 +56,7 @@ void CudaHeadLoss::head_loss_both(Stream& stream, const HeadLossBoth& arguments)
                        scratch.rows);
     const Tensor dlogits = scratch.dlogits(forward, count);
     multiply(dh_product(dlogits, forward.weight, backward.dh.row_range(first, count), false));
-    multiply(dweight_product(dlogits, h, backward.dweight));
+    multiply(dweight_product(dlogits, h, backward.dweight, backward.accumulate || first > 0));
   });
   launch_finish_rows(handle, forward, scratch.rows);
 }
@@ -78,7 +78,8 @@ std::size_t CudaHeadLoss::head_loss_both_workspace(const HeadLossBoth& arguments
     plan(logits_product(h, forward.weight,
                         chunk_view(nullptr, DType::Float32, rows, vocabulary, scratch.stride)));
     plan(dh_product(dlogits, forward.weight, backward.dh.row_range(0, rows), false));
-    plan(dweight_product(dlogits, h, backward.dweight));
+    for (const bool accumulate : {false, true})
+      plan(dweight_product(dlogits, h, backward.dweight, accumulate));
   }
   return carver.bytes() + products;
 }

@@ -9,7 +9,7 @@ namespace {
 /// for the gradient, which finds in a cache what was read last. Gradients of 16 bits lie at half the place of
 /// their logits, so what a piece of the row writes has been read by all threads before.
 template <class T, int kThreads>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kArchitecture == 100 && kThreads == 1024 ? 1 : 0)
     joined_rows_kernel(LogitChunk chunk, LogitOf logit_of, RowGradient rows, RowSoftmax* states) {
   PLUMB_SHARED(float, scratch, [kThreads / kWarp]);
   constexpr int kStep = kThreads * kQuad;

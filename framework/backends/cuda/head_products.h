@@ -29,9 +29,14 @@ inline MatrixProduct dh_product(const Tensor& dlogits, const Tensor& weight, con
   return {.op = "head_loss dh", .a = dlogits, .b = weight, .c = dh, .accumulate = accumulate};
 }
 
-inline MatrixProduct dweight_product(const Tensor& dlogits, const Tensor& h, const Tensor& dweight) {
-  return {
-      .op = "head_loss dweight", .a = dlogits, .transpose_a = true, .b = h, .c = dweight, .accumulate = true};
+inline MatrixProduct dweight_product(const Tensor& dlogits, const Tensor& h, const Tensor& dweight,
+                                     bool accumulate) {
+  return {.op = "head_loss dweight",
+          .a = dlogits,
+          .transpose_a = true,
+          .b = h,
+          .c = dweight,
+          .accumulate = accumulate};
 }
 
 template <class Arguments>
