@@ -148,7 +148,8 @@ INSTANTIATE_TEST_SUITE_P(
                                      HeadLossCase{"v1024", 5, 16, 1024, false, 1e-3},
                                      HeadLossCase{"v1025", 5, 16, 1025, false, 1e-3},
                                      HeadLossCase{"no_target", 9, 16, 257, false, 1e-2, 0, 1},
-                                     HeadLossCase{"v9001", 5, 8, 9001, false, 1e-3, 2})),
+                                     HeadLossCase{"v9001", 5, 8, 9001, false, 1e-3, 2},
+                                     HeadLossCase{"row_chunks", 300, 8, 1100, true, 1e-3, 0, 7, 3})),
     case_name<HeadLossCase>);
 
 }  // namespace
