@@ -137,10 +137,9 @@ void BenchmarkModel::pass(const Probes& probes, UpdateResults results) {
   Stream& stream = engine_.stream();
   engine_.begin_step(step_);
   optimizer_.begin_step(stream, step_, 1e-4);
-  engine_.zero_gradients();
+  engine_.renew_gradients();
   engine_.upload_batch(tokens_, tokens_, 0);
-  engine_.forward(probes, true);
-  engine_.backward(probes, 1.0 / static_cast<double>(tokens_.size()), nullptr, true);
+  engine_.forward_and_backward(probes, 1.0 / static_cast<double>(tokens_.size()), nullptr);
   optimizer_.update(stream, results);
   ++step_;
 }

@@ -69,6 +69,9 @@ class CpuHeadLoss final : public HeadLossOps {
   void head_loss_backward(Stream& stream, const HeadLossBackward& arguments) const override;
   std::size_t head_loss_forward_workspace(const HeadLossForward& arguments) const override;
   std::size_t head_loss_backward_workspace(const HeadLossBackward& arguments) const override;
+  bool joins_head_loss() const override { return true; }
+  void head_loss_both(Stream& stream, const HeadLossBoth& arguments) const override;
+  std::size_t head_loss_both_workspace(const HeadLossBoth& arguments) const override;
 
  private:
   Matmul matmul_;

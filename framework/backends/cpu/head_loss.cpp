@@ -2,21 +2,18 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backends/cpu/arguments.h"
 #include "backends/cpu/column_sums.h"
 #include "backends/cpu/cpu_ops.h"
-#include "backends/cpu/matmul.h"
+#include "backends/cpu/head_products.h"
 #include "backends/cpu/running_softmax.h"
 #include "backends/cpu/widen.h"
 #include "backends/cpu/workspace_carver.h"
 #include "core/error.h"
-#include "core/maximum.h"
 #include "core/parallel_for.h"
 
 namespace plumb::cpu {
 namespace {
 
-constexpr std::int64_t kChunkLogits = std::int64_t{1} << 18;  // 1 MiB of fp32
 constexpr std::int64_t kChunkRows = 512;
 
 /// Near-square chunks, so that neither h nor the weight is read much more often than the other. It depends on
@@ -36,12 +33,6 @@ struct Chunks {
   bool whole_vocabulary() const { return vocabulary == total_vocabulary; }
 };
 
-/// Calls body(first, count) for the chunks of [0, total).
-template <class Body>
-void for_chunks(std::int64_t total, std::int64_t chunk, Body&& body) {
-  for (std::int64_t first = 0; first < total; first += chunk) body(first, std::min(chunk, total - first));
-}
-
 /// Calls body(rows, vocabulary) once for each size that chunks have.
 template <class Body>
 void for_chunk_sizes(const Chunks& chunks, Body&& body) {
@@ -52,73 +43,8 @@ void for_chunk_sizes(const Chunks& chunks, Body&& body) {
   }
 }
 
-/// (rows, vocabulary) view of chunk memory.
-Tensor chunk_view(void* data, DType dtype, const Chunks& chunks, std::int64_t rows, std::int64_t vocabulary) {
-  Tensor view(data, dtype, Shape{rows, vocabulary});
-  view.row_stride = chunks.stride;
-  return view;
-}
-
-MatmulArguments logits_product(const Tensor& h, const Tensor& weight, const Tensor& logits,
-                               const Workspace& workspace) {
-  return {.op = "head_loss logits",
-          .a = h,
-          .transpose_a = false,
-          .b = weight,
-          .transpose_b = true,
-          .c = logits,
-          .bias = {},
-          .accumulate = false,
-          .workspace = workspace};
-}
-
-MatmulArguments dh_product(const Tensor& dlogits, const Tensor& weight, const Tensor& dh, bool accumulate,
-                           const Workspace& workspace) {
-  return {.op = "head_loss dh",
-          .a = dlogits,
-          .transpose_a = false,
-          .b = weight,
-          .transpose_b = false,
-          .c = dh,
-          .bias = {},
-          .accumulate = accumulate,
-          .workspace = workspace};
-}
-
-MatmulArguments dweight_product(const Tensor& dlogits, const Tensor& h, const Tensor& dweight,
-                                const Workspace& workspace) {
-  return {.op = "head_loss dweight",
-          .a = dlogits,
-          .transpose_a = true,
-          .b = h,
-          .transpose_b = false,
-          .c = dweight,
-          .bias = {},
-          .accumulate = true,
-          .workspace = workspace};
-}
-
-template <class Arguments>
-void check_head(const char* op, const Arguments& arguments) {
-  const Tensor &h = arguments.h, &weight = arguments.weight;
-  if (h.dtype != DType::Float32 && h.dtype != DType::BFloat16) fail_dtype(op, h.dtype);
-  require_rows(op, "h", h, h.dtype, h.rows(), h.cols());
-  require_rows(op, "weight", weight, h.dtype, weight.rows(), h.cols());
-  optional_vector<float>(op, "bias", arguments.bias, weight.rows());
-  vector_of<float>(op, "log_z", arguments.log_z, h.rows());
-  const auto* targets = vector_of<std::int32_t>(op, "targets", arguments.targets, h.rows());
-  for (std::int64_t r = 0; r < h.rows(); ++r) {
-    PLUMB_CHECK(targets[r] >= -1 && targets[r] < weight.rows(),
-                "{}: target {} at row {} is neither -1 nor in [0, {})", op, targets[r], r, weight.rows());
-  }
-}
-
 std::int64_t chunk_row_grain(const Chunks& chunks) {
   return std::max<std::int64_t>(1, 16384 / chunks.vocabulary);
-}
-
-void add_bias(float* logits, const float* bias, std::int64_t count) {
-  for (std::int64_t v = 0; v < count; ++v) logits[v] += bias[v];
 }
 
 struct ForwardScratch {
@@ -134,18 +60,10 @@ struct ForwardScratch {
 /// What one chunk of the vocabulary adds to the softmax of one row.
 void absorb_chunk(const HeadLossForward& arguments, float* logits, std::int64_t first, std::int64_t count,
                   std::int64_t target, RunningSoftmax& softmax, float& target_logit) {
-  if (arguments.bias.defined()) add_bias(logits, arguments.bias.as<float>() + first, count);
+  if (arguments.bias.defined()) add_to_row(logits, arguments.bias.as<float>() + first, count);
   if (arguments.soft_cap > 0) apply_soft_cap(logits, count, arguments.soft_cap);
   if (target >= first && target < first + count) target_logit = logits[target - first];
   softmax.absorb<false>(logits, count, round_up_to_lanes(count));
-}
-
-void add_row(double log_z, double largest, double target_logit, double* sums) {
-  sums[kHeadLossRows] += 1;
-  sums[kHeadLossCrossEntropy] += log_z - target_logit;
-  sums[kHeadLossLogZ] += log_z;
-  sums[kHeadLossLogZSquared] += log_z * log_z;
-  sums[kHeadLossMaxLogit] = maximum_or_nan(sums[kHeadLossMaxLogit], largest);
 }
 
 void forward_rows(const HeadLossForward& arguments, const Matmul& matmul, const Chunks& chunks,
@@ -156,7 +74,7 @@ void forward_rows(const HeadLossForward& arguments, const Matmul& matmul, const 
   for_chunks(chunks.total_vocabulary, chunks.vocabulary, [&](std::int64_t first, std::int64_t count) {
     matmul.run(logits_product(arguments.h.row_range(first_row, rows),
                               arguments.weight.row_range(first, count),
-                              chunk_view(scratch.logits, DType::Float32, chunks, rows, count), rest));
+                              logits_view(scratch.logits, DType::Float32, chunks.stride, rows, count), rest));
     parallel_for(rows, chunk_row_grain(chunks), [&](std::int64_t r) {
       absorb_chunk(arguments, scratch.logits + r * chunks.stride, first, count, targets[r],
                    scratch.softmax[r], scratch.target_logit[r]);
@@ -193,7 +111,7 @@ void differentiate_row(const HeadLossBackward& arguments, float* logits, std::in
     std::fill_n(logits, count, 0.0F);
     return;
   }
-  if (arguments.bias.defined()) add_bias(logits, arguments.bias.as<float>() + first, count);
+  if (arguments.bias.defined()) add_to_row(logits, arguments.bias.as<float>() + first, count);
   if (arguments.soft_cap > 0) apply_soft_cap(logits, count, arguments.soft_cap);
   const bool has_target = target >= first && target < first + count;
   const auto scale = static_cast<float>(arguments.gradient_scale);
@@ -227,7 +145,8 @@ class BackwardRows {
       const Tensor weight = arguments_.weight.row_range(first, count);
       const Tensor dlogits = differentiate(h, weight, first_row, first);
       matmul_.run(dh_product(dlogits, weight, dh_sum, first > 0, rest_));
-      matmul_.run(dweight_product(dlogits, h, arguments_.dweight.row_range(first, count), rest_));
+      const bool accumulate = arguments_.accumulate || first_row > 0;
+      matmul_.run(dweight_product(dlogits, h, arguments_.dweight.row_range(first, count), accumulate, rest_));
     });
     if (scratch_.dh == nullptr) return;
     auto* out = dh.as<bfloat16>();
@@ -241,7 +160,7 @@ class BackwardRows {
   Tensor differentiate(const Tensor& h, const Tensor& weight, std::int64_t first_row,
                        std::int64_t first) const {
     const std::int64_t rows = h.rows(), count = weight.rows();
-    const Tensor wide = chunk_view(scratch_.dlogits, DType::Float32, chunks_, rows, count);
+    const Tensor wide = logits_view(scratch_.dlogits, DType::Float32, chunks_.stride, rows, count);
     matmul_.run(logits_product(h, weight, wide, rest_));
     const auto* targets = arguments_.targets.as<std::int32_t>() + first_row;
     const auto* log_z = arguments_.log_z.as<float>() + first_row;
@@ -255,7 +174,7 @@ class BackwardRows {
       add_column_sums(scratch_.dlogits, chunks_.stride, rows, count, arguments_.dbias.as<float>() + first);
     }
     if (scratch_.narrow_dlogits == nullptr) return wide;
-    return chunk_view(scratch_.narrow_dlogits, DType::BFloat16, chunks_, rows, count);
+    return logits_view(scratch_.narrow_dlogits, DType::BFloat16, chunks_.stride, rows, count);
   }
 
   const HeadLossBackward& arguments_;
@@ -279,15 +198,7 @@ void CpuHeadLoss::head_loss_forward(Stream& /*stream*/, const HeadLossForward& a
 }
 
 void CpuHeadLoss::head_loss_backward(Stream& /*stream*/, const HeadLossBackward& unscaled) const {
-  const char* op = "head_loss_backward";
-  HeadLossBackward arguments = unscaled;
-  if (const double* loss_scale = optional_vector<double>(op, "loss_scale", unscaled.loss_scale, 1))
-    arguments.gradient_scale *= *loss_scale;
-  check_head(op, arguments);
-  const Tensor &h = arguments.h, &weight = arguments.weight;
-  require_rows(op, "dh", arguments.dh, h.dtype, h.rows(), h.cols());
-  require_rows(op, "dweight", arguments.dweight, DType::Float32, weight.rows(), weight.cols());
-  optional_vector<float>(op, "dbias", arguments.dbias, weight.rows());
+  const HeadLossBackward arguments = checked_backward("head_loss_backward", unscaled);
   const Chunks chunks(arguments.h, arguments.weight);
   WorkspaceCarver carver(arguments.workspace);
   const BackwardScratch scratch(carver, chunks, arguments.h.dtype);
@@ -304,7 +215,7 @@ std::size_t CpuHeadLoss::head_loss_forward_workspace(const HeadLossForward& argu
   for_chunk_sizes(chunks, [&](std::int64_t rows, std::int64_t vocabulary) {
     const auto product =
         logits_product(arguments.h.row_range(0, rows), arguments.weight.row_range(0, vocabulary),
-                       chunk_view(nullptr, DType::Float32, chunks, rows, vocabulary), {});
+                       logits_view(nullptr, DType::Float32, chunks.stride, rows, vocabulary), {});
     products = std::max(products, matmul_.workspace(product));
   });
   return carver.bytes() + products;
@@ -318,14 +229,15 @@ std::size_t CpuHeadLoss::head_loss_backward_workspace(const HeadLossBackward& ar
   std::size_t products = 0;
   for_chunk_sizes(chunks, [&](std::int64_t rows, std::int64_t vocabulary) {
     const Tensor h = arguments.h.row_range(0, rows), weight = arguments.weight.row_range(0, vocabulary);
-    const Tensor logits = chunk_view(nullptr, DType::Float32, chunks, rows, vocabulary);
-    const Tensor dlogits = chunk_view(nullptr, dtype, chunks, rows, vocabulary);
+    const Tensor logits = logits_view(nullptr, DType::Float32, chunks.stride, rows, vocabulary);
+    const Tensor dlogits = logits_view(nullptr, dtype, chunks.stride, rows, vocabulary);
     const Tensor dh = chunks.whole_vocabulary() ? arguments.dh.row_range(0, rows)
                                                 : Tensor(nullptr, DType::Float32, Shape{rows, chunks.width});
     const Tensor dweight = arguments.dweight.row_range(0, vocabulary);
     products = std::max({products, matmul_.workspace(logits_product(h, weight, logits, {})),
                          matmul_.workspace(dh_product(dlogits, weight, dh, false, {})),
-                         matmul_.workspace(dweight_product(dlogits, h, dweight, {}))});
+                         matmul_.workspace(dweight_product(dlogits, h, dweight, false, {})),
+                         matmul_.workspace(dweight_product(dlogits, h, dweight, true, {}))});
     if (chunks.whole_vocabulary()) return;
     products = std::max(products, matmul_.workspace(dh_product(dlogits, weight, dh, true, {})));
   });
