@@ -41,7 +41,7 @@ struct KernelCase {
 /// The model whose kernels these are. Default: 12 blocks of width 768 with 12 heads on 8 sequences of 1024
 /// tokens, vocabulary padded to 50304: 124 M parameters.
 struct KernelSizes {
-  std::int64_t batch = 8, tokens = 1024, width = 768, heads = 12, vocabulary = 50304;
+  std::int64_t blocks = 12, batch = 8, tokens = 1024, width = 768, heads = 12, vocabulary = 50304;
   std::int64_t parameters = 124'000'000;
   DType compute = DType::BFloat16;
 

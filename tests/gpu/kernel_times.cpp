@@ -1,7 +1,7 @@
 // kernel_times [--device NAME] [--json FILE] [--only WORD]: the time of every kernel case (of those with the
 // word in their name) on a device, beside the roofline's. kernel_times --predict: the roofline on an H100
-// alone, without a device; it is the table in docs/design/cuda.md (roofline_test.cpp). Prints a Markdown
-// table.
+// alone, without a device; --predict --step: of every kernel of a whole training step. Both are tables in
+// docs/design/cuda.md (roofline_test.cpp). Prints a Markdown table.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -13,13 +13,14 @@
 #include "backend/loader.h"
 #include "core/error.h"
 #include "gpu/kernel_cases.h"
+#include "gpu/step_account.h"
 
 namespace plumb::gpu {
 namespace {
 
 struct Arguments {
   std::string device = "cuda", json, only;
-  bool predict = false;
+  bool predict = false, step = false;
 };
 
 Arguments parse(int count, char** values) {
@@ -28,6 +29,8 @@ Arguments parse(int count, char** values) {
     const std::string word = values[i];
     if (word == "--predict") {
       arguments.predict = true;
+    } else if (word == "--step") {
+      arguments.step = true;
     } else if (word == "--device" && i + 1 < count) {
       arguments.device = values[++i];
     } else if (word == "--json" && i + 1 < count) {
@@ -35,9 +38,11 @@ Arguments parse(int count, char** values) {
     } else if (word == "--only" && i + 1 < count) {
       arguments.only = values[++i];
     } else {
-      fail_input("unknown argument '{}'; known: --predict, --device NAME, --json FILE, --only WORD", word);
+      fail_input("unknown argument '{}'; known: --predict, --step, --device NAME, --json FILE, --only WORD",
+                 word);
     }
   }
+  if (arguments.step && !arguments.predict) fail_input("--step goes with --predict");
   return arguments;
 }
 
@@ -57,6 +62,43 @@ void predict() {
     fmt::print("| {} | {} | {} | {} | {:.1f} us |\n", one.name, one.shape, text_of_work(one),
                memory ? "memory" : "products", seconds * 1e6);
   }
+}
+
+/// Sums of an account.
+struct Totals {
+  double bytes = 0, operations = 0, seconds = 0;
+  void add(const AccountRow& row, double seconds_each) {
+    bytes += row.times * row.kernel.bytes;
+    operations += row.times * row.kernel.operations;
+    seconds += row.times * seconds_each;
+  }
+};
+
+void print_totals(const char* name, const Totals& totals) {
+  fmt::print("| {} | | | {:.1f} MB in all | {:.1f} GFLOP in all | | | {:.0f} us |\n", name,
+             totals.bytes / 1e6, totals.operations / 1e9, totals.seconds * 1e6);
+}
+
+void predict_step() {
+  const Peaks peaks = h100();
+  fmt::print("| kernel | shape | times | least bytes | operations | bound by | {} at best | in all |\n",
+             peaks.device);
+  fmt::print("|---|---|---|---|---|---|---|---|\n");
+  Totals all, statistics;
+  for (const AccountRow& row : account_of_step()) {
+    const CountedKernel& kernel = row.kernel;
+    const double seconds = predicted_seconds(kernel, peaks);
+    const bool memory = kernel.bytes / peaks.bytes_per_second >= seconds;
+    all.add(row, seconds);
+    if (kernel.statistics) statistics.add(row, seconds);
+    if (row.times * seconds < 0.5e-6) continue;  // vectors
+    fmt::print("| {} | {} | {} | {:.1f} MB | {} | {} | {:.1f} us | {:.0f} us |\n", kernel.name, kernel.shape,
+               row.times, kernel.bytes / 1e6,
+               kernel.operations > 0 ? fmt::format("{:.1f} GFLOP", kernel.operations / 1e9) : "-",
+               memory ? "memory" : "products", seconds * 1e6, row.times * seconds * 1e6);
+  }
+  print_totals("the step", all);
+  print_totals("of it for statistics alone", statistics);
 }
 
 /// Seconds of one call: the host issues many and waits once, so that its own part is hidden.
@@ -111,7 +153,9 @@ void run(const Arguments& arguments) {
 int main(int argc, char** argv) {
   try {
     const plumb::gpu::Arguments arguments = plumb::gpu::parse(argc, argv);
-    if (arguments.predict) {
+    if (arguments.step) {
+      plumb::gpu::predict_step();
+    } else if (arguments.predict) {
       plumb::gpu::predict();
     } else {
       plumb::gpu::run(arguments);
