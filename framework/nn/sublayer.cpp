@@ -107,6 +107,14 @@ bool Sublayer::needs_branch_in_backward() const {
   return b_.is_trained() || p_.is_trained() || shape_.keep_branches;
 }
 
+bool Sublayer::passes_gradient_on() const {
+  const bool scaled_after = !norm_post_.present() && !p_.is_one();
+  if (!a_.is_one() || !b_.is_one() || scaled_after || a_.config().tie_to_branch || has_block_skip())
+    return false;
+  // Both change dL/dz in place.
+  return dropout_ == 0 && !feeds_second_stream_;
+}
+
 ResidualForward Sublayer::residual_forward_arguments(const Context* context) const {
   ResidualForward arguments;
   arguments.rows_per_sequence = shape_.tokens;
@@ -304,6 +312,11 @@ void Sublayer::combine_backward(const Context& context, const Tensor& x, const T
     norm_post_.backward(context, context.tensor(s_), gradient, gradient, false, p_.coefficient(context),
                         p_.gradient(context));
   }
+  if (passes_gradient_on()) {
+    branch_gradient_ = gradient;
+    return;
+  }
+  branch_gradient_ = context.tensor(dz_);
   ResidualBackward residual = residual_backward_arguments(&context);
   residual.x = x;
   if (needs_branch_in_backward()) residual.z = context.tensor(z_);
@@ -313,7 +326,7 @@ void Sublayer::combine_backward(const Context& context, const Tensor& x, const T
   }
   residual.dout = gradient;
   residual.dx = gradient;
-  residual.dz = context.tensor(dz_);
+  residual.dz = branch_gradient_;
   context.backend.residual().residual_backward(context.stream, residual);
 }
 
@@ -332,17 +345,38 @@ void Sublayer::accumulate_backward(const Context& context, const Tensor& dout) {
 }
 
 void Sublayer::step_backward(const Context& context, const Tensor& dout) {
-  identity_.backward(context, context.tensor(z_), dout, context.tensor(dz_), false, b_.coefficient(context),
+  branch_gradient_ = context.tensor(dz_);
+  identity_.backward(context, context.tensor(z_), dout, branch_gradient_, false, b_.coefficient(context),
                      b_.gradient(context));
 }
 
-void Sublayer::branch_backward(const Context& context, const Tensor& h, const Tensor& dh) {
-  const Tensor dz = context.tensor(dz_);
-  if (context.probes != nullptr) {
-    observe_gradient(context, dz, context.probes->branch_gradient, position_.sublayer);
+void Sublayer::observe_branch_gradient(const Context& context) const {
+  if (context.probes == nullptr || context.probes->branch_gradient.empty()) return;
+  const auto k = static_cast<std::size_t>(position_.sublayer);
+  const Probes& probes = *context.probes;
+  const GradientProbe &own = probes.branch_gradient[k],
+                      seen = probes.stream_gradient.empty() ? GradientProbe{} : probes.stream_gradient[k + 1];
+  // One tensor, which its probe as a gradient of the stream has been through.
+  const bool is_streams = branch_gradient_.data != context.tensor(dz_).data && !norm_post_.present();
+  if (!is_streams || seen.square.defined() != own.square.defined() ||
+      seen.largest_row_square.defined() != own.largest_row_square.defined()) {
+    observe_gradient(context, branch_gradient_, probes.branch_gradient, position_.sublayer);
+    return;
   }
+  const ElementwiseOps& ops = context.backend.elementwise();
+  if (own.square.defined()) ops.copy(context.stream, seen.square, own.square);
+  if (own.largest_row_square.defined())
+    ops.copy(context.stream, seen.largest_row_square, own.largest_row_square);
+}
+
+void Sublayer::branch_backward(const Context& context, const Tensor& h, const Tensor& dh) {
+  observe_branch_gradient(context);
+  Tensor dz = branch_gradient_;
   apply_branch_dropout(context, dz);
-  if (norm_out_.present()) norm_out_.backward(context, context.tensor(y_), dz, dz, false);
+  if (norm_out_.present()) {
+    norm_out_.backward(context, context.tensor(y_), dz, context.tensor(dz_), false);
+    dz = context.tensor(dz_);
+  }
   const Tensor du = context.tensor(du_);
   branch_->backward(context, transforms_input() ? context.tensor(u_) : h, dz, du);
   if (transforms_input()) {

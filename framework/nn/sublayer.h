@@ -73,6 +73,8 @@ class Sublayer : public Module {
 
  private:
   bool needs_branch_in_backward() const;
+  /// Whether combine_backward leaves both stream and branch with the gradient that it is given, to the bit.
+  bool passes_gradient_on() const;
   void run_branch(const Context& context, const Tensor& h, bool makes_output);
   void plan_residual(Backend& backend, ArenaPlan& plan) const;
   ResidualForward residual_forward_arguments(const Context* context) const;
@@ -81,6 +83,7 @@ class Sublayer : public Module {
   const ResidualProbe* residual_probe(const Context& context) const;
   void probe_step(const Context& context) const;
   void observe_branch(const Context& context, const Tensor& z) const;
+  void observe_branch_gradient(const Context& context) const;
   void apply_branch_dropout(const Context& context, const Tensor& z) const;
   bool transforms_input() const { return norm_in_.present() || !c_.is_one(); }
   std::array<const Knob*, 5> knobs() const { return {&a_, &b_, &c_, &e_, &p_}; }
@@ -99,6 +102,7 @@ class Sublayer : public Module {
   Knob a_, b_, c_, e_, p_;
   std::vector<Parameter*> parameters_;
   Slot u_, y_, z_, s_, dz_, du_, dz_second_;
+  Tensor branch_gradient_;  ///< dL/dz of this pass: dz_, or the gradient of the stream
 };
 
 }  // namespace plumb

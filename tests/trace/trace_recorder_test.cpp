@@ -62,14 +62,14 @@ TEST(TraceRecorder, EveryOpOfAPassHasASpan) {
   EXPECT_EQ(ops.at("norm_forward"), 5) << "before every branch, and the final one";
   EXPECT_EQ(ops.at("norm_backward"), 5);
   EXPECT_EQ(ops.at("residual_forward"), 4);
-  EXPECT_EQ(ops.at("residual_backward"), 4);
+  EXPECT_EQ(ops.count("residual_backward"), 0u) << "x + z hands its gradient on";
   EXPECT_EQ(ops.at("embedding_forward"), 1);
   EXPECT_EQ(ops.at("embedding_backward"), 1);
   EXPECT_EQ(ops.at("head_loss_forward"), 1);
   EXPECT_EQ(ops.at("head_loss_backward"), 1);
   std::string names;
   for (const auto& [name, count] : ops) names += name + " ";
-  EXPECT_EQ(ops.size(), 15u) << "and none that did not run: " << names;
+  EXPECT_EQ(ops.size(), 14u) << "and none that did not run: " << names;
   const auto phases = counts(pass.recorder(), TraceKind::Phase);
   EXPECT_EQ(phases.at("blocks.0.attention"), 2);
   EXPECT_EQ(phases.at("blocks.1.ffn"), 2);
