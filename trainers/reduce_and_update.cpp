@@ -77,8 +77,7 @@ void TrainingLoop::finish_gradients_and_update(double gradient_scale, Cadence ca
 
 void TrainingLoop::reduce(double gradient_scale) {
   reducer_.begin_step();
-  engine_.forward(statistics_.probes(), /*training=*/true);
-  engine_.backward(statistics_.probes(), gradient_scale, &listener_, /*training=*/true);
+  engine_.forward_and_backward(statistics_.probes(), gradient_scale, &listener_);
   const PhaseRange range(engine_.backend(), "reduce gradients");
   if (run_queue_delay_) run_queue_delay_->pause();
   reducer_.finish();

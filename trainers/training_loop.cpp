@@ -232,7 +232,12 @@ void TrainingLoop::issue_step() {
     engine_.begin_step(step_);
     optimizer_.begin_step(stream, step_, learning_rate_at(learning_rate_, step_));
     if (sharpness_ && (step_ + 1) % config_.sharpness.every == 0) sharpness_->keep_start();
-    engine_.zero_gradients();
+    // Of several micro-batches the later ones add, and all may be one recording.
+    if (micro_steps == 1) {
+      engine_.renew_gradients();
+    } else {
+      engine_.zero_gradients();
+    }
     engine_.probe_norms(statistics_.probes());
   }
   for (std::int64_t micro_step = 0; micro_step < micro_steps; ++micro_step) {
@@ -244,10 +249,8 @@ void TrainingLoop::issue_step() {
     if (micro_step + 1 == micro_steps) {
       finish_gradients_and_update(gradient_scale, cadence);
     } else {
-      parts_.run(StepParts::kAccumulate, cadence, [&] {
-        engine_.forward(statistics_.probes(), /*training=*/true);
-        engine_.backward(statistics_.probes(), gradient_scale, nullptr, /*training=*/true);
-      });
+      parts_.run(StepParts::kAccumulate, cadence,
+                 [&] { engine_.forward_and_backward(statistics_.probes(), gradient_scale, nullptr); });
     }
   }
 

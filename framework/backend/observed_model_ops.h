@@ -171,6 +171,21 @@ class ObservedHeadLoss final : public Observed<HeadLossOps> {
   std::size_t head_loss_backward_workspace(const HeadLossBackward& arguments) const override {
     return inner_.head_loss_backward_workspace(arguments);
   }
+  bool joins_head_loss() const override { return inner_.joins_head_loss(); }
+  void head_loss_both(Stream& stream, const HeadLossBoth& arguments) const override {
+    if (!joins_head_loss()) return HeadLossOps::head_loss_both(stream, arguments);
+    const ObservedOp op(observer_, "head_loss_both", {&arguments.forward.h, &arguments.forward.weight});
+    inner_.head_loss_both(stream, arguments);
+    tell(stream, "head_loss_both",
+         {{"log_z", arguments.forward.log_z},
+          {"sums", arguments.forward.sums},
+          {"dh", arguments.backward.dh},
+          {"dweight", arguments.backward.dweight},
+          {"dbias", arguments.backward.dbias}});
+  }
+  std::size_t head_loss_both_workspace(const HeadLossBoth& arguments) const override {
+    return inner_.head_loss_both_workspace(arguments);
+  }
 };
 
 }  // namespace plumb

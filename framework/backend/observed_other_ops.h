@@ -73,6 +73,10 @@ class ObservedElementwise final : public Observed<ElementwiseOps> {
     const ObservedOp op(observer_, "fill", {&x});
     inner_.fill(stream, x, value);
   }
+  void fill_all(Stream& stream, std::span<const Tensor> tensors, double value) const override {
+    const ObservedOp op(observer_, "fill_all", {});
+    inner_.fill_all(stream, tensors, value);
+  }
   void copy(Stream& stream, const Tensor& x, const Tensor& y) const override {
     const ObservedOp op(observer_, "copy", {&x, &y});
     inner_.copy(stream, x, y);

@@ -11,6 +11,8 @@ Engine::Engine(const ModelConfig& config, std::int64_t vocabulary, const ModelSh
     : backend_(backend), seed_(seed), stream_(backend.create_stream()) {
   model_ = std::make_unique<Transformer>(config, vocabulary, shape, parameters_);
   parameters_.allocate(backend, shape.compute, shape.shards);
+  for (const Parameter* parameter : parameters_.trainable())
+    if (!parameter->overwritten) added_to_.push_back(parameter->gradient);
   model_->allocate(backend);
   model_->plan(backend, plan_);
   arena_ = std::make_unique<Arena>(backend, plan_);
@@ -57,7 +59,15 @@ void Engine::begin_step(std::int64_t step) {
   model_->begin_step(*stream_, step);
 }
 
-void Engine::zero_gradients() { backend_.elementwise().fill(*stream_, parameters_.flat_gradient(), 0); }
+void Engine::zero_gradients() {
+  backend_.elementwise().fill(*stream_, parameters_.flat_gradient(), 0);
+  overwrites_gradients_ = false;
+}
+
+void Engine::renew_gradients() {
+  backend_.elementwise().fill_all(*stream_, added_to_, 0);
+  overwrites_gradients_ = true;
+}
 
 void Engine::upload_batch(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
                           std::uint64_t first_sequence) {
@@ -102,7 +112,25 @@ void Engine::probe_norms(const Probes& probes) {
 void Engine::backward(const Probes& probes, double gradient_scale, GradientListener* listener,
                       bool training) {
   const PhaseRange range(backend_, "backward");
-  model_->backward(context(&probes, training, listener), inputs_, targets_, gradient_scale);
+  Context pass = context(&probes, training, listener);
+  pass.overwrites_gradients = std::exchange(overwrites_gradients_, false);
+  model_->backward(pass, inputs_, targets_, gradient_scale);
+}
+
+void Engine::forward_and_backward(const Probes& probes, double gradient_scale, GradientListener* listener) {
+  if (!pass_backend().head_loss().joins_head_loss()) {
+    forward(probes, /*training=*/true);
+    backward(probes, gradient_scale, listener, /*training=*/true);
+    return;
+  }
+  {
+    const PhaseRange range(backend_, "forward");
+    model_->forward_to_head(context(&probes, /*training=*/true), inputs_);
+  }
+  const PhaseRange range(backend_, "backward");
+  Context pass = context(&probes, /*training=*/true, listener);
+  pass.overwrites_gradients = std::exchange(overwrites_gradients_, false);
+  model_->backward(pass, inputs_, targets_, gradient_scale, HeadForward::WithBackward);
 }
 
 }  // namespace plumb

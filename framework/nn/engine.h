@@ -31,6 +31,9 @@ class Engine {
   /// steps behind (StepValues).
   void begin_step(std::int64_t step);
   void zero_gradients();
+  /// As zero_gradients, for one pass: what the next backward can write it will write, and is left as it is.
+  /// Not before passes of which one is recorded and played back as another.
+  void renew_gradients();
   /// (1) float64 on the device, which backward multiplies gradients by from now on; empty = 1.
   void set_loss_scale(const Tensor& loss_scale) { loss_scale_ = loss_scale; }
   /// inputs, targets: (B*T) int32 on the host, which may be reused when the call returns. first_sequence:
@@ -48,6 +51,10 @@ class Engine {
   }
   /// Backward pass after forward with the same probes and training flag; see Transformer::backward.
   void backward(const Probes& probes, double gradient_scale, GradientListener* listener, bool training);
+
+  /// forward and backward in training, of which nobody looks at what is between them: with the head's two
+  /// passes in one where the backend joins them.
+  void forward_and_backward(const Probes& probes, double gradient_scale, GradientListener* listener);
 
   /// Passes go by way of this backend, which is the engine's own with something around it
   /// (backend/observed_backend.h), until it is set to another; null: its own. It must outlive them. Returns
@@ -78,6 +85,8 @@ class Engine {
   std::unique_ptr<Arena> arena_;
   Buffer batch_buffer_;
   Tensor inputs_, targets_, counters_, loss_scale_;
+  std::vector<Tensor> added_to_;  ///< the gradients that backward does not write
+  bool overwrites_gradients_ = false;
   std::int64_t step_ = 0;
   Backend* around_ = nullptr;
 

@@ -17,7 +17,8 @@ Matrix::Matrix(const std::string& name, std::int64_t in, std::int64_t out, bool 
                              .twin = twin_in_first_block(name + ".weight"),
                              .correlation = spec.correlation,
                              .role = ParameterRole::HiddenMatrix,
-                             .sphere = spec.sphere})),
+                             .sphere = spec.sphere,
+                             .overwritten = true})),
       rows_per_token_(spec.rows_per_token) {
   if (bias) bias_ = store.declare({.name = name + ".bias", .shape = {out}, .weight_decay = false});
 }
@@ -34,8 +35,10 @@ void Matrix::plan(Backend& backend, ArenaPlan& plan) {
       ops.linear_forward_workspace({.x = x, .weight = weight, .bias = bias, .y = y, .workspace = {}}));
   plan.require_workspace(
       ops.linear_backward_input_workspace({.dy = y, .weight = weight, .dx = x, .workspace = {}}));
-  plan.require_workspace(ops.linear_backward_weight_workspace(
-      {.dy = y, .x = x, .dweight = dweight, .dbias = bias, .workspace = {}}));
+  for (const bool accumulate : {false, true}) {
+    plan.require_workspace(ops.linear_backward_weight_workspace(
+        {.dy = y, .x = x, .dweight = dweight, .dbias = bias, .workspace = {}, .accumulate = accumulate}));
+  }
 }
 
 std::vector<Parameter*> Matrix::parameters() const {
@@ -59,7 +62,8 @@ void Matrix::backward(const Context& context, const Tensor& x, const Tensor& dy,
                                               .x = x,
                                               .dweight = weight_->gradient,
                                               .dbias = with_bias ? bias_gradient() : Tensor(),
-                                              .workspace = context.workspace()});
+                                              .workspace = context.workspace(),
+                                              .accumulate = !context.overwrites_gradients});
   if (dx.defined()) {
     ops.linear_backward_input(
         context.stream, {.dy = dy, .weight = weight_->compute, .dx = dx, .workspace = context.workspace()});

@@ -54,6 +54,7 @@ struct Context {
   Tensor loss_scale;      ///< (1) float64 on the device: what backward multiplies gradients by; empty = 1
   bool training = false;  ///< dropout and stochastic depth are on
   bool again = false;     ///< what has been computed is made again for backward: the same bits, no statistics
+  bool overwrites_gradients = false;  ///< of the parameters that can be (Parameter::overwritten)
   const Probes* probes = nullptr;
   GradientListener* listener = nullptr;
 
@@ -90,7 +91,7 @@ class Branch : public Module {
   /// u (R,C) -> y (R,C); u and y stay as they are until backward. y may be empty in a pass that is made
   /// again: then only what backward reads inside the branch is.
   virtual void forward(const Context& context, const Tensor& u, const Tensor& y) = 0;
-  /// dy (R,C) -> du (R,C), overwritten; parameter gradients are accumulated. dy may be clobbered.
+  /// dy (R,C) -> du (R,C), overwritten; parameter gradients are accumulated. dy stays as it is.
   virtual void backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) = 0;
   /// Units that an activation function makes; 0 where there is none.
   virtual std::int64_t hidden_units() const { return 0; }

@@ -48,6 +48,7 @@ struct Parameter {
   bool trainable = true;
   bool weight_decay = true;
   double learning_rate_scale = 1;
+  bool overwritten = false;  ///< backward can write its gradient instead of adding to it (Context)
 
   int index = -1;           ///< position in ParameterStore::trainable(), -1 when frozen
   std::int64_t offset = 0;  ///< elements from the start of the flat buffers

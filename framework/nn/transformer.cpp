@@ -99,6 +99,8 @@ Transformer::Transformer(const ModelConfig& config, std::int64_t vocabulary, con
     head_bias_ = store.declare(
         {.name = "head.bias", .shape = {vocabulary}, .role = ParameterRole::Head, .weight_decay = false});
   }
+  // With a gain it is made of another one, which is added.
+  if (logit_gain_.is_one()) (head_weight_ != nullptr ? head_weight_ : token_table_)->overwritten = true;
   head_parameters_ = streams_->end_parameters();
   for (Parameter* parameter : final_norm_.parameters()) head_parameters_.push_back(parameter);
   for (Parameter* parameter : {logit_gain_.parameter(), head_weight_, head_bias_}) {
@@ -160,6 +162,7 @@ void Transformer::plan_ops(Backend& backend, ArenaPlan& plan) const {
   backward.log_z = log_z;
   backward.dweight = table;
   plan.require_workspace(backend.head_loss().head_loss_backward_workspace(backward));
+  plan.require_workspace(backend.head_loss().head_loss_both_workspace({forward, backward}));
   EmbeddingBackward embedding;
   embedding.tokens = shape_.tokens;
   embedding.ids = ids;
@@ -257,23 +260,31 @@ void Transformer::gain_head(const Context& context) {
 }
 
 void Transformer::forward(const Context& context, const Tensor& ids, const Tensor& targets) {
+  forward_to_head(context, ids);
+  const PhaseRange range(context.backend, "head and loss");
+  context.backend.head_loss().head_loss_forward(context.stream, head_forward_arguments(context, targets));
+}
+
+void Transformer::forward_to_head(const Context& context, const Tensor& ids) {
   embed(context, ids);
   for (std::int64_t k = 0; k < sublayers(); ++k) forward_sublayer(context, k);
   streams_->merge(context);
   if (final_norm_.present()) final_norm_.forward(context, streams_->merged(context), head_input(context));
   gain_head(context);
+}
+
+HeadLossForward Transformer::head_forward_arguments(const Context& context, const Tensor& targets) const {
   PLUMB_CHECK(context.probes != nullptr && context.probes->loss_sums.defined(),
               "a forward pass needs somewhere to put its loss");
-  const PhaseRange range(context.backend, "head and loss");
-  context.backend.head_loss().head_loss_forward(context.stream, {.z_loss = config_.z_loss,
-                                                                 .soft_cap = config_.head_soft_cap,
-                                                                 .h = head_input(context),
-                                                                 .weight = head_weight(context),
-                                                                 .bias = head_bias(),
-                                                                 .targets = targets,
-                                                                 .log_z = context.tensor(log_z_),
-                                                                 .sums = context.probes->loss_sums,
-                                                                 .workspace = context.workspace()});
+  return {.z_loss = config_.z_loss,
+          .soft_cap = config_.head_soft_cap,
+          .h = head_input(context),
+          .weight = head_weight(context),
+          .bias = head_bias(),
+          .targets = targets,
+          .log_z = context.tensor(log_z_),
+          .sums = context.probes->loss_sums,
+          .workspace = context.workspace()};
 }
 
 void Transformer::probe_state_gradient(const Context& context, std::int64_t k) const {
@@ -281,26 +292,33 @@ void Transformer::probe_state_gradient(const Context& context, std::int64_t k) c
   observe_gradient(context, streams_->state_gradient(context), context.probes->stream_gradient, k);
 }
 
-void Transformer::head_backward(const Context& context, const Tensor& targets, double gradient_scale) {
+void Transformer::head_backward(const Context& context, const Tensor& targets, double gradient_scale,
+                                HeadForward forward) {
   const Tensor gradient = streams_->merged_gradient(context);
   const Tensor plain_gradient = head_weight_ != nullptr ? head_weight_->gradient : token_table_->gradient;
   const bool gained = !logit_gain_.is_one();
   const Tensor dweight = gained ? context.tensor(dgained_head_) : plain_gradient;
   if (gained) context.backend.elementwise().fill(context.stream, dweight, 0);
-  context.backend.head_loss().head_loss_backward(
-      context.stream, {.z_loss = config_.z_loss,
-                       .soft_cap = config_.head_soft_cap,
-                       .gradient_scale = gradient_scale,
-                       .loss_scale = context.loss_scale,
-                       .h = head_input(context),
-                       .weight = head_weight(context),
-                       .bias = head_bias(),
-                       .targets = targets,
-                       .log_z = context.tensor(log_z_),
-                       .dh = gradient,
-                       .dweight = dweight,
-                       .dbias = head_bias_ != nullptr ? head_bias_->gradient : Tensor(),
-                       .workspace = context.workspace()});
+  const HeadLossBackward arguments = {.z_loss = config_.z_loss,
+                                      .soft_cap = config_.head_soft_cap,
+                                      .gradient_scale = gradient_scale,
+                                      .loss_scale = context.loss_scale,
+                                      .h = head_input(context),
+                                      .weight = head_weight(context),
+                                      .bias = head_bias(),
+                                      .targets = targets,
+                                      .log_z = context.tensor(log_z_),
+                                      .dh = gradient,
+                                      .dweight = dweight,
+                                      .dbias = head_bias_ != nullptr ? head_bias_->gradient : Tensor(),
+                                      .workspace = context.workspace(),
+                                      .accumulate = gained || !context.overwrites_gradients};
+  if (forward == HeadForward::WithBackward) {
+    context.backend.head_loss().head_loss_both(context.stream,
+                                               {head_forward_arguments(context, targets), arguments});
+  } else {
+    context.backend.head_loss().head_loss_backward(context.stream, arguments);
+  }
   if (gained) {
     const Coefficient gain = logit_gain_.coefficient(context);
     context.backend.parameter().row_gain_backward(context.stream,
@@ -333,10 +351,10 @@ void Transformer::make_block_again(const Context& context, std::int64_t last) {
 }
 
 void Transformer::backward(const Context& context, const Tensor& ids, const Tensor& targets,
-                           double gradient_scale) {
+                           double gradient_scale, HeadForward forward) {
   {
     const PhaseRange range(context.backend, "head and loss");
-    head_backward(context, targets, gradient_scale);
+    head_backward(context, targets, gradient_scale, forward);
   }
   streams_->begin_backward(context);
   probe_state_gradient(context, sublayers());

@@ -14,6 +14,12 @@
 
 namespace plumb {
 
+/// Where the forward pass of the head and the loss are made.
+enum class HeadForward {
+  Before,       ///< by forward()
+  WithBackward  ///< forward_to_head() came first; by backward(), in one op (HeadLossOps::head_loss_both)
+};
+
 /// A decoder (or, with causal = false, encoder) Transformer for one micro-batch shape on one backend.
 ///   x_0 = dropout( N_emb( embedding_scale tok[id] + pos[t] ) );  the streams from x_0 on, sublayer by
 ///   sublayer (nn/streams/stream_adapter.h), merged to x_K;
@@ -35,12 +41,15 @@ class Transformer : public Module {
 
   /// ids, targets: (B*T) int32 on the device. Adds to probes->loss_sums and to every probe that is there.
   void forward(const Context& context, const Tensor& ids, const Tensor& targets);
+  /// forward without its last op, for a pass that backward follows at once.
+  void forward_to_head(const Context& context, const Tensor& ids);
   /// Parts of forward, for who needs one sublayer at a time: ids to state 0, and state k to state k + 1.
   void embed(const Context& context, const Tensor& ids);
   void forward_sublayer(const Context& context, std::int64_t k);
   /// After forward on the same micro-batch. Gradients of loss * targets * gradient_scale are accumulated,
   /// that is of the mean over the global batch when gradient_scale = 1 / (targets of the global batch).
-  void backward(const Context& context, const Tensor& ids, const Tensor& targets, double gradient_scale);
+  void backward(const Context& context, const Tensor& ids, const Tensor& targets, double gradient_scale,
+                HeadForward forward = HeadForward::Before);
 
   std::int64_t sublayers() const { return static_cast<std::int64_t>(sublayers_.size()); }
   const Sublayer& sublayer(std::int64_t k) const { return *sublayers_[static_cast<std::size_t>(k)]; }
@@ -71,7 +80,9 @@ class Transformer : public Module {
   double embedding_scale() const;
   void gain_head(const Context& context);
   Tensor plain_head() const;
-  void head_backward(const Context& context, const Tensor& targets, double gradient_scale);
+  HeadLossForward head_forward_arguments(const Context& context, const Tensor& targets) const;
+  void head_backward(const Context& context, const Tensor& targets, double gradient_scale,
+                     HeadForward forward);
   void probe_state_gradient(const Context& context, std::int64_t k) const;
   std::vector<std::unique_ptr<Sublayer>> make_sublayers(ParameterStore& store);
   void plan_ops(Backend& backend, ArenaPlan& plan) const;

@@ -142,6 +142,23 @@ TEST_P(ManyTensors, HaveTheSquaresThatTheyHaveAlone) {
   }
 }
 
+TEST_P(ManyTensors, AreFilledAtOnce) {
+  std::vector<Tensor> tensors;
+  for (int n = 0; n < 300; ++n) {
+    tensors.push_back(
+        bench_.master_output("tensor" + std::to_string(n), Shape{n == 130 ? 40001 : 1 + n * 7 % 50}));
+  }
+  const Tensor wide = bench_.master_output("wide", Shape{40, 1});
+  bench_.backend().elementwise().fill(bench_.stream(), wide, 1);
+  tensors.push_back(wide.row_range(3, 30).reshaped({30}));  // begins in the middle of a pack
+  bench_.backend().elementwise().fill_all(bench_.stream(), tensors, -2.5);
+  for (const Tensor& tensor : tensors)
+    for (const double value : bench_.read(tensor)) ASSERT_EQ(value, -2.5);
+  const std::vector<double> around = bench_.read(wide);
+  for (std::size_t i = 0; i < around.size(); ++i) EXPECT_EQ(around[i], i >= 3 && i < 33 ? -2.5 : 1) << i;
+  bench_.finish();  // nothing beyond them
+}
+
 // A view that begins in the middle of a pack.
 TEST_P(ManyTensors, MayBeginAnywhere) {
   const Tensor whole = bench_.input("x", Shape{16500, 1});

@@ -58,6 +58,12 @@ void run_linear(Bench& bench, const LinearCase& shape) {
   if (shape.bias) weight.dbias = bench.accumulated("dbias", Shape{shape.outputs}, product_in_master);
   weight.workspace = bench.workspace(ops.linear_backward_weight_workspace(weight));
   ops.linear_backward_weight(bench.stream(), weight);
+
+  weight.accumulate = false;
+  weight.dweight = bench.master_output("dweight alone", weight.dweight.shape, product_in_master);
+  weight.dbias = Tensor();
+  weight.workspace = bench.workspace(ops.linear_backward_weight_workspace(weight));
+  ops.linear_backward_weight(bench.stream(), weight);
 }
 
 class LinearOp : public testing::TestWithParam<std::tuple<Target, LinearCase>> {};

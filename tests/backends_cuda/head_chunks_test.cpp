@@ -67,13 +67,15 @@ struct HeadCase {
   double soft_cap = 0;
   bool bias = true, loss_scale = false;
   double first_target = -1;  ///< of row 0
+  bool bias_gradient = true, accumulate = true;
 };
 
-/// Forward and backward with at most `most` logits at once.
-std::vector<Bench::Result> run_head(DType dtype, const HeadCase& one, std::int64_t most) {
+/// Forward and backward with at most `most` logits at once; in one op with `joined_rows` of them, if not 0.
+std::vector<Bench::Result> run_head(DType dtype, const HeadCase& one, std::int64_t most,
+                                    std::int64_t joined_rows = 0) {
   static const std::unique_ptr<Backend> backend = cuda::make_cuda_backend("cuda-emulated", {});
   const cuda::MatrixProducts products(false);
-  const cuda::CudaHeadLoss ops(products, most);
+  const cuda::CudaHeadLoss ops(products, most, joined_rows);
   Bench bench(*backend, dtype, dtype);
   std::vector<double> targets;
   for (std::int64_t r = 0; r < one.rows; ++r)
@@ -87,16 +89,24 @@ std::vector<Bench::Result> run_head(DType dtype, const HeadCase& one, std::int64
   forward.targets = bench.constants("targets", DType::Int32, Shape{one.rows}, targets);
   forward.log_z = bench.master_output("log_z", Shape{one.rows});
   forward.sums = bench.sums("sums", kHeadLossSums);
-  forward.workspace = bench.workspace(ops.head_loss_forward_workspace(forward));
-  ops.head_loss_forward(bench.stream(), forward);
   HeadLossBackward backward;
   backward.soft_cap = one.soft_cap, backward.z_loss = 1e-3, backward.gradient_scale = 0.5;
   if (one.loss_scale) backward.loss_scale = bench.constants("scale", DType::Float64, Shape{1}, {8});
   backward.h = forward.h, backward.weight = forward.weight, backward.bias = forward.bias;
   backward.targets = forward.targets, backward.log_z = forward.log_z;
   backward.dh = bench.output("dh", Shape{one.rows, kStride}).columns(3, kWidth);
-  backward.dweight = bench.accumulated("dweight", forward.weight.shape);
-  if (one.bias) backward.dbias = bench.accumulated("dbias", Shape{one.vocabulary});
+  backward.accumulate = one.accumulate;
+  backward.dweight = one.accumulate ? bench.accumulated("dweight", forward.weight.shape)
+                                    : bench.master_output("dweight", forward.weight.shape);
+  if (one.bias && one.bias_gradient) backward.dbias = bench.accumulated("dbias", Shape{one.vocabulary});
+  if (joined_rows > 0) {
+    forward.workspace = backward.workspace =
+        bench.workspace(ops.head_loss_both_workspace({forward, backward}));
+    ops.head_loss_both(bench.stream(), {forward, backward});
+    return bench.finish();
+  }
+  forward.workspace = bench.workspace(ops.head_loss_forward_workspace(forward));
+  ops.head_loss_forward(bench.stream(), forward);
   backward.workspace = bench.workspace(ops.head_loss_backward_workspace(backward));
   ops.head_loss_backward(bench.stream(), backward);
   return bench.finish();
@@ -114,13 +124,35 @@ void expect_close(const std::vector<Bench::Result>& results, const std::vector<B
 
 TEST(HeadChunks, ResultsDoNotDependOnThem) {
   for (const DType dtype : {DType::Float32, DType::BFloat16, DType::Float16}) {
-    for (const HeadCase& one : {HeadCase{300, 500}, HeadCase{300, 500, 2.5}, HeadCase{140, 257, 0, false},
-                                HeadCase{65, 130, 0, true, true}}) {
+    for (const HeadCase& one :
+         {HeadCase{300, 500}, HeadCase{300, 500, 2.5}, HeadCase{140, 257, 0, false},
+          HeadCase{65, 130, 0, true, true}, HeadCase{140, 257, 0, true, false, -1, true, false}}) {
       const std::vector<Bench::Result> whole = run_head(dtype, one, cuda::kChunkLogits);
       for (const std::int64_t most : {std::int64_t{64 * 64}, std::int64_t{1} << 14})
         expect_close(run_head(dtype, one, most), whole, dtype);
     }
   }
+}
+
+// Rows with their whole vocabulary, in chunks of 64 of them and all at once, beside the two ops apart.
+TEST(HeadChunks, BothPassesInOneGiveWhatTheyGiveApart) {
+  for (const DType dtype : {DType::Float32, DType::BFloat16, DType::Float16}) {
+    for (const HeadCase& one :
+         {HeadCase{300, 500, 0, true, false, -1, false}, HeadCase{140, 1100, 2.5, false, true},
+          HeadCase{65, 130, 0, true, true}, HeadCase{140, 257, 0, false, false, -1, true, false}}) {
+      const std::vector<Bench::Result> apart = run_head(dtype, one, cuda::kChunkLogits);
+      expect_close(run_head(dtype, one, 64, 64), apart, dtype);
+      expect_close(run_head(dtype, one, 64, cuda::kJoinedRows), apart, dtype);
+    }
+  }
+}
+
+TEST(HeadChunks, JoinedRowsAreManyOrMakeManyLogits) {
+  EXPECT_EQ(cuda::HeadChunks::joined_rows(8192, 50304, cuda::kChunkLogits, cuda::kJoinedRows), 2048);
+  EXPECT_EQ(cuda::HeadChunks::joined_rows(5000, 50304, cuda::kChunkLogits, cuda::kJoinedRows), 1728)
+      << "three pieces of one size";
+  EXPECT_EQ(cuda::HeadChunks::joined_rows(8192, 256, cuda::kChunkLogits, cuda::kJoinedRows), 8192);
+  EXPECT_EQ(cuda::HeadChunks::joined_rows(70, 50304, cuda::kChunkLogits, cuda::kJoinedRows), 70);
 }
 
 // The host does not see targets: one that does not exist makes its row NaN, and nothing else.

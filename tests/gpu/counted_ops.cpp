@@ -74,7 +74,7 @@ void CountedLinear::linear_backward_input(Stream&, const LinearBackwardInput& li
 
 void CountedLinear::linear_backward_weight(Stream&, const LinearBackwardWeight& linear) const {
   list_.multiplies("linear backward, weight", linear.dy.cols(), linear.x.cols(), linear.dy.rows(),
-                   {linear.dy, linear.x, linear.dweight}, {linear.dweight});
+                   {linear.dy, linear.x, added_to(linear.accumulate, linear.dweight)}, {linear.dweight});
   if (linear.dbias.defined()) list_.moves("linear backward, bias", linear.dy, {linear.dy}, {});
 }
 
@@ -175,6 +175,24 @@ void CountedHeadLoss::head_loss_backward(Stream&, const HeadLossBackward& head) 
   });
 }
 
+void CountedHeadLoss::head_loss_both(Stream&, const HeadLossBoth& both) const {
+  const HeadLossBackward& head = both.backward;
+  const std::int64_t vocabulary = head.weight.rows(), width = head.h.cols();
+  const std::int64_t most =
+      cuda::HeadChunks::joined_rows(head.h.rows(), vocabulary, cuda::kChunkLogits, cuda::kJoinedRows);
+  cuda::HeadChunks::walk(head.h.rows(), most, [&](std::int64_t first, std::int64_t rows) {
+    const Tensor h = head.h.row_range(first, rows), dh = head.dh.row_range(first, rows);
+    const Tensor logits = logits_of(DType::Float32, rows, vocabulary);
+    const Tensor dlogits = logits_of(h.dtype, rows, vocabulary);
+    list_.multiplies("head, logits", rows, vocabulary, width, {h, head.weight}, {logits});
+    list_.moves("head, softmax and gradient of logits", logits, {logits}, {dlogits});
+    list_.multiplies("head, gradient of its input", rows, width, vocabulary, {dlogits, head.weight}, {dh});
+    const bool accumulates = head.accumulate || first > 0;
+    list_.multiplies("head, gradient of its weight", vocabulary, width, rows,
+                     {dlogits, h, added_to(accumulates, head.dweight)}, {head.dweight});
+  });
+}
+
 void CountedOptimizer::adamw(Stream&, const AdamW&, std::span<const UpdateTensor> tensors) const {
   double bytes = 0, elements = 0;
   for (const UpdateTensor& one : tensors) {
@@ -193,6 +211,12 @@ void CountedOptimizer::sgd_momentum(Stream&, const SgdMomentum&, std::span<const
 void CountedElementwise::fill(Stream&, const Tensor& x, double) const {
   list_.add({"fill", fmt::format("{:.1f} M", static_cast<double>(x.elements()) / 1e6), bytes_of({x}), 0,
              false, false});
+}
+
+void CountedElementwise::fill_all(Stream&, std::span<const Tensor> tensors, double) const {
+  double bytes = 0;
+  for (const Tensor& tensor : tensors) bytes += bytes_of({tensor});
+  list_.add({"fill of what is added to", fmt::format("{:.1f} M", bytes / 4e6), bytes, 0, false, false});
 }
 
 void CountedElementwise::copy(Stream&, const Tensor& x, const Tensor& y) const {

@@ -105,6 +105,8 @@ class CountedHeadLoss final : public HeadLossOps {
   void head_loss_backward(Stream&, const HeadLossBackward& arguments) const override;
   std::size_t head_loss_forward_workspace(const HeadLossForward&) const override { return 0; }
   std::size_t head_loss_backward_workspace(const HeadLossBackward&) const override { return 0; }
+  bool joins_head_loss() const override { return true; }
+  void head_loss_both(Stream&, const HeadLossBoth& arguments) const override;
 
  private:
   const KernelList& list_;
@@ -129,6 +131,7 @@ class CountedElementwise final : public ElementwiseOps {
  public:
   explicit CountedElementwise(const KernelList& list) : list_(list) {}
   void fill(Stream&, const Tensor& x, double value) const override;
+  void fill_all(Stream&, std::span<const Tensor> tensors, double value) const override;
   void copy(Stream&, const Tensor& x, const Tensor& y) const override;
   void add(Stream&, const Tensor& x, const Tensor& y) const override;
   void sum_of_squares(Stream&, const SumOfSquares& arguments, std::span<const Tensor> tensors) const override;

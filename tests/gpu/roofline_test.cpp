@@ -1,4 +1,4 @@
-// The roofline table in docs/design/cuda.md is what the program that predicts it prints. Needs no GPU.
+// The roofline's tables in docs/design/cuda.md are what the program that predicts them prints. Needs no GPU.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -39,6 +39,14 @@ TEST(Roofline, TheTableInTheDocumentIsThePredictionOfTheProgram) {
   ASSERT_TRUE(predicted.starts_with("| kernel | shape |")) << predicted;
   EXPECT_EQ(table_after(file, "## Predicted roofline"), predicted)
       << "replace the table of " << file << " by the output of " << PLUMB_KERNEL_TIMES << " --predict";
+}
+
+TEST(Roofline, TheAccountOfAStepInTheDocumentIsThatOfTheProgram) {
+  const std::string file = PLUMB_SOURCE_DIR "/docs/design/cuda.md";
+  const std::string predicted = output_of(PLUMB_KERNEL_TIMES " --predict --step");
+  ASSERT_TRUE(predicted.starts_with("| kernel | shape | times |")) << predicted;
+  EXPECT_EQ(table_after(file, "## A step's account"), predicted)
+      << "replace the table of " << file << " by the output of " << PLUMB_KERNEL_TIMES << " --predict --step";
 }
 
 }  // namespace

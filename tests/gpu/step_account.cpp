@@ -34,9 +34,8 @@ std::vector<CountedKernel> kernels_of_step(const KernelSizes& sizes) {
   engine.begin_step(0);
   optimizer.begin_step(engine.stream(), 0, 1e-4);
   engine.upload_batch(tokens, tokens, 0);
-  engine.zero_gradients();
-  engine.forward(statistics.probes(), true);
-  engine.backward(statistics.probes(), 1.0 / static_cast<double>(sizes.rows()), nullptr, true);
+  engine.renew_gradients();
+  engine.forward_and_backward(statistics.probes(), 1.0 / static_cast<double>(sizes.rows()), nullptr);
   optimizer.update(engine.stream(), UpdateResults::All);
   return kernels;
 }

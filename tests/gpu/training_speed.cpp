@@ -90,12 +90,11 @@ class Trainer {
     engine_.begin_step(step_);
     optimizer_.begin_step(stream, step_, 1e-4);
     engine_.upload_batch(inputs_, inputs_, 0);
-    engine_.zero_gradients();
+    engine_.renew_gradients();
     Probes none;
     none.loss_sums = statistics_.probes().loss_sums;
     const Probes& probes = kind == Statistics::None ? none : statistics_.probes();
-    engine_.forward(probes, true);
-    engine_.backward(probes, 1.0 / static_cast<double>(inputs_.size()), nullptr, true);
+    engine_.forward_and_backward(probes, 1.0 / static_cast<double>(inputs_.size()), nullptr);
     optimizer_.update(stream, kind == Statistics::None ? UpdateResults::ClippingOnly : UpdateResults::All);
     ++step_;
   }

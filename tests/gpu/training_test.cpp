@@ -85,9 +85,8 @@ class Trainer {
   /// What is the same in every step.
   void body() {
     backend_.elementwise().fill(engine_.stream(), probes_.loss_sums, 0);
-    engine_.zero_gradients();
-    engine_.forward(probes_, true);
-    engine_.backward(probes_, 1.0 / (kBatch * kTokens), nullptr, true);
+    engine_.renew_gradients();
+    engine_.forward_and_backward(probes_, 1.0 / (kBatch * kTokens), nullptr);
     optimizer_.update(engine_.stream());
   }
   std::vector<double> gradient() {

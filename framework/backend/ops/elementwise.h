@@ -54,6 +54,10 @@ class ElementwiseOps {
   virtual ~ElementwiseOps() = default;
   /// Any dtype; the view may have a row_stride.
   virtual void fill(Stream& stream, const Tensor& x, double value) const = 0;
+  /// Optional: fill of each of them (contiguous) with fewer launches.
+  virtual void fill_all(Stream& stream, std::span<const Tensor> tensors, double value) const {
+    for (const Tensor& tensor : tensors) fill(stream, tensor, value);
+  }
   /// y = x, converted to y's dtype (round to nearest even); equal shapes; row_stride honoured.
   virtual void copy(Stream& stream, const Tensor& x, const Tensor& y) const = 0;
   /// y += x, rounded once to y's dtype.

@@ -1,6 +1,8 @@
 // The output head and its loss in one op, chunked over rows and vocabulary: (R,V) is never stored whole.
 #pragma once
 
+#include <algorithm>
+
 #include "backend/stream.h"
 #include "core/tensor.h"
 
@@ -39,9 +41,17 @@ struct HeadLossBackward {
   Tensor loss_scale = {};     ///< (1) float64, multiplies it as well (fp16); empty = 1
   Tensor h, weight, bias, targets, log_z;  ///< as in forward
   Tensor dh;                               ///< (R, C) compute dtype, overwritten
-  Tensor dweight;                          ///< (V, C) master dtype, +=
+  Tensor dweight;                          ///< (V, C) master dtype
   Tensor dbias;                            ///< (V) master dtype, +=; empty = none
   Workspace workspace;
+  bool accumulate = true;  ///< dweight += instead of =, which does not read it
+};
+
+/// Both passes over one micro-batch: the arguments of the two ops, of one head. Each has the workspace of
+/// both.
+struct HeadLossBoth {
+  HeadLossForward forward;
+  HeadLossBackward backward;
 };
 
 class HeadLossOps {
@@ -51,6 +61,18 @@ class HeadLossOps {
   virtual void head_loss_backward(Stream& stream, const HeadLossBackward& arguments) const = 0;
   virtual std::size_t head_loss_forward_workspace(const HeadLossForward& arguments) const = 0;
   virtual std::size_t head_loss_backward_workspace(const HeadLossBackward& arguments) const = 0;
+
+  /// Optional: whether head_loss_both is more than the two ops, and saves making the logits again.
+  virtual bool joins_head_loss() const { return false; }
+  /// What head_loss_forward and then head_loss_backward do, within their rounding.
+  virtual void head_loss_both(Stream& stream, const HeadLossBoth& arguments) const {
+    head_loss_forward(stream, arguments.forward);
+    head_loss_backward(stream, arguments.backward);
+  }
+  virtual std::size_t head_loss_both_workspace(const HeadLossBoth& arguments) const {
+    return std::max(head_loss_forward_workspace(arguments.forward),
+                    head_loss_backward_workspace(arguments.backward));
+  }
 };
 
 }  // namespace plumb

@@ -25,9 +25,10 @@ struct LinearBackwardInput {
 struct LinearBackwardWeight {
   Tensor dy;       ///< (R, N) compute dtype
   Tensor x;        ///< (R, K) compute dtype
-  Tensor dweight;  ///< (N, K) master dtype, accumulated (+=)
+  Tensor dweight;  ///< (N, K) master dtype
   Tensor dbias;    ///< (N) master dtype, accumulated (+=); empty = none
   Workspace workspace;
+  bool accumulate = true;  ///< dweight += instead of =, which does not read it
 };
 
 class LinearOps {

@@ -86,7 +86,7 @@ MatmulArguments dh_product(const Tensor& dlogits, const Tensor& weight, const Te
 }
 
 MatmulArguments dweight_product(const Tensor& dlogits, const Tensor& h, const Tensor& dweight,
-                                const Workspace& workspace) {
+                                bool accumulate, const Workspace& workspace) {
   return {.op = "head_loss dweight",
           .a = dlogits,
           .transpose_a = true,
@@ -94,7 +94,7 @@ MatmulArguments dweight_product(const Tensor& dlogits, const Tensor& h, const Te
           .transpose_b = false,
           .c = dweight,
           .bias = {},
-          .accumulate = true,
+          .accumulate = accumulate,
           .workspace = workspace};
 }
 
@@ -227,7 +227,8 @@ class BackwardRows {
       const Tensor weight = arguments_.weight.row_range(first, count);
       const Tensor dlogits = differentiate(h, weight, first_row, first);
       matmul_.run(dh_product(dlogits, weight, dh_sum, first > 0, rest_));
-      matmul_.run(dweight_product(dlogits, h, arguments_.dweight.row_range(first, count), rest_));
+      const bool accumulate = arguments_.accumulate || first_row > 0;
+      matmul_.run(dweight_product(dlogits, h, arguments_.dweight.row_range(first, count), accumulate, rest_));
     });
     if (scratch_.dh == nullptr) return;
     auto* out = dh.as<bfloat16>();
@@ -325,7 +326,8 @@ std::size_t CpuHeadLoss::head_loss_backward_workspace(const HeadLossBackward& ar
     const Tensor dweight = arguments.dweight.row_range(0, vocabulary);
     products = std::max({products, matmul_.workspace(logits_product(h, weight, logits, {})),
                          matmul_.workspace(dh_product(dlogits, weight, dh, false, {})),
-                         matmul_.workspace(dweight_product(dlogits, h, dweight, {}))});
+                         matmul_.workspace(dweight_product(dlogits, h, dweight, false, {})),
+                         matmul_.workspace(dweight_product(dlogits, h, dweight, true, {}))});
     if (chunks.whole_vocabulary()) return;
     products = std::max(products, matmul_.workspace(dh_product(dlogits, weight, dh, true, {})));
   });

@@ -39,7 +39,7 @@ MatmulArguments weight_product(const LinearBackwardWeight& arguments) {
           .transpose_b = false,
           .c = arguments.dweight,
           .bias = {},
-          .accumulate = true,
+          .accumulate = arguments.accumulate,
           .workspace = arguments.workspace};
 }
 

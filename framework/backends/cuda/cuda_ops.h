@@ -69,17 +69,23 @@ class CudaEmbedding final : public EmbeddingOps {
 
 class CudaHeadLoss final : public HeadLossOps {
  public:
-  /// `chunk_logits`: the most logits that exist at once; tests take few.
-  explicit CudaHeadLoss(const MatrixProducts& products, std::int64_t chunk_logits = kChunkLogits)
-      : products_(products), chunk_logits_(chunk_logits) {}
+  /// `chunk_logits`: the most logits that exist at once; `joined_rows`: what head_loss_both takes at once,
+  /// if that makes more logits; tests take few.
+  explicit CudaHeadLoss(const MatrixProducts& products, std::int64_t chunk_logits = kChunkLogits,
+                        std::int64_t joined_rows = kJoinedRows)
+      : products_(products), chunk_logits_(chunk_logits), joined_rows_(joined_rows) {}
   void head_loss_forward(Stream& stream, const HeadLossForward& arguments) const override;
   void head_loss_backward(Stream& stream, const HeadLossBackward& arguments) const override;
   std::size_t head_loss_forward_workspace(const HeadLossForward& arguments) const override;
   std::size_t head_loss_backward_workspace(const HeadLossBackward& arguments) const override;
+  bool joins_head_loss() const override { return true; }
+  void head_loss_both(Stream& stream, const HeadLossBoth& arguments) const override;
+  std::size_t head_loss_both_workspace(const HeadLossBoth& arguments) const override;
 
  private:
+  std::int64_t joined_rows(const HeadLossForward& arguments) const;
   const MatrixProducts& products_;
-  std::int64_t chunk_logits_;
+  std::int64_t chunk_logits_, joined_rows_;
 };
 
 class CudaOptimizer final : public OptimizerOps {
@@ -97,6 +103,7 @@ class CudaOptimizer final : public OptimizerOps {
 class CudaElementwise final : public ElementwiseOps {
  public:
   void fill(Stream& stream, const Tensor& x, double value) const override;
+  void fill_all(Stream& stream, std::span<const Tensor> tensors, double value) const override;
   void copy(Stream& stream, const Tensor& x, const Tensor& y) const override;
   void add(Stream& stream, const Tensor& x, const Tensor& y) const override;
   void sum_of_squares(Stream& stream, const SumOfSquares& arguments,

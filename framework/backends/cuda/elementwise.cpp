@@ -47,6 +47,14 @@ void CudaElementwise::fill(Stream& stream, const Tensor& x, double value) const 
   if (x.elements() > 0) launch_fill(handle_of(stream), x, value);
 }
 
+void CudaElementwise::fill_all(Stream& stream, std::span<const Tensor> tensors, double value) const {
+  for (const Tensor& tensor : tensors) {
+    if (tensor.dtype != DType::Float32) return ElementwiseOps::fill_all(stream, tensors, value);
+    require_vector("fill_all", "tensor", tensor, DType::Float32, tensor.elements());
+  }
+  launch_fill_all(handle_of(stream), tensors, static_cast<float>(value));
+}
+
 void CudaElementwise::copy(Stream& stream, const Tensor& x, const Tensor& y) const {
   check_pair("copy", x, y);
   if (x.elements() > 0) launch_copy(handle_of(stream), x, y);

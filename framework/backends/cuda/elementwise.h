@@ -10,6 +10,8 @@
 namespace plumb::cuda {
 
 void launch_fill(cudaStream_t stream, const Tensor& x, double value);
+/// Of contiguous fp32 tensors.
+void launch_fill_all(cudaStream_t stream, std::span<const Tensor> tensors, float value);
 void launch_copy(cudaStream_t stream, const Tensor& x, const Tensor& y);
 void launch_add(cudaStream_t stream, const Tensor& x, const Tensor& y);
 

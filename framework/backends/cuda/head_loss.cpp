@@ -6,6 +6,7 @@
 #include "backends/cuda/arguments.h"
 #include "backends/cuda/cuda_ops.h"
 #include "backends/cuda/head_chunks.h"
+#include "backends/cuda/head_products.h"
 #include "backends/cuda/narrow.h"
 #include "backends/cuda/stream.h"
 #include "core/error.h"
@@ -13,47 +14,14 @@
 namespace plumb::cuda {
 namespace {
 
-/// (rows, entries) view of chunk memory.
-Tensor chunk_view(void* data, DType dtype, std::int64_t rows, std::int64_t entries, std::int64_t stride) {
-  Tensor view(data, dtype, Shape{rows, entries});
-  view.row_stride = stride;
-  return view;
-}
-
 /// The rows of a chunk begin at aligned addresses, whatever the vocabulary.
 std::int64_t stride_of(const HeadChunks& chunks) {
   const std::int64_t entries = std::min(chunks.vocabulary, chunks.total_vocabulary);
-  return (entries + kLogitPack - 1) / kLogitPack * kLogitPack;
+  return padded_logits(entries);
 }
 
 std::int64_t chunk_elements(const HeadChunks& chunks) {
   return std::min(chunks.rows, chunks.total_rows) * stride_of(chunks);
-}
-
-MatrixProduct logits_product(const Tensor& h, const Tensor& weight, const Tensor& logits) {
-  return {.op = "head_loss logits", .a = h, .b = weight, .transpose_b = true, .c = logits};
-}
-
-MatrixProduct dh_product(const Tensor& dlogits, const Tensor& weight, const Tensor& dh, bool accumulate) {
-  return {.op = "head_loss dh", .a = dlogits, .b = weight, .c = dh, .accumulate = accumulate};
-}
-
-MatrixProduct dweight_product(const Tensor& dlogits, const Tensor& h, const Tensor& dweight) {
-  return {
-      .op = "head_loss dweight", .a = dlogits, .transpose_a = true, .b = h, .c = dweight, .accumulate = true};
-}
-
-template <class Arguments>
-void check_head(const char* op, const Arguments& arguments) {
-  const Tensor &h = arguments.h, &weight = arguments.weight;
-  require_compute(op, h.dtype);
-  require_rows(op, "h", h, h.dtype, h.rows(), h.cols());
-  require_rows(op, "weight", weight, h.dtype, weight.rows(), h.cols());
-  optional_vector(op, "bias", arguments.bias, DType::Float32, weight.rows());
-  require_vector(op, "log_z", arguments.log_z, DType::Float32, h.rows());
-  require_vector(op, "targets", arguments.targets, DType::Int32, h.rows());
-  PLUMB_CHECK(h.elements() > 0 && weight.elements() > 0, "{}: h is {}, weight is {}", op, to_string(h.shape),
-              to_string(weight.shape));
 }
 
 struct ForwardScratch {
@@ -119,7 +87,8 @@ class Backward {
                           scratch_.dlogits, scratch_.partials);
     const Tensor dlogits = chunk_view(scratch_.dlogits, h.dtype, rows, count, stride);
     multiply(dh_product(dlogits, weight, dh, first > 0));
-    multiply(dweight_product(dlogits, h, arguments_.dweight.row_range(first, count)));
+    multiply(dweight_product(dlogits, h, arguments_.dweight.row_range(first, count),
+                             arguments_.accumulate || first_row > 0));
   }
   void multiply(MatrixProduct product) const {
     product.workspace = carver_.rest();
@@ -138,8 +107,7 @@ class Backward {
 
 void CudaHeadLoss::head_loss_forward(Stream& stream, const HeadLossForward& arguments) const {
   const char* op = "head_loss_forward";
-  check_head(op, arguments);
-  require_vector(op, "sums", arguments.sums, DType::Float64, kHeadLossSums);
+  check_forward(op, arguments);
   const HeadChunks chunks(arguments.h.rows(), arguments.weight.rows(), chunk_logits_);
   WorkspaceCarver carver(arguments.workspace);
   const ForwardScratch scratch(carver, chunks);
@@ -161,13 +129,8 @@ void CudaHeadLoss::head_loss_forward(Stream& stream, const HeadLossForward& argu
 
 void CudaHeadLoss::head_loss_backward(Stream& stream, const HeadLossBackward& arguments) const {
   const char* op = "head_loss_backward";
-  check_head(op, arguments);
-  const Tensor &h = arguments.h, &weight = arguments.weight;
-  optional_vector(op, "loss_scale", arguments.loss_scale, DType::Float64, 1);
-  require_rows(op, "dh", arguments.dh, h.dtype, h.rows(), h.cols());
-  require_rows(op, "dweight", arguments.dweight, DType::Float32, weight.rows(), weight.cols());
-  optional_vector(op, "dbias", arguments.dbias, DType::Float32, weight.rows());
-  const HeadChunks chunks(h.rows(), weight.rows(), chunk_logits_);
+  check_backward(op, arguments);
+  const HeadChunks chunks(arguments.h.rows(), arguments.weight.rows(), chunk_logits_);
   Backward(arguments, products_, chunks, handle_of(stream)).run();
 }
 
@@ -202,8 +165,10 @@ std::size_t CudaHeadLoss::head_loss_backward_workspace(const HeadLossBackward& a
     const Tensor dh = whole ? arguments.dh.row_range(0, rows)
                             : Tensor(nullptr, DType::Float32, Shape{rows, arguments.h.cols()});
     plan(logits_product(h, weight, chunk_view(nullptr, DType::Float32, rows, entries, stride)));
-    plan(dweight_product(dlogits, h, arguments.dweight.row_range(0, entries)));
-    for (const bool accumulate : {false, true}) plan(dh_product(dlogits, weight, dh, accumulate));
+    for (const bool accumulate : {false, true}) {
+      plan(dweight_product(dlogits, h, arguments.dweight.row_range(0, entries), accumulate));
+      plan(dh_product(dlogits, weight, dh, accumulate));
+    }
   });
   return carver.bytes() + products;
 }

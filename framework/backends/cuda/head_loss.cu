@@ -1,64 +1,12 @@
-#include <cmath>
-#include <limits>
-
 #include "backends/cuda/device/column_sums.cuh"
 #include "backends/cuda/device/dispatch.cuh"
+#include "backends/cuda/device/logits.cuh"
 #include "backends/cuda/head_loss.h"
 
 namespace plumb::cuda {
 namespace {
 
-constexpr int kQuad = 4;
 constexpr int kFinishThreads = 512;
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-/// From a product of h and the weight to a logit. `bias` begins at the chunk's first entry; null = none.
-struct LogitOf {
-  const float* bias;
-  float soft_cap;
-
-  template <class Arguments>
-  LogitOf(const Arguments& arguments, std::int64_t first)
-      : bias(arguments.bias.defined() ? static_cast<const float*>(arguments.bias.data) + first : nullptr),
-        soft_cap(static_cast<float>(arguments.soft_cap)) {}
-
-  __device__ __forceinline__ float bias_of(std::int64_t entry) const {
-    return bias != nullptr ? bias[entry] : 0.0f;
-  }
-  __device__ __forceinline__ float operator()(float product, float entry_bias) const {
-    const float biased = product + entry_bias;
-    return soft_cap > 0 ? soft_cap * tanhf(biased / soft_cap) : biased;
-  }
-};
-
-/// exp(from - to) for maxima from <= to of which both may be -inf, when nothing has been seen yet.
-__device__ __forceinline__ float rescale(float from, float to) { return from == to ? 1.0f : expf(from - to); }
-
-/// exp(logit - largest), 0 for -inf whatever the maximum; NaN for NaN and for +inf.
-__device__ __forceinline__ float exponential(float logit, float largest) {
-  return logit == -kInfinity ? 0.0f : expf(logit - largest);
-}
-
-/// A thread's part of a row.
-struct Softmax {
-  float largest = -kInfinity, sum = 0;
-
-  __device__ __forceinline__ void absorb(const float (&logits)[kQuad]) {
-    float highest = largest;  // fmaxf passes over NaN, the sum below does not
-#pragma unroll
-    for (int i = 0; i < kQuad; ++i) highest = fmaxf(highest, logits[i]);
-    sum *= rescale(largest, highest);
-#pragma unroll
-    for (int i = 0; i < kQuad; ++i) sum += exponential(logits[i], highest);
-    largest = highest;
-  }
-  __device__ __forceinline__ void absorb(const Softmax& other) {
-    const float highest = fmaxf(largest, other.largest);
-    sum = sum * rescale(largest, highest) + other.sum * rescale(other.largest, highest);
-    largest = highest;
-  }
-};
 
 /// One block for each row of the chunk. Reads the chunk once.
 template <int kThreads>
@@ -100,9 +48,7 @@ __global__ void __launch_bounds__(kFinishThreads)
   double largest = -static_cast<double>(kInfinity);
   for (std::int64_t r = threadIdx.x; r < count; r += kFinishThreads) {
     const RowSoftmax row = rows[r];
-    const double row_log_z = row.sum > 0
-                                 ? static_cast<double>(row.largest) + log(static_cast<double>(row.sum))
-                                 : static_cast<double>(kNaN);
+    const double row_log_z = log_z_of(row.largest, row.sum);
     log_z[r] = static_cast<float>(row_log_z);
     if (targets[r] == -1) continue;
     totals[kHeadLossRows] += 1;
@@ -120,28 +66,6 @@ __global__ void __launch_bounds__(kFinishThreads)
   if (threadIdx.x == 0) sums[kHeadLossMaxLogit] = maximum_or_nan(sums[kHeadLossMaxLogit], largest);
 }
 
-/// The factors of the gradient that a row has; all 0 without a target, NaN when the target does not exist.
-struct RowGradient {
-  const std::int32_t* targets;
-  const float* log_z;
-  std::int64_t vocabulary;
-  double gradient_scale;
-  const double* loss_scale;
-  float z_loss;
-
-  RowGradient(const HeadLossBackward& arguments, std::int64_t first_row)
-      : targets(static_cast<const std::int32_t*>(arguments.targets.data) + first_row),
-        log_z(static_cast<const float*>(arguments.log_z.data) + first_row),
-        vocabulary(arguments.weight.rows()),
-        gradient_scale(arguments.gradient_scale),
-        loss_scale(static_cast<const double*>(arguments.loss_scale.data)),
-        z_loss(static_cast<float>(arguments.z_loss)) {}
-
-  __device__ __forceinline__ float scale() const {
-    return static_cast<float>(loss_scale != nullptr ? gradient_scale * loss_scale[0] : gradient_scale);
-  }
-};
-
 template <class T>
 struct LogitGradient {
   LogitChunk chunk;
@@ -149,23 +73,6 @@ struct LogitGradient {
   RowGradient rows;
   T* dlogits;
   float* partials;  // (row blocks, count), null: no dbias
-};
-
-/// d loss_r / d logit (before the soft cap, if any) of one entry: with l the logit,
-///   scale * (exp(l - log Z) * (1 + 2 z_loss log Z) - [v = target]) * (1 - (l / cap)^2).
-struct EntryGradient {
-  float scale, soft_cap;
-
-  __device__ __forceinline__ float operator()(float logit, float log_z, float row_factor,
-                                              bool is_target) const {
-    float gradient = row_factor * expf(logit - log_z);
-    if (is_target) gradient -= scale;
-    if (soft_cap > 0) {
-      const float ratio = logit / soft_cap;
-      gradient *= 1.0f - ratio * ratio;
-    }
-    return gradient;
-  }
 };
 
 /// Reads the chunk, writes dlogits; a thread reads what it writes, so both may be the same memory. What lies

@@ -41,4 +41,10 @@ std::int64_t logit_gradient_partials(std::int64_t rows, std::int64_t count);
 void launch_logit_gradient(cudaStream_t stream, const HeadLossBackward& arguments, const LogitChunk& chunk,
                            void* dlogits, float* partials);
 
+/// Rows whose whole vocabulary is in the chunk: rows[r] is made, and the gradients of a row's logits take the
+/// place of its logits, from its beginning on: in the dtype of h, so that a row is as far from the next as
+/// before. No dbias.
+void launch_joined_rows(cudaStream_t stream, const HeadLossBoth& arguments, const LogitChunk& chunk,
+                        RowSoftmax* rows);
+
 }  // namespace plumb::cuda

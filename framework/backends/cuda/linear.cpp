@@ -34,7 +34,7 @@ MatrixProduct weight_product(const LinearBackwardWeight& arguments) {
           .transpose_a = true,
           .b = arguments.x,
           .c = arguments.dweight,
-          .accumulate = true};
+          .accumulate = arguments.accumulate};
 }
 
 /// Room for the bias as the product takes it: in the dtype of y, to which y is rounded anyhow, and aligned.

@@ -59,6 +59,7 @@ class Vector {
   }
   T& operator[](std::int64_t i) const { return data_[i]; }
   explicit operator bool() const { return data_ != nullptr; }
+  void clear() const { std::fill_n(data_, elements_, T{}); }
   /// this[i] += sums[i], rounded once.
   void add(const double* sums) const {
     for (std::int64_t i = 0; i < elements_; ++i) data_[i] = static_cast<T>(data_[i] + sums[i]);

@@ -98,6 +98,7 @@ void backward(const HeadLossBackward& arguments, std::size_t workspace_bytes) {
     }
     for (std::int64_t i = 0; i < width; ++i) dh[r][i] = static_cast<T>(dh_row[i]);
   }
+  if (!arguments.accumulate) dweight.clear();
   dweight.add(dweight_sums);
   if (dbias) dbias.add(dbias_sums);
 }

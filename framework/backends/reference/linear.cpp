@@ -47,7 +47,7 @@ void backward_weight(const LinearBackwardWeight& arguments) {
   const auto dbias = Vector<T>::optional(op, "dbias", arguments.dbias, outputs);
   for (std::int64_t n = 0; n < outputs; ++n) {
     for (std::int64_t k = 0; k < inputs; ++k) {
-      double sum = dweight[n][k];
+      double sum = arguments.accumulate ? dweight[n][k] : 0.0;
       for (std::int64_t r = 0; r < rows; ++r) sum += static_cast<double>(dy[r][n]) * x[r][k];
       dweight[n][k] = static_cast<T>(sum);
     }

@@ -17,6 +17,7 @@ REDUCER = "framework/comm/gradient_reducer.cpp"
 FURTHER_SUITES = {
     "attention": ["NotFiniteAttention"],
     "elementwise": ["AnyType"],
+    "fill_all": ["ManyTensors"],
     "group_gain": ["Elementwise"],
     "hash": ["TensorHash"],
     "moments": ["NotFinite"],
@@ -36,7 +37,7 @@ FURTHER_SUITES = {
 
 
 # Programs beside the op tests that know a source.
-FURTHER_PROGRAMS = {"head_loss": "test_backends_cuda"}
+FURTHER_PROGRAMS = {"head_loss": "test_backends_cuda", "head_loss_joined": "test_backends_cuda"}
 
 # Where a program may take longer (in seconds), further orders and sanitizers see every fourth test.
 LONG_LIMIT = 120
