@@ -124,7 +124,7 @@ INSTANTIATE_TEST_SUITE_P(
             HeadLossCase{"v256", 70, 32, 256, false, 1e-3}, HeadLossCase{"v50257", 7, 8, 50257, false, 1e-3},
             // Several chunks of rows and of the vocabulary; of rows alone.
             HeadLossCase{"chunks", 530, 8, 1501, true, 1e-3, 0, 7},
-            HeadLossCase{"written_in_chunks", 530, 8, 1501, true, 0, 0, 7, 1, true, false},
+            HeadLossCase{"written_in_chunks", 1100, 8, 300, true, 0, 0, 7, 1, true, false},
             HeadLossCase{"row_chunks_cap", 1100, 8, 300, true, 1e-3, 3})),
     case_name<HeadLossCase>);
 

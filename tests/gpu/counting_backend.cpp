@@ -2,10 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <algorithm>
-#include <initializer_list>
-
-#include "backends/cuda/head_chunks.h"
 #include "core/error.h"
 #include "gpu/counted_ops.h"
 
