@@ -84,11 +84,6 @@ class Communicator {
   /// Operations finish in the order in which they were started. When every reserved request is in use this
   /// waits for the oldest.
   Request start_all_reduce(std::string_view name, Tensor tensor);
-  /// The same for a tensor (world, n) of which rank r needs row r alone: it ends with the sum over ranks
-  /// there, and with anything in the other rows.
-  Request start_reduce_scatter(std::string_view name, Tensor tensor);
-  /// The other way: row r of rank r replaces row r of every rank.
-  Request start_all_gather(std::string_view name, Tensor tensor);
   /// The same for fp32, where what goes from host to host is bf16: ranks of a host that share memory are
   /// summed in fp32, each host's sum is rounded, those are added in fp32 in the order of the hosts, and the
   /// result is rounded. Ranks that share no memory count as hosts. Not rounded at all where there is one
@@ -96,6 +91,11 @@ class Communicator {
   Request start_rounded_all_reduce(std::string_view name, Tensor tensor);
   /// Whether such a sum is rounded.
   virtual bool rounds() const { return false; }
+  /// As start_all_reduce for a tensor (world, n) of which rank r needs row r alone: it ends with the sum over
+  /// ranks there, and with anything in the other rows.
+  Request start_reduce_scatter(std::string_view name, Tensor tensor);
+  /// The other way: row r of rank r replaces row r of every rank.
+  Request start_all_gather(std::string_view name, Tensor tensor);
 
   /// A collective, at the start, while nothing is outstanding; without it sums go between all ranks alike.
   /// Returns why ranks of a host do not share memory although they were to, on all ranks the same, and empty

@@ -111,8 +111,8 @@ std::string allowed_text(const Field& field);
 /// behave alike. Without origins.
 std::string settings_text(const Config& config);
 
-/// Whether a key shapes the numbers of a run: all but run.*, log.*, statistics.*, checkpoint.*,
-/// validation.* and sharpness.*.
+/// Whether a key shapes the numbers of a run: all but run.*, log.*, statistics.*, alarms.*, checkpoint.*,
+/// validation.*, sharpness.* and compute.recompute.
 bool shapes_numbers(const std::string& key);
 
 /// Hash of the settings that shape the run's numbers.

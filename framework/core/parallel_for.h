@@ -20,8 +20,8 @@ void run_on_threads(int threads, void (*body)(void* context, int thread), void* 
 }
 
 /// Splits [0, n) into min(thread_count(), ceil(n / grain)) near-equal, ascending, not empty chunks (grain >=
-/// 1) and calls body(chunk, begin, end) once for each, on as many threads; returns when all are done,
-/// and throws what a body has thrown. One chunk runs on the calling thread; n = 0 makes no call.
+/// 1) and calls body(chunk, begin, end) once for each, on as many threads (ThreadPool::run); returns when all
+/// are done, and throws what a body has thrown. One chunk runs on the calling thread; n = 0 makes no call.
 template <class Body>
 void parallel_chunks(std::int64_t n, std::int64_t grain, Body&& body) {
   const auto threads = static_cast<int>(

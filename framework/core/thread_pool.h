@@ -27,8 +27,9 @@ class ThreadPool {
   /// Has threads ready for run() with as many: run() then allocates nothing.
   void prepare(int threads);
   /// Calls body(context, i) for i in [0, threads), i = 0 on the calling thread and each other one on its own;
-  /// returns when all are done. From within a body, or while another thread is in run(), all of them on the
-  /// calling thread, in order. What a body throws is thrown once all are done: the first, if several do.
+  /// returns when all are done. What a body throws is thrown once all are done: the first, if several do.
+  /// From within a body, or while another thread is in run(), all of them on the calling thread, in order;
+  /// there what a body throws ends it.
   void run(int threads, Body body, void* context);
 
  private:
