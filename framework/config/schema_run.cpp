@@ -140,9 +140,8 @@ std::vector<FieldSpec<CommunicationConfig>> communication_fields() {
       {"timeout_seconds", &CommunicationConfig::timeout_seconds, above_up_to(0, 1e6), "seconds",
        "A collective that takes longer ends the run with a line that names it."},
       {"shared_memory", &CommunicationConfig::shared_memory, anything(), "",
-       "Ranks of a host sum gradients in memory that they share, with device = \"cpu\"; false: by messages, "
-       "as "
-       "between hosts."},
+       "Ranks of a host sum gradients through memory that they share, where device is cpu or reference; "
+       "false: by messages, as between hosts. GPUs have NCCL."},
       {"gradient_dtype", &CommunicationConfig::gradient_dtype, one_of({"fp32", "bf16"}), "",
        "In which gradients cross ranks; bf16 halves the traffic. On GPUs every addition then rounds; over "
        "host "
