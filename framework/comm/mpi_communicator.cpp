@@ -178,7 +178,7 @@ Communicator::Request MpiCommunicator::do_start_rounded_all_reduce(std::string_v
 
 Communicator::Request MpiCommunicator::do_start_reduce_scatter(std::string_view name, const Tensor& tensor) {
   // Where all memory is shared, sums for all are one pass over it, without a message.
-  if (goes_by_host(tensor) && local_size() == world())
+  if (goes_by_host(tensor) && by_host_->is_one_host())
     return start(host_sum(name, tensor, /*rounded=*/false));
   return start(in_rows(Kind::ReduceRows, name, tensor));
 }

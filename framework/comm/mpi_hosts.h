@@ -31,8 +31,10 @@ class MpiHosts {
   bool shares_memory() const { return control_ != nullptr; }
   /// Why ranks of a host do not share memory although they were to.
   const std::string& why_not() const { return why_not_; }
+  /// Whether all ranks share the memory of one host.
+  bool is_one_host() const { return hosts_ == 1; }
   /// Whether sums are rounded anywhere: there is room for it, and more than one host.
-  bool rounds() const { return hosts_ > 1 && has_room_to_round_; }
+  bool rounds() const { return !is_one_host() && has_room_to_round_; }
   /// See Communicator::allocate.
   std::shared_ptr<void> allocate(std::string_view name, std::size_t bytes);
   /// The destructor shall leave MPI alone.
