@@ -41,9 +41,12 @@ std::unique_ptr<MpiSharedWindow> MpiSharedWindow::make(MPI_Comm host, std::size_
   const int made =
       MPI_Win_allocate_shared(static_cast<MPI_Aint>(bytes + kPage), 1, info, host, &base, &window);
   MPI_Info_free(&info);
-  if (made != MPI_SUCCESS) return nullptr;
-  std::unique_ptr<MpiSharedWindow> result(new MpiSharedWindow(window, bytes));
-  if (!result->map(host)) return nullptr;
+  std::unique_ptr<MpiSharedWindow> result;
+  if (made == MPI_SUCCESS) result.reset(new MpiSharedWindow(window, bytes));
+  // Freeing one is a collective too, so that no rank may give it up alone.
+  int is_there = result != nullptr && result->map(host) ? 1 : 0;
+  PLUMB_MPI(MPI_Allreduce(MPI_IN_PLACE, &is_there, 1, MPI_INT, MPI_MIN, host));
+  if (is_there == 0) return nullptr;
   // Advice only, as for other memory.
   madvise(page_from(base), bytes, MADV_HUGEPAGE);
   std::memset(page_from(base), 0, bytes);

@@ -17,8 +17,8 @@ class MpiSharedWindow {
   /// before a window of that size in all is made, because Open MPI hangs when there is none.
   static bool has_room(std::size_t bytes);
 
-  /// A collective over the ranks of a host, with as many bytes on each. Null where it cannot be had, on any
-  /// or all of them.
+  /// A collective over the ranks of a host, with as many bytes on each. Null on all of them where one cannot
+  /// have it.
   static std::unique_ptr<MpiSharedWindow> make(MPI_Comm host, std::size_t bytes);
   /// A collective, unless an exception is in flight or abandon() was called.
   ~MpiSharedWindow();
