@@ -9,18 +9,19 @@ namespace plumb {
 namespace {
 
 /// The flat buffer of which every rank has its shard, on rank 0's host; nothing on the others. A collective.
-std::vector<char> gather_shard(const OptimizerStateShard& shard, const Shards& shards, std::size_t flat_bytes,
-                               Backend& backend, Stream& stream, Session& session) {
+std::vector<char> gather_shard(const OptimizerStateShard& shard, const Shards& shards,
+                               std::int64_t flat_elements, Backend& backend, Stream& stream,
+                               Session& session) {
   Communicator& communicator = session.communicator();
   const DType dtype = shard.elements.dtype;
   std::int64_t largest = 0;
   for (std::size_t b = 0; b < shards.buckets(); ++b) largest = std::max(largest, shards.bucket_elements(b));
-  std::vector<char> whole(session.is_first() ? flat_bytes
-                                             : static_cast<std::size_t>(largest) * size_of(dtype));
+  std::vector<char> whole(static_cast<std::size_t>(session.is_first() ? flat_elements : largest) *
+                          size_of(dtype));
   for (std::size_t b = 0; b < shards.buckets(); ++b) {
     const Tensor bucket =
         session.is_first()
-            ? shards.bucket_of(Tensor(whole.data(), dtype, {std::ssize(whole)}), b)
+            ? shards.bucket_of(Tensor(whole.data(), dtype, {flat_elements}), b)
             : Tensor(whole.data(), dtype, {shards.world(), shards.bucket_elements(b) / shards.world()});
     const Tensor own = shards.own_part_of(shard.elements, b);
     backend.download(stream, own.data, bucket.row_range(shards.rank(), 1).data, own.bytes());
@@ -38,9 +39,8 @@ WholeOptimizerState::WholeOptimizerState(const Optimizer& optimizer, const Param
                                          Backend& backend, Stream& stream, Session& session) {
   std::map<std::string, Tensor> parts;  // of the lists below, under their names
   for (const OptimizerStateShard& shard : optimizer.state_shards()) {
-    const auto bytes =
-        static_cast<std::size_t>(parameters.padded_trainable_elements()) * size_of(shard.elements.dtype);
-    shards_.push_back(gather_shard(shard, *optimizer.shards(), bytes, backend, stream, session));
+    shards_.push_back(gather_shard(shard, *optimizer.shards(), parameters.padded_trainable_elements(),
+                                   backend, stream, session));
     for (const Parameter* parameter : parameters.trainable()) {
       char* place =
           shards_.back().data() + static_cast<std::size_t>(parameter->offset) * size_of(shard.elements.dtype);

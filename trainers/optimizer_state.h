@@ -1,6 +1,7 @@
 // The optimiser's state between device memory and files, whole or sharded over ranks: files hold it whole.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "checkpoint/safetensors.h"
