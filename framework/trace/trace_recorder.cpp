@@ -96,7 +96,11 @@ void TraceRecorder::wait_began(std::string_view name) {
 }
 
 void TraceRecorder::started(std::uint64_t ticket) {
-  if (!recording_ || next_in_flight_ - oldest_in_flight_ == kInFlight) return;
+  if (!recording_) return;
+  if (next_in_flight_ - oldest_in_flight_ == kInFlight) {
+    ++left_out_;
+    return;
+  }
   TraceEvent* event = add(TraceKind::Collective, call_ != nullptr ? call_->name.data() : "barrier");
   if (event == nullptr) return;
   event->collective = call_ != nullptr ? call_->collective : "barrier";

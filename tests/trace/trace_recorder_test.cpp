@@ -146,6 +146,18 @@ TEST(TraceRecorder, CollectivesOverlapAndEndInOrder) {
   EXPECT_EQ(counts(recorder, TraceKind::Wait).at("bucket 7"), 1);
 }
 
+TEST(TraceRecorder, CollectivesBeyondThoseThatItCanFollowAreCounted) {
+  const auto backend = make_backend("reference");
+  TraceRecorder recorder(*backend, 8000);
+  recorder.start();
+  constexpr std::int64_t kStarted = 3000;
+  for (std::int64_t ticket = 1; ticket <= kStarted; ++ticket)
+    recorder.started(static_cast<std::uint64_t>(ticket));
+  recorder.stop();
+  EXPECT_GT(recorder.left_out(), 0) << "it follows all of them: start more";
+  EXPECT_EQ(std::ssize(recorder.events()) + recorder.left_out(), kStarted);
+}
+
 TEST(TraceRecorder, NamesAreCutNotOverrun) {
   const auto backend = make_backend("reference");
   TraceRecorder recorder(*backend, 4);
