@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "backend/op_test.h"
 
 namespace plumb::test {
@@ -40,6 +42,40 @@ INSTANTIATE_TEST_SUITE_P(
                         MomentsCase{"17x80_large", 17, 80, true, 1e10, 1e10},
                         MomentsCase{"17x65_small", 17, 65, false, 1e-10, 1e-10})),
     case_name<MomentsCase>);
+
+/// Multiples of 1/8 of changing sign, which every dtype holds; row `special` is mean + scale times that.
+std::vector<double> rows_with_one(std::int64_t rows, std::int64_t cols, std::int64_t special, Values other) {
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < rows * cols; ++i) {
+    const double value = static_cast<double>(i * 29 % 61 - 30) / 8;
+    values.push_back(i / cols == special ? other.mean + other.deviation * value : value);
+  }
+  return values;
+}
+
+class MomentsRows : public testing::TestWithParam<Target> {};
+
+// Rows may be taken several at a time: one that stands out leaves those beside it as they are.
+TEST_P(MomentsRows, OneMayBeUnlikeTheOthers) {
+  const std::int64_t rows = 11, cols = 64;
+  for (const Values& other : {Values{0, 0}, Values{16, 1}, Values{0, 1024}, Values{0, 32768}}) {
+    for (const std::int64_t special : {0, 6, 10}) {
+      for (const bool columns : {false, true}) {
+        SCOPED_TRACE(fmt::format("row {} of mean {}, scale {}", special, other.mean, other.deviation));
+        expect_matches_reference(GetParam(), [&](Bench& bench) {
+          MomentsArguments arguments;
+          arguments.x = bench.constants("x", bench.dtype(), Shape{rows, cols},
+                                        rows_with_one(rows, cols, special, other));
+          arguments.moments = make_moments(bench, "moments", columns ? cols : 0, {1e-12, 1e-6, 1e-6});
+          arguments.workspace = bench.workspace(bench.backend().moments().moments_workspace(arguments));
+          bench.backend().moments().moments(bench.stream(), arguments);
+        });
+      }
+    }
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Backends, MomentsRows, testing::ValuesIn(targets()),
+                         testing::PrintToStringParamName());
 
 class MomentsShift : public testing::TestWithParam<Target> {};
 

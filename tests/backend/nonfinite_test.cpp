@@ -1,5 +1,8 @@
 // What is not finite: a maximum is NaN when one of its values is, and a masked pair contributes nothing.
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "backend/op_test.h"
@@ -30,8 +33,15 @@ INSTANTIATE_TEST_SUITE_P(Backends, NotFinite, testing::ValuesIn(all_targets()),
                          testing::PrintToStringParamName());
 
 TEST_P(NotFinite, MomentsKeepNaN) {
-  const std::int64_t rows = 5, cols = 37;
-  for (const std::int64_t place : {0L, 20L, 36L, 3 * cols + 5, rows * cols - 1}) {
+  // One width that is and one that is not a multiple of a vector.
+  for (const auto& [rows, cols, place] : std::vector<std::array<std::int64_t, 3>>{{5, 37, 0},
+                                                                                  {5, 37, 20},
+                                                                                  {5, 37, 36},
+                                                                                  {5, 37, 3 * 37 + 5},
+                                                                                  {5, 37, 5 * 37 - 1},
+                                                                                  {9, 48, 5 * 48 + 20},
+                                                                                  {9, 48, 9 * 48 - 1}}) {
+    SCOPED_TRACE(fmt::format("entry {} of ({},{})", place, rows, cols));
     MomentsArguments arguments;
     arguments.x = tensor("x", Shape{rows, cols}, place, kNaN);
     arguments.moments = make_moments(bench_, "moments", cols);

@@ -1,7 +1,6 @@
 #include "gpu/kernel_cases.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "core/error.h"
 
@@ -254,9 +253,7 @@ void add_attention(std::vector<KernelCase>& list, const KernelSizes& sizes) {
                   }});
 }
 
-void add_ends(std::vector<KernelCase>& list, const KernelSizes& sizes) {
-  const double table = elements(sizes.vocabulary, sizes.width),
-               logits = 2 * elements(sizes.rows(), sizes.vocabulary) * sizes.width;
+void add_embedding(std::vector<KernelCase>& list, const KernelSizes& sizes) {
   list.push_back({"embedding forward", rows_by(sizes, sizes.width),
                   sizes.activation() + elements(sizes.rows(), sizes.width) * kMasterBytes, 0, false,
                   [sizes](Backend& backend, Stream& stream, DeviceMemory& memory) -> Issue {
@@ -281,6 +278,11 @@ void add_ends(std::vector<KernelCase>& list, const KernelSizes& sizes) {
          arguments.workspace = memory.workspace(backend.embedding().embedding_backward_workspace(arguments));
          return [&backend, &stream, arguments] { backend.embedding().embedding_backward(stream, arguments); };
        }});
+}
+
+void add_head(std::vector<KernelCase>& list, const KernelSizes& sizes) {
+  const double table = elements(sizes.vocabulary, sizes.width),
+               logits = 2 * elements(sizes.rows(), sizes.vocabulary) * sizes.width;
   const std::string shape = fmt::format("({} x {}) x {}", sizes.rows(), sizes.width, sizes.vocabulary);
   list.push_back({"head and loss forward", shape, sizes.activation() + table * sizes.compute_bytes(), logits,
                   true, [sizes](Backend& backend, Stream& stream, DeviceMemory& memory) -> Issue {
@@ -353,54 +355,6 @@ void add_updates(std::vector<KernelCase>& list, const KernelSizes& sizes) {
 
 }  // namespace
 
-Buffer& DeviceMemory::add(std::size_t bytes) {
-  buffers_.push_back(backend_.allocate(bytes));
-  return buffers_.back();
-}
-
-Tensor DeviceMemory::zeros(DType dtype, Shape shape) {
-  return Tensor(add(static_cast<std::size_t>(shape.elements()) * size_of(dtype)).data(), dtype, shape);
-}
-
-Tensor DeviceMemory::tensor(DType dtype, Shape shape) {
-  const Tensor tensor = zeros(dtype, shape);
-  if (dtype != DType::Float32 && dtype != DType::BFloat16) return tensor;  // zeros
-  constexpr std::int64_t kPattern = 1 << 16;
-  std::vector<float> values(static_cast<std::size_t>(std::min(kPattern, tensor.elements())));
-  for (std::size_t i = 0; i < values.size(); ++i)
-    values[i] = static_cast<float>((i * 2654435761U >> 16) % 2048) / 1024.0F - 1.0F;
-  std::vector<bfloat16> narrow(values.begin(), values.end());
-  const void* source = dtype == DType::Float32 ? static_cast<const void*>(values.data()) : narrow.data();
-  const std::size_t whole = tensor.bytes(), part = values.size() * size_of(dtype);
-  for (std::size_t done = 0; done < whole; done += part) {
-    backend_.upload(stream_, source, static_cast<char*>(tensor.data) + done, std::min(part, whole - done));
-  }
-  stream_.synchronize();
-  return tensor;
-}
-
-Tensor DeviceMemory::integers(std::int64_t count, std::int64_t limit) {
-  std::vector<std::int32_t> values(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < values.size(); ++i)
-    values[i] = static_cast<std::int32_t>((i * 2654435761U >> 8) % static_cast<std::size_t>(limit));
-  const Tensor tensor(add(values.size() * sizeof(std::int32_t)).data(), DType::Int32, {count});
-  backend_.upload(stream_, values.data(), tensor.data, tensor.bytes());
-  stream_.synchronize();
-  return tensor;
-}
-
-Tensor DeviceMemory::doubles(const std::vector<double>& values) {
-  const auto count = static_cast<std::int64_t>(values.size());
-  const Tensor tensor(add(values.size() * sizeof(double)).data(), DType::Float64, {count});
-  backend_.upload(stream_, values.data(), tensor.data, tensor.bytes());
-  stream_.synchronize();
-  return tensor;
-}
-
-Workspace DeviceMemory::workspace(std::size_t bytes) {
-  return bytes == 0 ? Workspace{} : Workspace{add(bytes).data(), bytes};
-}
-
 std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
   std::vector<KernelCase> list;
   add_norms(list, sizes);
@@ -408,21 +362,10 @@ std::vector<KernelCase> kernel_cases(const KernelSizes& sizes) {
   add_activations(list, sizes);
   add_products(list, sizes);
   add_attention(list, sizes);
-  add_ends(list, sizes);
+  add_embedding(list, sizes);
+  add_head(list, sizes);
   add_updates(list, sizes);
   return list;
-}
-
-Peaks h100() { return {"NVIDIA H100 SXM", 3.35e12, 989e12, 67e12}; }
-
-Peaks peaks_of(const std::string& device_name) {
-  static const std::vector<std::pair<std::string, Peaks>> known = {
-      {"A100", {"NVIDIA A100 SXM 80GB", 2.039e12, 312e12, 19.5e12}},
-      {"H200", {"NVIDIA H200 SXM", 4.8e12, 989e12, 67e12}},
-  };
-  for (const auto& [word, peaks] : known)
-    if (device_name.find(word) != std::string::npos) return peaks;
-  return h100();
 }
 
 double predicted_seconds(const KernelCase& one, const Peaks& peaks) {

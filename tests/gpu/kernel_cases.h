@@ -7,26 +7,10 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "gpu/device_memory.h"
+#include "gpu/peaks.h"
 
 namespace plumb::gpu {
-
-/// Tensors that live as long as this; bf16 and fp32 ones hold small numbers of changing sign.
-class DeviceMemory {
- public:
-  DeviceMemory(Backend& backend, Stream& stream) : backend_(backend), stream_(stream) {}
-  Tensor tensor(DType dtype, Shape shape);
-  Tensor zeros(DType dtype, Shape shape);
-  /// int32 in [0, limit).
-  Tensor integers(std::int64_t elements, std::int64_t limit);
-  Tensor doubles(const std::vector<double>& values);
-  Workspace workspace(std::size_t bytes);
-
- private:
-  Buffer& add(std::size_t bytes);
-  Backend& backend_;
-  Stream& stream_;
-  std::vector<Buffer> buffers_;
-};
 
 /// A kernel, or the few that make up one op.
 struct KernelCase {
@@ -54,18 +38,6 @@ struct KernelSizes {
   double inner_activation() const { return 4 * activation(); }
 };
 std::vector<KernelCase> kernel_cases(const KernelSizes& sizes = {});
-
-/// What a device can do at best.
-struct Peaks {
-  std::string device;
-  double bytes_per_second = 0;
-  double tensor_operations_per_second = 0;  ///< bf16, dense
-  double operations_per_second = 0;         ///< fp32
-};
-/// NVIDIA H100 SXM: 3.35 TB/s, 989 and 67 TFLOP/s (NVIDIA H100 data sheet, dense figures).
-Peaks h100();
-/// Of the device with that name: A100, H100 and H200 from NVIDIA's data sheets; of any other the H100's.
-Peaks peaks_of(const std::string& device_name);
 
 /// The roofline's time in seconds: the longer of moving the bytes and doing the operations.
 double predicted_seconds(const KernelCase& one, const Peaks& peaks);

@@ -12,7 +12,7 @@
 #include "backend/loader.h"
 #include "comm/local_communicator.h"
 #include "core/error.h"
-#include "gpu/kernel_cases.h"
+#include "gpu/peaks.h"
 #include "nn/engine.h"
 #include "optim/optimizer.h"
 #include "stability/step_statistics.h"
