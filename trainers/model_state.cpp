@@ -1,5 +1,7 @@
 #include "model_state.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/hash.h"
 
@@ -65,13 +67,22 @@ void upload_part(Backend& backend, Stream& stream, const SafetensorsFile& file, 
 }
 
 ModelHash model_hash(Backend& backend, Stream& stream, const ParameterStore& store) {
+  // By pieces: a copy of the largest tensor would be the largest thing that a run ever holds in host memory.
+  constexpr std::size_t kPiece = std::size_t{4} << 20;
   std::string tensors, values;
+  std::vector<char> piece;
   for (const NamedTensor& named : parameter_tensors(store)) {
     tensors +=
         fmt::format("{} {} {}\n", named.name, to_string(named.tensor.shape), name_of(named.tensor.dtype));
-    const HostTensors host(backend, stream, {named});
-    const Tensor& copy = host.list().front().tensor;
-    values += hash_to_string(hash_bytes(copy.data, copy.bytes()));
+    PiecewiseHash hash;
+    for (std::size_t begin = 0; begin < named.tensor.bytes(); begin += kPiece) {
+      piece.resize(std::min(kPiece, named.tensor.bytes() - begin));
+      backend.download(stream, static_cast<const char*>(named.tensor.data) + begin, piece.data(),
+                       piece.size());
+      stream.synchronize();
+      hash.add(piece.data(), piece.size());
+    }
+    values += hash_to_string(hash.value());
   }
   return {hash_text(tensors), hash_text(values)};
 }

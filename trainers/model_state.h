@@ -35,7 +35,7 @@ void upload_tensors(Backend& backend, Stream& stream, const SafetensorsFile& fil
 void upload_part(Backend& backend, Stream& stream, const SafetensorsFile& file, const NamedTensor& part,
                  const Shape& whole, std::int64_t begin);
 
-/// Of parameters as they are on the device; downloads one tensor after the other.
+/// Of parameters as they are on the device; downloads them piece by piece.
 ModelHash model_hash(Backend& backend, Stream& stream, const ParameterStore& store);
 
 }  // namespace plumb

@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <cstring>
+#include <utility>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -15,6 +16,9 @@ Session::Session(double deadline_seconds) : launch_(detect_launch()) {
   // Here, where all ranks meet: later one of them may have failed.
   default_thread_count_ = fair_threads(*communicator_, cores_of(allowed_processors()));
 }
+
+Session::Session(const Launch& launch, std::unique_ptr<Communicator> communicator)
+    : launch_(launch), communicator_(std::move(communicator)) {}
 
 void Session::choose_sum_path(const SumPath& path) {
   if (has_sum_path_ || world() == 1) return;

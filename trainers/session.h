@@ -17,6 +17,10 @@ class Session {
   /// Joins the launch that the environment describes and sets up logging: rank 0 speaks.
   explicit Session(double deadline_seconds = Communicator::kDefaultDeadline);
 
+  /// A session of that communicator, whose ranks may be planned ones (comm/planned_communicator.h). Neither
+  /// logging nor threads are touched.
+  Session(const Launch& launch, std::unique_ptr<Communicator> communicator);
+
   const Launch& launch() const { return launch_; }
   Communicator& communicator() { return *communicator_; }
   int rank() const { return communicator_->rank(); }

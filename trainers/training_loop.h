@@ -66,6 +66,8 @@ class TrainingLoop {
   Engine& engine() { return engine_; }
   /// All device memory of this run, by what it is for.
   std::vector<MemoryShare> memory_plan() const;
+  /// Host memory that saving a checkpoint takes on rank 0 meanwhile.
+  std::size_t checkpoint_bytes() const;
   const GradientReducer& reducer() const { return reducer_; }
   /// What the run log must know to write this run's records.
   RunLogSettings log_settings() const;

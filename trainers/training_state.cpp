@@ -59,6 +59,16 @@ void TrainingLoop::save(RunLog* log) {
   session_.communicator().barrier("checkpoint saved");
 }
 
+std::size_t TrainingLoop::checkpoint_bytes() const {
+  std::size_t bytes = 0;
+  for (const NamedTensor& named : parameter_tensors(engine_.parameters())) bytes += named.tensor.bytes();
+  for (const OptimizerStateTensor& state : optimizer_.state_tensors()) {
+    bytes += state.sharded ? static_cast<std::size_t>(state.whole.elements()) * size_of(state.tensor.dtype)
+                           : state.tensor.bytes();
+  }
+  return bytes;
+}
+
 void TrainingLoop::resume(const Checkpoint& checkpoint) {
   Backend& backend = engine_.backend();
   Stream& stream = engine_.stream();

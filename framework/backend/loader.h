@@ -32,6 +32,20 @@ std::vector<std::string> backend_names();
 /// instruction sets that this build is made for, whatever the name.
 std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options = {});
 
+/// A backend that allocates nothing and only counts what it is asked for.
+class PlannedMemory : public Backend {
+ public:
+  /// Of allocate_host so far, which memory_use() leaves out.
+  virtual std::size_t host_bytes() const = 0;
+  /// Of allocate_for_communication so far, which memory_use() has too.
+  virtual std::size_t communication_bytes() const = 0;
+};
+
+/// The backend of that name for planning: a run can be built on it, and not one step made. Errors as of
+/// make_backend: workspaces and libraries are asked where they are.
+std::unique_ptr<PlannedMemory> make_planned_memory(const std::string& name,
+                                                   const BackendOptions& options = {});
+
 /// Whether `device = "cuda-emulated"` can be had here.
 bool has_emulated_cuda();
 /// Whether BackendOptions::attention means something to this backend ("auto": to the one that it takes). For

@@ -4,6 +4,7 @@
 
 #include "backends/cpu_choice.h"
 #include "backends/cuda_probe.h"
+#include "backends/planning/planning_backend.h"
 #include "backends/plugin_loader.h"
 #include "backends/reference/reference_backend.h"
 #include "core/error.h"
@@ -83,6 +84,10 @@ std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOpti
   const std::string absence = cuda_absence();
   if (!absence.empty()) fail_absent(kCuda, absence);
   return make_plugin_backend(*find_plugin("cuda"), kCuda, options);
+}
+
+std::unique_ptr<PlannedMemory> make_planned_memory(const std::string& name, const BackendOptions& options) {
+  return make_planning_backend(make_backend(name, options));
 }
 
 }  // namespace plumb

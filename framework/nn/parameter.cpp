@@ -8,9 +8,13 @@
 #include "core/hash.h"
 #include "core/parallel_for.h"
 #include "core/rng.h"
+#include "nn/initialization_memory.h"
 
 namespace plumb {
 namespace {
+
+/// Elements that are drawn at a time.
+constexpr std::int64_t kPiece = std::int64_t{1} << 20;
 
 constexpr std::int64_t kPaddingElements = 16;  // 64 bytes of fp32
 
@@ -89,9 +93,12 @@ std::vector<MemoryShare> ParameterStore::memory_plan() const {
           {"parameters in the compute dtype", compute_copies_.bytes()}};
 }
 
+std::size_t initialization_bytes(std::int64_t largest) {
+  return static_cast<std::size_t>(std::min(largest, kPiece)) * (sizeof(double) + sizeof(float));
+}
+
 void ParameterStore::initialize(Stream& stream, std::uint64_t seed) {
   // By pieces: the largest tensor in float64 may be as large as everything else.
-  constexpr std::int64_t kPiece = std::int64_t{1} << 20;
   std::vector<double> values;
   std::vector<float> rounded;
   for (const Parameter& parameter : parameters_) {

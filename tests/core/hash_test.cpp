@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+
 namespace plumb {
 namespace {
 
@@ -21,6 +24,18 @@ TEST(Hash, EveryByteCounts) {
     letter = 'a';
   }
   EXPECT_NE(hash_text(text + "a"), original);
+}
+
+TEST(Hash, PiecesMakeTheWhole) {
+  std::string text;
+  for (int i = 0; i < 5000; ++i) text += static_cast<char>(i * 37 % 251);
+  for (const std::size_t piece : {std::size_t{1}, std::size_t{255}, std::size_t{1024}, text.size()}) {
+    PiecewiseHash hash;
+    for (std::size_t begin = 0; begin < text.size(); begin += piece)
+      hash.add(text.data() + begin, std::min(piece, text.size() - begin));
+    EXPECT_EQ(hash.value(), hash_text(text)) << piece;
+  }
+  EXPECT_EQ(PiecewiseHash().value(), hash_text(""));
 }
 
 TEST(Hash, TextHasSixteenDigits) { EXPECT_EQ(hash_to_string(0xABC), "0000000000000abc"); }
