@@ -1,0 +1,40 @@
+// Fabric: how fast ranks compute and talk, as `plumb doctor --bandwidth` measured it.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace plumb {
+
+/// A transfer of n bytes over a link takes latency + n * seconds_per_byte (Hockney, Parallel Computing 20(3),
+/// 1994: alpha and beta). Bytes are those of one direction.
+struct LinkSpeed {
+  double latency = 0;           ///< seconds
+  double seconds_per_byte = 0;  ///< 1 / bandwidth
+  /// Of the time of a collective over this link, the part that goes on beside computing (0 to 1): 0 where the
+  /// core that computes does all the work.
+  double hidden = 0;
+  double worst_residual = 0;  ///< largest relative difference of the fitted line from what was measured
+};
+
+enum class CollectiveLibrary { Mpi, Nccl };
+
+struct Fabric {
+  CollectiveLibrary library = CollectiveLibrary::Mpi;  ///< whose algorithms the speeds were fitted with
+  int ranks = 1, hosts = 1;                            ///< that measured it, equally many ranks a host
+  std::optional<LinkSpeed> inside;                     ///< between ranks of a host
+  std::optional<LinkSpeed> between;                    ///< between hosts; all ranks of a host share it
+  double flops_per_second = 0;  ///< of a rank while all ranks of its host compute: an fp32 product
+
+  int ranks_per_host() const { return ranks / hosts; }
+};
+
+std::string fabric_json(const Fabric& fabric);
+/// InputError, one line with the file's name and the key, for a text that is no JSON, or has a key that is
+/// unknown, missing, of another type or out of range.
+Fabric parse_fabric(const std::string& file, const std::string& text);
+/// The text of a file; InputError when it cannot be read.
+std::string fabric_text(const std::filesystem::path& path);
+
+}  // namespace plumb

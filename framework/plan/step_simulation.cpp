@@ -1,0 +1,178 @@
+#include "plan/step_simulation.h"
+
+#include <algorithm>
+#include <functional>
+#include <queue>
+#include <vector>
+
+#include "core/error.h"
+
+namespace plumb {
+namespace {
+
+/// A rank reaches its next point, or a collective is over.
+struct Event {
+  double time = 0;
+  std::uint64_t number = 0;  ///< of equal times the first that was noted
+  int rank = -1;             ///< -1: the collective under way ends
+
+  bool operator>(const Event& other) const {
+    return time != other.time ? time > other.time : number > other.number;
+  }
+};
+
+struct Collective {
+  int missing = 0;    ///< ranks that have not started it
+  double joined = 0;  ///< when the last one had
+  bool is_over = false;
+  std::vector<int> waiting;  ///< ranks
+};
+
+struct Rank {
+  std::size_t point = 0;
+  std::int64_t step = 0;
+  double debt = 0;  ///< seconds of communication that its core has yet to do
+  double waits_since = 0;
+  bool waits = false, ended = false;
+};
+
+class Simulation {
+ public:
+  Simulation(const StepScript& script, const PlannedWorld& world, const Fabric& fabric,
+             const Stragglers& stragglers, int steps)
+      : script_(script),
+        world_(world),
+        stragglers_(stragglers),
+        steps_(steps),
+        ranks_(static_cast<std::size_t>(world.ranks)),
+        collectives_(script.collectives.size() * static_cast<std::size_t>(steps)) {
+    for (const ScriptedCollective& collective : script.collectives)
+      times_.push_back(collective_time(collective.kind, collective.bytes, world, fabric));
+    for (Collective& collective : collectives_) collective.missing = world.ranks;
+  }
+
+  SimulatedSteps run() {
+    for (int rank = 0; rank < world_.ranks; ++rank) compute(rank, 0);
+    while (!events_.empty()) {
+      const Event event = events_.top();
+      events_.pop();
+      if (event.rank < 0) {
+        end_collective(event.time);
+      } else {
+        reach(event.rank, event.time);
+      }
+    }
+    for (const Rank& rank : ranks_) PLUMB_CHECK(rank.ended, "a rank waits for ever at point {}", rank.point);
+    const double share = 1.0 / world_.ranks / steps_;
+    return {.seconds = last_ / steps_,
+            .computing = computing_ * share,
+            .exposed = exposed_ * share,
+            .waiting = waiting_ * share};
+  }
+
+ private:
+  Rank& rank_at(int rank) { return ranks_[static_cast<std::size_t>(rank)]; }
+  void note(double time, int rank) { events_.push({time, next_number_++, rank}); }
+  std::size_t place_of(const Rank& rank, int collective) const {
+    return static_cast<std::size_t>(rank.step) * script_.collectives.size() +
+           static_cast<std::size_t>(collective);
+  }
+
+  /// The rank computes until its point.
+  void compute(int rank, double now) {
+    const Rank& its = rank_at(rank);
+    const double seconds = script_.points[its.point].computing() * stragglers_.factor(its.step, rank);
+    computing_ += seconds;
+    note(now + seconds, rank);
+  }
+
+  void reach(int rank, double now) {
+    Rank& its = rank_at(rank);
+    if (its.debt > 0) {  // it was held up
+      exposed_ += its.debt;
+      note(now + its.debt, rank);
+      its.debt = 0;
+      return;
+    }
+    const ScriptPoint& point = script_.points[its.point];
+    if (point.action == ScriptPoint::Action::End) {
+      its.point = 0;
+      its.step += 1;
+      last_ = std::max(last_, now);
+      its.ended = its.step == steps_;
+      if (!its.ended) compute(rank, now);
+      return;
+    }
+    const std::size_t place = place_of(its, point.collective);
+    if (point.action == ScriptPoint::Action::Wait && !collectives_[place].is_over) {
+      its.waits = true;
+      its.waits_since = now;
+      collectives_[place].waiting.push_back(rank);
+      return;
+    }
+    its.point += 1;
+    compute(rank, now);
+    if (point.action == ScriptPoint::Action::Start) join(place, now);
+  }
+
+  void join(std::size_t place, double now) {
+    Collective& collective = collectives_[place];
+    if (--collective.missing > 0) return;
+    collective.joined = now;
+    begin_next(now);
+  }
+
+  /// The next collective in order, if every rank has started it and none is under way.
+  void begin_next(double now) {
+    if (is_busy_ || next_collective_ == collectives_.size()) return;
+    if (collectives_[next_collective_].missing > 0) return;
+    is_busy_ = true;
+    const CollectiveTime& time = times_[next_collective_ % script_.collectives.size()];
+    // Whoever waits does its part of the work while it waits.
+    for (Rank& rank : ranks_)
+      if (!rank.waits) rank.debt += time.busy;
+    note(now + time.seconds, -1);
+  }
+
+  void end_collective(double now) {
+    Collective& collective = collectives_[next_collective_++];
+    collective.is_over = true;
+    is_busy_ = false;
+    for (const int rank : collective.waiting) {
+      Rank& its = rank_at(rank);
+      const double late = std::max(0.0, collective.joined - its.waits_since);
+      waiting_ += late;
+      exposed_ += now - its.waits_since - late;
+      its.waits = false;
+      its.debt = 0;
+      its.point += 1;
+      compute(rank, now);
+    }
+    collective.waiting = {};
+    begin_next(now);
+  }
+
+  const StepScript& script_;
+  PlannedWorld world_;
+  Stragglers stragglers_;
+  int steps_;
+  std::vector<Rank> ranks_;
+  std::vector<Collective> collectives_;  ///< of all steps
+  std::vector<CollectiveTime> times_;    ///< of one
+  std::size_t next_collective_ = 0;      ///< under way, or the next one to be
+  bool is_busy_ = false;
+  std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
+  std::uint64_t next_number_ = 0;
+  double last_ = 0, computing_ = 0, exposed_ = 0, waiting_ = 0;
+};
+
+}  // namespace
+
+SimulatedSteps simulate_steps(const StepScript& script, const PlannedWorld& world, const Fabric& fabric,
+                              const Stragglers& stragglers, int steps) {
+  PLUMB_CHECK(steps >= 1, "{} steps", steps);
+  script.check();
+  return Simulation(script, world, fabric, stragglers, steps).run();
+}
+
+}  // namespace plumb
