@@ -99,6 +99,18 @@ struct CheckOptions {
 /// 0 regular or borderline, 1 pathological, 2 could not be run.
 int run_check(const CheckOptions& options);
 
+struct PlanOptions {
+  std::vector<std::string> configs;
+  std::vector<std::string> overrides;
+  std::vector<int> ranks;  ///< worlds to plan for; empty: some
+  int ranks_per_host = 0;  ///< 0: as many as this launch has, or as the fabric was measured with
+  std::string fabric;      ///< "" = memory alone; or a file of `plumb doctor --bandwidth --output`
+  int steps = 5;           ///< to time; 0: none, time from the fabric's FLOP/s
+  bool strong = false;     ///< the global batch stays; else that of a rank does
+  bool json = false;
+};
+int run_plan(const PlanOptions& options);
+
 struct ExportOptions {
   std::string run;     ///< folder of a run; for weights also of a checkpoint
   std::string format;  ///< netcdf | csv | huggingface
@@ -118,6 +130,16 @@ struct SweepOptions {
 int run_sweep(const SweepOptions& options);
 
 int run_doctor();
+
+struct BandwidthOptions {
+  std::string output;  ///< "" = no file
+  std::string inside;  ///< "" or a file whose speed inside a host is taken
+  std::string device = "auto";
+  int threads = 0;  ///< of a rank; 0 = those that training would take
+  int rounds = 11;  ///< of every measurement
+};
+int run_doctor_bandwidth(const BandwidthOptions& options);
+
 /// The number of GPUs that the driver shows this process, on one line: for scripts.
 int run_gpu_count();
 

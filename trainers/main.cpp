@@ -156,6 +156,28 @@ void add_check(CLI::App& app, CheckOptions& options, Action& action) {
   command->callback([&options, &action] { action = [&options] { return run_check(options); }; });
 }
 
+void add_plan(CLI::App& app, PlanOptions& options, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "plan", "Before training: memory of a rank, item by item, and the time of a step on 1 to 4096 ranks");
+  command->add_option("config", options.configs, "TOML files; later ones win over earlier ones")->required();
+  command->add_option("--set", options.overrides, "a.b.c=value")->take_all();
+  command->add_option("--ranks", options.ranks, "Numbers of ranks, 1,2,8; without it some up to 4096")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 4096));
+  command->add_option("--ranks-per-host", options.ranks_per_host, "Ranks that share a host")
+      ->check(CLI::Range(1, 4096));
+  command->add_option("--fabric", options.fabric,
+                      "File of `plumb doctor --bandwidth --output`; with it the time of a step is planned");
+  command
+      ->add_option("--steps", options.steps,
+                   "Steps to time on this machine; 0 = none: FLOPs over the fabric's FLOP/s")
+      ->check(CLI::Range(0, 1000));
+  command->add_flag("--strong", options.strong,
+                    "Keep the sequences of a step for every number of ranks; without it those of a rank");
+  command->add_flag("--json", options.json, "Print JSON");
+  command->callback([&options, &action] { action = [&options] { return run_plan(options); }; });
+}
+
 void add_export(CLI::App& app, ExportOptions& options, Action& action) {
   CLI::App* command =
       app.add_subcommand("export", "A run's logs as NetCDF or CSV, its weights in the layout of GPT-2");
@@ -184,11 +206,40 @@ void add_sweep(CLI::App& app, SweepOptions& options, Action& action) {
   command->callback([&options, &action] { action = [&options] { return run_sweep(options); }; });
 }
 
-void add_doctor(CLI::App& app, bool& count_gpus, Action& action) {
+struct DoctorOptions {
+  bool count_gpus = false, bandwidth = false;
+  BandwidthOptions measured;
+};
+
+void add_doctor(CLI::App& app, DoctorOptions& options, Action& action) {
   CLI::App* command =
       app.add_subcommand("doctor", "What this machine and this launch offer, what is missing, how to get it");
-  command->add_flag("--gpus", count_gpus, "Print the number of GPUs that ranks here can use, and no more");
-  command->callback([&] { action = count_gpus ? run_gpu_count : run_doctor; });
+  CLI::Option* gpus = command->add_flag("--gpus", options.count_gpus,
+                                        "Print the number of GPUs that ranks here can use, and no more");
+  CLI::Option* bandwidth =
+      command
+          ->add_flag("--bandwidth", options.bandwidth,
+                     "Measure how fast the ranks of this launch talk and compute, for `plumb plan --fabric`")
+          ->excludes(gpus);
+  BandwidthOptions& measured = options.measured;
+  command->add_option("--output", measured.output, "File to write")->needs(bandwidth);
+  command
+      ->add_option("--inside", measured.inside,
+                   "A measurement of one host: its speed inside a host is taken, and taken off")
+      ->needs(bandwidth);
+  command->add_option("--device", measured.device, "auto, cuda, cpu, reference or cuda-emulated")
+      ->needs(bandwidth);
+  command->add_option("--threads", measured.threads, "Threads of a rank; 0 = as for training")
+      ->needs(bandwidth)
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--rounds", measured.rounds, "Times that everything is measured")
+      ->needs(bandwidth)
+      ->check(CLI::Range(1, 1000));
+  command->callback([&options, &action] {
+    action = options.count_gpus  ? Action(run_gpu_count)
+             : options.bandwidth ? Action([&options] { return run_doctor_bandwidth(options.measured); })
+                                 : Action(run_doctor);
+  });
 }
 
 /// One line about the first word that is no subcommand of `app`, which CLI11 would only call missing; empty
@@ -239,9 +290,10 @@ int run(int argc, char** argv) {
   ReportCommandOptions report;
   TraceOptions trace;
   CheckOptions check;
+  PlanOptions plan;
   ExportOptions exported;
   SweepOptions sweep;
-  bool count_gpus = false;
+  DoctorOptions doctor;
   add_train(app, train, action);
   add_eval(app, eval, action);
   add_generate(app, generate, action);
@@ -252,9 +304,10 @@ int run(int argc, char** argv) {
   add_report(app, report, action);
   add_trace(app, trace, action);
   add_check(app, check, action);
+  add_plan(app, plan, action);
   add_export(app, exported, action);
   add_sweep(app, sweep, action);
-  add_doctor(app, count_gpus, action);
+  add_doctor(app, doctor, action);
 
   const std::string unknown = unknown_subcommand(app, argc, argv);
   if (!unknown.empty()) return refuse(unknown);

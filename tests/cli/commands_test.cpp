@@ -22,8 +22,8 @@ TEST(CommandLine, HelpAndVersion) {
   EXPECT_EQ(lines_of(version.out).size(), 1u);
   const Outcome help = run_plumb(folder, 1, {"--help"});
   EXPECT_EQ(help.status, 0);
-  for (const char* command :
-       {"train", "eval", "generate", "data", "dump", "placements", "metrics", "report", "check", "doctor"})
+  for (const char* command : {"train", "eval", "generate", "data", "dump", "placements", "metrics", "report",
+                              "check", "plan", "doctor"})
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " "));
   const Outcome train = run_plumb(folder, 1, {"train", "--help"});
   EXPECT_EQ(train.status, 0);
