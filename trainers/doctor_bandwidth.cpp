@@ -20,6 +20,9 @@ void print_link(const char* name, const std::optional<LinkSpeed>& link) {
   fmt::print(
       "{:<8} latency {:.2f} us, {:.3f} GB/s, {:.0f} % hidden beside computing; residuals up to {:.0f} %\n",
       name, 1e6 * link->latency, rate, 100 * link->hidden, 100 * link->worst_residual);
+  if (link->per_poll < LinkSpeed::kNeedsNoPolls)
+    fmt::print("{:<8} ranks that compute move it by {:.2f} ms at a call of progress()\n", "",
+               1e3 * link->per_poll);
 }
 
 void print_measurement(const FabricMeasurement& measured) {

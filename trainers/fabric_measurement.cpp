@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <functional>
 #include <memory>
 
@@ -17,7 +18,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kSmallest = 1 << 10, kLargest = 64 << 20;
 /// Sums that are to be hidden: as large as a small bucket, several in a row.
 constexpr std::int64_t kBucket = 4 << 20;
-constexpr int kBuckets = 4, kPieces = 8;
+constexpr int kBuckets = 4;
+/// Between two polls, where they are seldom: an op of a wide model.
+constexpr double kSeldom = 0.016;
 
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -100,20 +103,40 @@ class Measurement {
     return times * Product::flops() / timed([&] { product_.run(times); });
   }
 
-  /// 1 - (together - computing alone) / sums alone: of computing that would hide twice the sums.
-  double hidden() {
-    const double alone = timed([&] {
-      for (int b = 0; b < kBuckets; ++b) start(b);
-      finish();
-    });
+  /// What of sums goes on beside computing, and by how much a poll moves them.
+  void measure_overlap(LinkSpeed& link) {
     const double product = timed([&] { product_.run(16); }) / 16;
-    const int products = std::max(1, static_cast<int>(2 * alone / (kBuckets * kPieces) / product));
-    const double computing = timed([&] { compute(products, false); }),
-                 together = timed([&] { compute(products, true); });
-    return std::clamp(1 - (together - computing) / alone, 0.0, 1.0);
+    link.hidden = overlap(product, 1, 2).hidden;
+    if (device_ != nullptr || link.hidden < 0.05) return;
+    const int seldom = std::max(1, static_cast<int>(kSeldom / product));
+    const Overlap then = overlap(product, seldom, 1);
+    if (then.hidden < 0.9 * link.hidden)
+      link.per_poll = std::max(1e-6, then.hidden / link.hidden * then.alone / then.polls);
   }
 
  private:
+  struct Overlap {
+    double alone = 0;   ///< seconds of the sums
+    double hidden = 0;  ///< 1 - (together - computing alone) / alone
+    int polls = 0;      ///< while it computed
+  };
+
+  /// Of computing that takes `times` as long as the sums, with so many products between polls.
+  Overlap overlap(double product, int products, double times) {
+    Overlap result;
+    result.alone = timed([&] {
+      for (int b = 0; b < kBuckets; ++b) start(b);
+      finish();
+    });
+    const int polls =
+        std::max(1, static_cast<int>(std::lround(times * result.alone / kBuckets / product / products)));
+    const double computing = timed([&] { compute(polls, products, false); }),
+                 together = timed([&] { compute(polls, products, true); });
+    result.hidden = std::clamp(1 - (together - computing) / result.alone, 0.0, 1.0);
+    result.polls = kBuckets * (polls + 1);  // starting one polls, too
+    return result;
+  }
+
   Communicator& communicator() { return device_ ? *device_ : host_; }
   Tensor tensor(std::int64_t begin, std::int64_t bytes) const {
     return Tensor(static_cast<char*>(memory_.data()) + begin, DType::Float32, {bytes / 4});
@@ -126,11 +149,11 @@ class Measurement {
     for (Communicator::Request& request : requests_) communicator().wait(request);
   }
   /// As a backward pass: a bucket, products, a bucket, products.
-  void compute(int products, bool sums_too) {
+  void compute(int polls, int products, bool sums_too) {
     for (int b = 0; b < kBuckets; ++b) {
       if (sums_too) start(b);
-      for (int p = 0; p < kPieces * products; ++p) {
-        product_.run(1);
+      for (int p = 0; p < polls; ++p) {
+        product_.run(products);
         if (sums_too) communicator().progress();
       }
     }
@@ -173,10 +196,10 @@ LinkSpeed fit_link(Measurement& measurement, bool between, const PlannedWorld& w
   }
   const LineFit fit = fit_line(sizes);
   for (std::size_t i = 0; i < sizes.size(); ++i) sums[i].fitted += fit.seconds(sizes[i]);
-  return {.latency = fit.latency,
-          .seconds_per_byte = fit.seconds_per_byte,
-          .hidden = measurement.hidden(),
-          .worst_residual = fit.worst_residual};
+  LinkSpeed link{
+      .latency = fit.latency, .seconds_per_byte = fit.seconds_per_byte, .worst_residual = fit.worst_residual};
+  measurement.measure_overlap(link);
+  return link;
 }
 
 std::vector<std::string> notes_on(const Fabric& fabric) {

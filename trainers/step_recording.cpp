@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "comm/planned_communicator.h"
 #include "core/error.h"
 
 namespace plumb {
@@ -72,6 +73,10 @@ class ScriptWriter {
 
   /// Of the oldest collective of that name that nobody has waited for.
   void wait(const TraceEvent& event) {
+    if (event.name.data() == PlannedCommunicator::kProgress) {
+      ++polls_;
+      return;
+    }
     for (std::size_t i = 0; i < waited_.size(); ++i) {
       if (waited_[i] || script_.collectives[i].name != event.name.data()) continue;
       waited_[i] = true;
@@ -81,7 +86,8 @@ class ScriptWriter {
   }
 
   void point(ScriptPoint::Action action, int collective, std::int64_t time) {
-    ScriptPoint next{.seconds = {}, .action = action, .collective = collective};
+    ScriptPoint next{.seconds = {}, .polls = polls_ + 1, .action = action, .collective = collective};
+    polls_ = 0;
     const auto seconds = [](std::int64_t nanoseconds) { return 1e-9 * static_cast<double>(nanoseconds); };
     double left = seconds(time - now_);
     for (const TraceEvent* phase : phases_) {
@@ -100,6 +106,7 @@ class ScriptWriter {
   std::vector<bool> waited_;  ///< each collective
   StepScript script_;
   std::int64_t now_;
+  int polls_ = 0;  ///< since the last point
 };
 
 }  // namespace
@@ -116,14 +123,16 @@ StepScript script_of(double seconds, const std::vector<double>& bucket_bytes, in
   double all = 0;
   for (const double bytes : bucket_bytes) all += bytes;
   const double forward = seconds / 3, backward = seconds - forward;
+  // A thousand polls in a bucket's time: what moves collectives is not known.
+  constexpr int polls = 1000;
   for (std::size_t i = 0; i < bucket_bytes.size(); ++i) {
     const double before = (i == 0 ? forward : 0) + backward * bucket_bytes[i] / all;
     script.collectives.push_back({"gradients", CollectiveKind::AllReduce, bucket_bytes[i], false});
-    script.points.push_back({{before, 0, 0}, ScriptPoint::Action::Start, static_cast<int>(i)});
+    script.points.push_back({{before, 0, 0}, polls, ScriptPoint::Action::Start, static_cast<int>(i)});
   }
   for (std::size_t i = 0; i < bucket_bytes.size(); ++i)
-    script.points.push_back({{}, ScriptPoint::Action::Wait, static_cast<int>(i)});
-  script.points.push_back({{}, ScriptPoint::Action::End, 0});
+    script.points.push_back({{}, 0, ScriptPoint::Action::Wait, static_cast<int>(i)});
+  script.points.push_back({{}, 0, ScriptPoint::Action::End, 0});
   return script;
 }
 

@@ -14,8 +14,9 @@ namespace plumb {
 std::vector<std::string> planned_hosts(int world, int ranks_per_host);
 
 /// Every collective is over at once, as if all other ranks held what this one holds, but that sums count only
-/// this rank's part (so that nothing grows with the world). An observer hears of every call, and of every
-/// wait for an asynchronous one by the name under which that was started. Rounds where `rounds` says so.
+/// this rank's part (so that nothing grows with the world). An observer hears of every call, of every wait
+/// for an asynchronous one by the name under which that was started, and of progress() as a wait called so.
+/// Rounds where `rounds` says so.
 class PlannedCommunicator final : public Communicator {
  public:
   PlannedCommunicator(int rank, std::vector<std::string> hosts, bool rounds = false);
@@ -24,7 +25,8 @@ class PlannedCommunicator final : public Communicator {
   void reserve(int requests) override;
   bool poll(Request& request) override;
   void wait(Request& request) override;
-  void progress() override {}
+  static constexpr std::string_view kProgress = "progress";
+  void progress() override { const ObservedWait moment(observer(), kProgress); }
   bool rounds() const override { return rounds_; }
   StallNotes& stall_notes() override { return notes_; }
 

@@ -169,7 +169,10 @@ CollectiveTime collective_time(CollectiveKind kind, double bytes, const PlannedW
   const double inside = seconds(cost.inside, fabric.inside), between = seconds(cost.between, fabric.between);
   const double busy = inside * (1 - (fabric.inside ? fabric.inside->hidden : 0)) +
                       between * (1 - (fabric.between ? fabric.between->hidden : 0));
-  return {.seconds = inside + between, .busy = busy, .algorithm = cost.algorithm};
+  double per_poll = LinkSpeed::kNeedsNoPolls;
+  if (inside > 0) per_poll = fabric.inside->per_poll;
+  if (between > 0) per_poll = std::min(per_poll, fabric.between->per_poll);
+  return {.seconds = inside + between, .busy = busy, .per_poll = per_poll, .algorithm = cost.algorithm};
 }
 
 }  // namespace plumb

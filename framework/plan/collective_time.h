@@ -59,6 +59,7 @@ CollectiveCost collective_cost(CollectiveKind kind, double bytes, const PlannedW
 struct CollectiveTime {
   double seconds = 0;
   double busy = 0;  ///< of them, for which the core that computes is taken: not hidden
+  double per_poll = LinkSpeed::kNeedsNoPolls;  ///< of the slowest link
   std::string_view algorithm;
 };
 /// InputError when the world needs a link that the fabric was not measured for.

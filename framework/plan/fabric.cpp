@@ -73,6 +73,7 @@ Json json_of(const std::optional<LinkSpeed>& link) {
   return {{"latency_seconds", link->latency},
           {"seconds_per_byte", link->seconds_per_byte},
           {"hidden", link->hidden},
+          {"seconds_per_poll", link->per_poll},
           {"worst_residual", link->worst_residual}};
 }
 
@@ -82,6 +83,7 @@ std::optional<LinkSpeed> link_of(const Json& json, const std::string& file, cons
   LinkSpeed link{.latency = object.number("latency_seconds", 0, 10),
                  .seconds_per_byte = object.number("seconds_per_byte", 0, 1),
                  .hidden = object.number("hidden", 0, 1),
+                 .per_poll = object.number("seconds_per_poll", 1e-9, LinkSpeed::kNeedsNoPolls),
                  .worst_residual = object.number("worst_residual", 0, 1e9)};
   object.refuse_others();
   return link;

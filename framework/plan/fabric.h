@@ -10,11 +10,15 @@ namespace plumb {
 /// A transfer of n bytes over a link takes latency + n * seconds_per_byte (Hockney, Parallel Computing 20(3),
 /// 1994: alpha and beta). Bytes are those of one direction.
 struct LinkSpeed {
+  static constexpr double kNeedsNoPolls = 1e9;
   double latency = 0;           ///< seconds
   double seconds_per_byte = 0;  ///< 1 / bandwidth
   /// Of the time of a collective over this link, the part that goes on beside computing (0 to 1): 0 where the
   /// core that computes does all the work.
   double hidden = 0;
+  /// Seconds by which a collective moves on at one call of progress() by ranks that compute in between; it
+  /// does not move without them. Large: it needs none.
+  double per_poll = kNeedsNoPolls;
   double worst_residual = 0;  ///< largest relative difference of the fitted line from what was measured
 };
 

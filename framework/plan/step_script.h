@@ -24,6 +24,7 @@ struct ScriptedCollective {
 struct ScriptPoint {
   enum class Action : std::uint8_t { Start, Wait, End };
   std::array<double, kWorks> seconds{};  ///< computing before it
+  int polls = 0;                         ///< calls of progress() meanwhile, this point's own included
   Action action = Action::End;
   int collective = 0;  ///< of Start and Wait: place in the list
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <queue>
+#include <set>
 #include <vector>
 
 #include "core/error.h"
@@ -13,13 +15,16 @@ namespace {
 /// A rank reaches its next point, or a collective is over.
 struct Event {
   double time = 0;
-  std::uint64_t number = 0;  ///< of equal times the first that was noted
-  int rank = -1;             ///< -1: the collective under way ends
+  std::uint64_t number = 0;   ///< of equal times the first that was noted
+  std::uint64_t version = 0;  ///< of the end of a collective: of an earlier one it is not true any more
+  int rank = -1;              ///< -1: the collective under way ends
 
   bool operator>(const Event& other) const {
     return time != other.time ? time > other.time : number > other.number;
   }
 };
+
+constexpr double kMost = std::numeric_limits<double>::max();
 
 struct Collective {
   int missing = 0;    ///< ranks that have not started it
@@ -31,9 +36,10 @@ struct Collective {
 struct Rank {
   std::size_t point = 0;
   std::int64_t step = 0;
-  double debt = 0;  ///< seconds of communication that its core has yet to do
+  double density = kMost;  ///< polls per second of computing
+  double debt = 0;         ///< seconds of communication that its core has yet to do
   double waits_since = 0;
-  bool waits = false, ended = false;
+  bool waits = false, ended = false, in_densities = false;
 };
 
 class Simulation {
@@ -57,7 +63,7 @@ class Simulation {
       const Event event = events_.top();
       events_.pop();
       if (event.rank < 0) {
-        end_collective(event.time);
+        if (event.version == version_) end_collective(event.time);
       } else {
         reach(event.rank, event.time);
       }
@@ -72,7 +78,7 @@ class Simulation {
 
  private:
   Rank& rank_at(int rank) { return ranks_[static_cast<std::size_t>(rank)]; }
-  void note(double time, int rank) { events_.push({time, next_number_++, rank}); }
+  void note(double time, int rank) { events_.push({time, next_number_++, version_, rank}); }
   std::size_t place_of(const Rank& rank, int collective) const {
     return static_cast<std::size_t>(rank.step) * script_.collectives.size() +
            static_cast<std::size_t>(collective);
@@ -80,8 +86,14 @@ class Simulation {
 
   /// The rank computes until its point.
   void compute(int rank, double now) {
-    const Rank& its = rank_at(rank);
-    const double seconds = script_.points[its.point].computing() * stragglers_.factor(its.step, rank);
+    Rank& its = rank_at(rank);
+    const ScriptPoint& point = script_.points[its.point];
+    const double seconds = point.computing() * stragglers_.factor(its.step, rank);
+    leave_densities(its);
+    its.density = seconds > 0 ? point.polls / seconds : kMost;
+    densities_.insert(its.density);
+    its.in_densities = true;
+    change_pace(now);
     computing_ += seconds;
     note(now + seconds, rank);
   }
@@ -100,12 +112,15 @@ class Simulation {
       its.step += 1;
       last_ = std::max(last_, now);
       its.ended = its.step == steps_;
+      if (its.ended) leave_densities(its);
       if (!its.ended) compute(rank, now);
       return;
     }
     const std::size_t place = place_of(its, point.collective);
     if (point.action == ScriptPoint::Action::Wait && !collectives_[place].is_over) {
       its.waits = true;
+      leave_densities(its);
+      change_pace(now);
       its.waits_since = now;
       collectives_[place].waiting.push_back(rank);
       return;
@@ -131,13 +146,47 @@ class Simulation {
     // Whoever waits does its part of the work while it waits.
     for (Rank& rank : ranks_)
       if (!rank.waits) rank.debt += time.busy;
-    note(now + time.seconds, -1);
+    remaining_ = time.seconds;
+    updated_ = now;
+    pace_ = 0;
+    change_pace(now);
+    if (remaining_ == 0) finish_at(now);
+  }
+
+  void leave_densities(Rank& rank) {
+    if (!rank.in_densities) return;
+    densities_.erase(densities_.find(rank.density));
+    rank.in_densities = false;
+  }
+
+  /// What is under way moves as fast as the rank lets it that polls least often; a rank that waits polls all
+  /// the time.
+  void change_pace(double now) {
+    if (!is_busy_) return;
+    const double per_poll = times_[next_collective_ % script_.collectives.size()].per_poll;
+    const double least = densities_.empty() ? kMost : *densities_.begin();
+    const bool free = per_poll >= LinkSpeed::kNeedsNoPolls || least >= 1 / per_poll;
+    const double pace = free ? 1 : least * per_poll;
+    if (pace == pace_) return;
+    remaining_ = std::max(0.0, remaining_ - (now - updated_) * pace_);
+    updated_ = now;
+    pace_ = pace;
+    if (pace > 0) {
+      finish_at(now + remaining_ / pace);
+    } else {
+      ++version_;
+    }
+  }
+  void finish_at(double time) {
+    ++version_;
+    note(time, -1);
   }
 
   void end_collective(double now) {
     Collective& collective = collectives_[next_collective_++];
     collective.is_over = true;
     is_busy_ = false;
+    ++version_;
     for (const int rank : collective.waiting) {
       Rank& its = rank_at(rank);
       const double late = std::max(0.0, collective.joined - its.waits_since);
@@ -161,6 +210,9 @@ class Simulation {
   std::vector<CollectiveTime> times_;    ///< of one
   std::size_t next_collective_ = 0;      ///< under way, or the next one to be
   bool is_busy_ = false;
+  double remaining_ = 0, updated_ = 0, pace_ = 0;  ///< seconds that are left of it, since when, and how fast
+  std::uint64_t version_ = 0;                      ///< of its end
+  std::multiset<double> densities_;                ///< of ranks that do not wait
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::uint64_t next_number_ = 0;
   double last_ = 0, computing_ = 0, exposed_ = 0, waiting_ = 0;

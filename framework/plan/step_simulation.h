@@ -19,6 +19,8 @@ struct SimulatedSteps {
 /// - Computing of rank r in step s takes Stragglers::factor(s, r) times what the script says.
 /// - Collectives run one after the other, in the order of the list; one begins when every rank has started
 ///   it and the one before is over, and then takes collective_time().
+/// - It moves only where ranks call progress(): at most LinkSpeed::per_poll for each call of the rank that
+///   calls least often at that time; of ranks that wait it is moved all the time.
 /// - What of it is not hidden the rank's core does: if the rank is computing it does so later by as much.
 /// - A rank that waits for a collective goes on when that is over. What it waits before the last rank has
 ///   started that collective is waiting, the rest is exposed, and so is work that is not hidden.

@@ -55,11 +55,12 @@ TEST(PlannedCommunicator, TellsOfCallsAndWaitsByName) {
   const Tensor tensor(values.data(), DType::Float32, {4});
   Communicator::Request first = communicator.start_all_reduce("bucket 0", tensor),
                         second = communicator.start_reduce_scatter("bucket 1", tensor);
+  communicator.progress();
   communicator.wait(second);
   communicator.wait(first);
   communicator.wait(first);
   EXPECT_THAT(listener.heard, ElementsAre("start_all_reduce bucket 0 16", "start_reduce_scatter bucket 1 16",
-                                          "wait bucket 1", "wait bucket 0"));
+                                          "wait progress", "wait bucket 1", "wait bucket 0"));
 }
 
 }  // namespace

@@ -33,8 +33,8 @@ class FabricFile : public testing::Test {
     fabric.library = CollectiveLibrary::Mpi;
     fabric.ranks = 4;
     fabric.hosts = 2;
-    fabric.inside = LinkSpeed{1e-6, 2e-10, 0.125, 0.5};
-    fabric.between = LinkSpeed{3e-5, 4e-9, 0.75, 0.25};
+    fabric.inside = LinkSpeed{1e-6, 2e-10, 0.125, LinkSpeed::kNeedsNoPolls, 0.5};
+    fabric.between = LinkSpeed{3e-5, 4e-9, 0.75, 0.002, 0.25};
     fabric.flops_per_second = 1e11;
     return fabric;
   }
@@ -45,6 +45,7 @@ TEST_F(FabricFile, IsReadAsItWasWritten) {
   EXPECT_EQ(fabric.ranks_per_host(), 2);
   EXPECT_EQ(fabric.between->latency, 3e-5);
   EXPECT_EQ(fabric.inside->hidden, 0.125);
+  EXPECT_EQ(fabric.between->per_poll, 0.002);
   EXPECT_EQ(fabric_json(fabric), fabric_json(whole()));
 }
 

@@ -14,11 +14,11 @@ StepScript two_buckets() {
   script.sequences = 4;
   script.collectives = {{"gradients", CollectiveKind::ReduceScatter, 1000, false},
                         {"rows", CollectiveKind::AllGather, 80, true}};
-  script.points = {{{3, 0, 1}, Action::Start, 0},
-                   {{2, 0, 0}, Action::Wait, 0},
-                   {{0, 6, 0}, Action::Start, 1},
-                   {{0, 0, 0}, Action::Wait, 1},
-                   {{0, 0, 0.5}, Action::End, 0}};
+  script.points = {{{3, 0, 1}, 0, Action::Start, 0},
+                   {{2, 0, 0}, 0, Action::Wait, 0},
+                   {{0, 6, 0}, 0, Action::Start, 1},
+                   {{0, 0, 0}, 0, Action::Wait, 1},
+                   {{0, 0, 0.5}, 0, Action::End, 0}};
   return script;
 }
 

@@ -23,8 +23,9 @@ Fabric fabric_with(double hidden, double latency = 0) {
 StepScript one_bucket(double before, double bytes, double beside, double after) {
   StepScript script;
   script.collectives = {{"bucket", CollectiveKind::AllReduce, bytes, false}};
-  script.points = {
-      {{before, 0, 0}, Action::Start, 0}, {{beside, 0, 0}, Action::Wait, 0}, {{0, after, 0}, Action::End, 0}};
+  script.points = {{{before, 0, 0}, 0, Action::Start, 0},
+                   {{beside, 0, 0}, 0, Action::Wait, 0},
+                   {{0, after, 0}, 0, Action::End, 0}};
   return script;
 }
 
@@ -54,16 +55,30 @@ TEST(StepSimulation, WhatIsNotHiddenTakesTheCore) {
   EXPECT_DOUBLE_EQ(simulate(one_bucket(3, 8000, 1, 2), 0.75).seconds, 3 + 8 + 2) << "2 of 8 beside 1 leave 5";
 }
 
+TEST(StepSimulation, WhereRanksPollSeldomItMovesWhenTheyPoll) {
+  Fabric fabric = fabric_with(1);
+  fabric.between->per_poll = 0.5;
+  StepScript script = one_bucket(3, 4000, 5, 2);
+  // Two polls in 5 s move it by 1 s of its 4; the rest is waited for.
+  script.points[1].polls = 2;
+  EXPECT_DOUBLE_EQ(simulate_steps(script, kTwo, fabric, {}, 1).seconds, 3 + 5 + 3 + 2);
+  script.points[1].polls = 0;
+  EXPECT_DOUBLE_EQ(simulate_steps(script, kTwo, fabric, {}, 1).seconds, 3 + 5 + 4 + 2);
+  // Ten polls are enough: it moves as fast as it can.
+  script.points[1].polls = 10;
+  EXPECT_DOUBLE_EQ(simulate_steps(script, kTwo, fabric, {}, 1).seconds, 3 + 5 + 2);
+}
+
 TEST(StepSimulation, CollectivesQueueUp) {
   // Two of 4 s, the second one started 1 s after the first: over at 3 + 8.
   StepScript script;
   script.collectives = {{"first", CollectiveKind::AllReduce, 4000, false},
                         {"second", CollectiveKind::AllReduce, 4000, false}};
-  script.points = {{{3, 0, 0}, Action::Start, 0},
-                   {{1, 0, 0}, Action::Start, 1},
-                   {{1, 0, 0}, Action::Wait, 0},
-                   {{0, 0, 0}, Action::Wait, 1},
-                   {{0, 0, 0}, Action::End, 0}};
+  script.points = {{{3, 0, 0}, 0, Action::Start, 0},
+                   {{1, 0, 0}, 0, Action::Start, 1},
+                   {{1, 0, 0}, 0, Action::Wait, 0},
+                   {{0, 0, 0}, 0, Action::Wait, 1},
+                   {{0, 0, 0}, 0, Action::End, 0}};
   const SimulatedSteps steps = simulate(script, 1);
   EXPECT_DOUBLE_EQ(steps.seconds, 11);
   EXPECT_DOUBLE_EQ(steps.exposed, 6);

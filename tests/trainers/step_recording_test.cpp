@@ -30,6 +30,8 @@ std::vector<TraceEvent> step() {
           event(TraceKind::Phase, "forward", 1, 4),
           event(TraceKind::Phase, "backward", 4, 12),
           event(TraceKind::Phase, "blocks.1.ffn", 5, 7),
+          event(TraceKind::Wait, "progress", 5, 5),
+          event(TraceKind::Wait, "progress", 6, 6),
           event(TraceKind::Call, "gradients", 7, 7, "start_all_reduce", 400),
           event(TraceKind::Call, "gradients", 12, 12, "start_all_reduce", 100),
           event(TraceKind::Wait, "gradients", 13, 13),
@@ -62,11 +64,13 @@ TEST(StepRecording, TellsWhatTimeWasFor) {
   EXPECT_EQ(script.points[4].seconds, (std::array<double, kWorks>{0, 5, 1}));
   EXPECT_EQ(script.points[6].seconds, (std::array<double, kWorks>{0, 0, 1}));
   EXPECT_DOUBLE_EQ(script.computing(), 20);
+  EXPECT_EQ(script.points[0].polls, 3);
+  EXPECT_EQ(script.points[1].polls, 1);
 }
 
 TEST(StepRecording, ACollectiveThatNobodyWaitsForIsAnError) {
   std::vector<TraceEvent> events = step();
-  events.erase(events.begin() + 6);
+  events.erase(events.begin() + 8);
   EXPECT_THROW(script_of(events, 20'000'000'000, 2), Error);
 }
 
