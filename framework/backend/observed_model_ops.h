@@ -98,7 +98,8 @@ class ObservedActivation final : public Observed<ActivationOps> {
   void activation_backward(Stream& stream, const ActivationBackward& arguments) const override {
     const ObservedOp op(observer_, "activation_backward", {&arguments.pre});
     inner_.activation_backward(stream, arguments);
-    tell(stream, "activation_backward", {{"dpre", arguments.dpre}, {"dbias", arguments.dbias}});
+    tell(stream, "activation_backward",
+         {{"dpre", arguments.dpre}, {"h", arguments.h}, {"dbias", arguments.dbias}});
   }
   std::size_t activation_backward_workspace(const ActivationBackward& arguments) const override {
     return inner_.activation_backward_workspace(arguments);

@@ -77,21 +77,25 @@ void forward_row(const T* pre, const float* bias, std::int64_t width, T* h) {
   }
 }
 
-/// Everything at i is read before it is written: dpre may be the same view as pre. dbias null: not wanted.
-template <ActivationKind kKind, class T, bool kBias, bool kBiasGradient>
-void backward_row(const T* pre, const float* bias, const T* dh, std::int64_t width, T* dpre, float* dbias) {
+/// Everything at i is read before it is written: dpre may be the same view as pre, and h as dh. What is null
+/// is not wanted.
+template <ActivationKind kKind, class T, bool kBias, bool kBiasGradient, bool kMakesH>
+void backward_row(const T* pre, const float* bias, const T* dh, std::int64_t width, T* dpre, T* h,
+                  float* dbias) {
 #pragma omp simd
   for (std::int64_t i = 0; i < width; ++i) {
     const auto [value, slope] = evaluate<kKind>(biased<kBias>(pre, bias, i));
     const auto upstream = static_cast<float>(dh[i]);
-    float gradient = upstream * slope;
+    float gradient = upstream * slope, made_again = value;
     if constexpr (kGated<kKind>) {
-      const float up_gradient = upstream * value;
-      gradient *= biased<kBias>(pre, bias, width + i);
+      const float up_gradient = upstream * value, up = biased<kBias>(pre, bias, width + i);
+      gradient *= up;
+      made_again *= up;
       store(up_gradient, &dpre[width + i]);
       if constexpr (kBiasGradient) dbias[width + i] += up_gradient;
     }
     store(gradient, &dpre[i]);
+    if constexpr (kMakesH) store(made_again, &h[i]);
     if constexpr (kBiasGradient) dbias[i] += gradient;
   }
 }
@@ -123,19 +127,26 @@ void backward(const ActivationBackward& arguments) {
   const std::int64_t inputs = kGated<kKind> ? 2 * width : width;
   const Rows<T> pre(op, "pre", arguments.pre, rows, inputs), dh(op, "dh", arguments.dh, rows, width);
   const Rows<T> dpre(op, "dpre", arguments.dpre, rows, inputs);
+  const auto h = Rows<T>::optional(op, "h", arguments.h, rows, width);
   const float* bias = optional_vector<float>(op, "bias", arguments.bias, inputs);
   float* dbias = optional_vector<float>(op, "dbias", arguments.dbias, inputs);
   WorkspaceCarver carver(arguments.workspace);
   const ThreadColumns sums = bias_sums(arguments, carver);
-  parallel_chunks(
-      rows, row_grain(width, kExpensiveElements), [&](int thread, std::int64_t begin, std::int64_t end) {
-        ThreadColumns::Partial partial = sums.begin(thread);
-        for (std::int64_t r = begin; r < end; ++r) {
-          backward_row<kKind, T, kBias, kBiasGradient>(pre[r], bias, dh[r], width, dpre[r], partial.array(0));
-          partial.end_rows(1);
-        }
-        partial.flush();
-      });
+  parallel_chunks(rows, row_grain(width, kExpensiveElements),
+                  [&](int thread, std::int64_t begin, std::int64_t end) {
+                    ThreadColumns::Partial partial = sums.begin(thread);
+                    for (std::int64_t r = begin; r < end; ++r) {
+                      if (h) {
+                        backward_row<kKind, T, kBias, kBiasGradient, true>(pre[r], bias, dh[r], width,
+                                                                           dpre[r], h[r], partial.array(0));
+                      } else {
+                        backward_row<kKind, T, kBias, kBiasGradient, false>(
+                            pre[r], bias, dh[r], width, dpre[r], nullptr, partial.array(0));
+                      }
+                      partial.end_rows(1);
+                    }
+                    partial.flush();
+                  });
   sums.combine();
   if (dbias != nullptr) sums.add_to(dbias, inputs, 0, nullptr);
 }

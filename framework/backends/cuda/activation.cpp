@@ -40,6 +40,7 @@ void CudaActivation::activation_backward(Stream& stream, const ActivationBackwar
   optional_vector(op, "bias", arguments.bias, DType::Float32, inputs);
   require_rows(op, "dh", dh, dh.dtype, dh.rows(), dh.cols());
   require_rows(op, "dpre", arguments.dpre, dh.dtype, dh.rows(), inputs);
+  if (arguments.h.defined()) require_rows(op, "h", arguments.h, dh.dtype, dh.rows(), dh.cols());
   optional_vector(op, "dbias", arguments.dbias, DType::Float32, inputs);
   WorkspaceCarver carver(arguments.workspace);
   float* bias_partials = take_bias_partials(carver, arguments);

@@ -74,10 +74,13 @@ struct Gradients {
   std::int64_t dh_stride;
   T* dpre;
   std::int64_t dpre_stride;
+  T* h;  // null: not wanted
+  std::int64_t h_stride;
   float* bias_partials;  // (row blocks, cols of pre), null: no dbias
 };
 
-/// Reads pre and dh, writes dpre; everything of a pack is read before it is written, so dpre may be pre.
+/// Reads pre and dh, writes dpre and h; everything of a pack is read before it is written, so dpre may be
+/// pre, and h dh.
 template <class T, bool kVector, bool kGated>
 __global__ void __launch_bounds__(kWalkThreads, 2)
     activation_backward_kernel(WalkShape shape, Inputs<T> inputs, Gradients<T> gradients) {
@@ -95,6 +98,12 @@ __global__ void __launch_bounds__(kWalkThreads, 2)
     if constexpr (kGated) read_biased(walk, pre + inputs.width, bias.up, up);
     walk.layout.read(gradients.dh + row * gradients.dh_stride, walk.chunk, upstream);
     activate(inputs.kind, gate, activated);
+    if (gradients.h != nullptr) {
+      float values[kPack];
+#pragma unroll
+      for (int j = 0; j < kPack; ++j) values[j] = kGated ? activated[j].value * up[j] : activated[j].value;
+      walk.layout.write(gradients.h + row * gradients.h_stride, walk.chunk, values);
+    }
 #pragma unroll
     for (int j = 0; j < kPack; ++j) {
       gate[j] = upstream[j] * activated[j].slope * (kGated ? up[j] : 1.0f);
@@ -134,15 +143,20 @@ void launch_activation_forward(cudaStream_t stream, const ActivationForward& arg
 
 void launch_activation_backward(cudaStream_t stream, const ActivationBackward& arguments,
                                 float* bias_partials) {
-  const Tensor &dh = arguments.dh, &dpre = arguments.dpre;
+  const Tensor &dh = arguments.dh, &dpre = arguments.dpre, &h = arguments.h;
   const WalkShape shape = activation_shape(dh);
   const Launch how{"activation_backward", dim3(static_cast<unsigned>(shape.blocks())), dim3(kWalkThreads), 0,
                    stream};
-  const bool vector = vector_access(dh.cols(), {arguments.pre, arguments.bias, dh, dpre});
+  const bool vector = vector_access(dh.cols(), {arguments.pre, arguments.bias, dh, dpre, h});
   with_element(dh.dtype, [&](auto element) {
     using T = decltype(element);
-    const Gradients<T> gradients{static_cast<const T*>(dh.data), dh.row_stride, static_cast<T*>(dpre.data),
-                                 dpre.row_stride, bias_partials};
+    const Gradients<T> gradients{static_cast<const T*>(dh.data),
+                                 dh.row_stride,
+                                 static_cast<T*>(dpre.data),
+                                 dpre.row_stride,
+                                 static_cast<T*>(h.data),
+                                 h.row_stride,
+                                 bias_partials};
     with_flag(vector, [&](auto kVector) {
       with_flag(is_gated(arguments.kind), [&](auto kGated) {
         launch(how, activation_backward_kernel<T, kVector(), kGated()>, shape,

@@ -78,6 +78,7 @@ void backward(const ActivationBackward& arguments, std::size_t workspace_bytes) 
   const auto bias = Vector<T>::optional(op, "bias", arguments.bias, inputs);
   const Rows<T> dh(op, "dh", arguments.dh, rows, width);
   const Rows<T> dpre(op, "dpre", arguments.dpre, rows, inputs);
+  const auto h = Rows<T>::optional(op, "h", arguments.h, rows, width);
   const auto dbias = Vector<T>::optional(op, "dbias", arguments.dbias, inputs);
   Scratch scratch(op, arguments.workspace, workspace_bytes);
   double* dbias_sums = dbias ? scratch.take(inputs) : nullptr;
@@ -90,10 +91,12 @@ void backward(const ActivationBackward& arguments, std::size_t workspace_bytes) 
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t i = 0; i < width; ++i) {
       const ValueAndSlope gate = evaluate(arguments.kind, biased(r, i));
-      // Everything is read before it is written: dpre may be the same view as pre.
+      // Everything is read before it is written: dpre may be the same view as pre, and h as dh.
       const double up = gated ? biased(r, width + i) : 1.0;
-      store(r, i, dh[r][i] * gate.slope * up);
-      if (gated) store(r, width + i, dh[r][i] * gate.value);
+      const double upstream = dh[r][i];
+      store(r, i, upstream * gate.slope * up);
+      if (gated) store(r, width + i, upstream * gate.value);
+      if (h) h[r][i] = static_cast<T>(gate.value * up);
     }
   }
   if (dbias) dbias.add(dbias_sums);
