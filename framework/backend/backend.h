@@ -82,6 +82,9 @@ class Backend {
   /// body must not wait, allocate or copy from memory that is not the device's or allocate_host's. Error
   /// where the backend cannot.
   virtual std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body);
+  /// Whether backward had better make again, to the bit, what one pass over kept tensors makes, than find it
+  /// kept (docs/design/step.md says what that costs).
+  virtual bool prefers_remaking() const { return true; }
   /// Names what the host issues from here on, for profilers (NVTX). Ranges nest; see PhaseRange.
   virtual void push_range(const char* name) { static_cast<void>(name); }
   virtual void pop_range() {}

@@ -43,6 +43,7 @@ class ObservedBackend final : public Backend {
   Buffer allocate_host(std::size_t bytes) override { return inner_.allocate_host(bytes); }
   bool has_tf32() const override { return inner_.has_tf32(); }
   bool is_asynchronous() const override { return inner_.is_asynchronous(); }
+  bool prefers_remaking() const override { return inner_.prefers_remaking(); }
   std::size_t device_bytes_in_use() const override { return inner_.device_bytes_in_use(); }
   std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body) override {
     return inner_.record(stream, body);

@@ -8,7 +8,7 @@
 namespace plumb {
 
 /// Changes with Backend, BackendOptions or PluginRequest.
-inline constexpr int kPluginAbi = 4;
+inline constexpr int kPluginAbi = 5;
 
 struct PluginRequest {
   const char* name;  ///< the backend asked for

@@ -363,7 +363,7 @@ void Attention::forward(const Context& context, const Tensor& u, const Tensor& y
   if (y.defined()) projection_.forward(context, projected, y);
 }
 
-void Attention::backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) {
+void Attention::backward(const Context& context, const BranchInput& u, const Tensor& dy, const Tensor& du) {
   const Tensor out = context.tensor(out_slot_);
   const Tensor projected = norm_pre_projection_.present() ? context.tensor(pre_projection_slot_)
                            : head_gain_ != nullptr        ? context.tensor(gained_slot_)
@@ -389,7 +389,7 @@ void Attention::backward(const Context& context, const Tensor& u, const Tensor& 
   if (context.listener != nullptr) context.listener->progress();
 
   transform_inputs_backward(context, dqkv);
-  qkv_.backward(context, bias_in_.present() ? context.tensor(biased_) : u, dqkv, du);
+  qkv_.backward(context, bias_in_.present() ? context.tensor(biased_) : u.read(context), dqkv, du);
   if (bias_in_.present()) bias_in_.backward(context, du);
 }
 

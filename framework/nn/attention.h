@@ -30,7 +30,8 @@ class Attention : public Branch {
   void plan(Backend& backend, ArenaPlan& plan) override;
   std::vector<Parameter*> parameters() const override;
   void forward(const Context& context, const Tensor& u, const Tensor& y) override;
-  void backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) override;
+  void backward(const Context& context, const BranchInput& u, const Tensor& dy, const Tensor& du) override;
+  bool reads_input_last() const override { return true; }
 
   /// The model's first attention keeps its values for the later ones; call before plan().
   void keep_values_for_later() { serves_later_ = true; }

@@ -9,7 +9,9 @@ namespace plumb {
 Engine::Engine(const ModelConfig& config, std::int64_t vocabulary, const ModelShape& shape,
                std::uint64_t seed, Backend& backend)
     : backend_(backend), seed_(seed), stream_(backend.create_stream()) {
-  model_ = std::make_unique<Transformer>(config, vocabulary, shape, parameters_);
+  ModelShape planned = shape;
+  planned.remakes = shape.remakes.value_or(backend.prefers_remaking());
+  model_ = std::make_unique<Transformer>(config, vocabulary, planned, parameters_);
   parameters_.allocate(backend, shape.compute, shape.shards);
   model_->allocate(backend);
   model_->plan(backend, plan_);

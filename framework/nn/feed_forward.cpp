@@ -63,9 +63,9 @@ void FeedForward::plan(Backend& backend, ArenaPlan& plan) {
   if (bias_in_.present()) biased_ = keep(".biased", expand_.in());
   pre_ = keep(".pre", expand_.out());
   if (has_gain()) gained_ = keep(".gained", expand_.out());
-  hidden_slot_ = keep(".hidden", hidden_);
   if (norm_inner_.present()) normed_ = keep(".normed", hidden_);
   dhidden_ = plan.transient(name_ + ".dhidden", shape_.compute, {rows, hidden_});
+  hidden_slot_ = remakes_hidden() ? dhidden_ : keep(".hidden", hidden_);
   for (Module* part : std::initializer_list<Module*>{&expand_, &norm_inner_, &contract_}) {
     part->plan(backend, plan);
   }
@@ -115,6 +115,7 @@ void FeedForward::forward(const Context& context, const Tensor& u, const Tensor&
   if (has_gain()) gain_norm_.forward(context, pre, pre_activation(context), gain_.coefficient(context));
   if (bias_hidden_.present()) bias_hidden_.forward(context, pre_activation(context), pre_activation(context));
   observe_units(context);
+  if (remakes_hidden() && !y.defined()) return;
   context.backend.activation().activation_forward(
       context.stream, {.kind = kind_, .pre = pre_activation(context), .bias = fused_bias(), .h = hidden});
   if (norm_inner_.present()) norm_inner_.forward(context, hidden, context.tensor(normed_));
@@ -134,13 +135,14 @@ void FeedForward::observe_units(const Context& context) const {
                        .workspace = context.workspace()});
 }
 
-void FeedForward::backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) {
+void FeedForward::backward(const Context& context, const BranchInput& u, const Tensor& dy, const Tensor& du) {
   if (is_made_again_) {
     const PhaseRange range(context.backend, kRecomputeRange);
-    forward(context.made_again(), u, Tensor());
+    forward(context.made_again(), u.read(context), Tensor());
   }
   const Tensor dhidden = context.tensor(dhidden_);
-  contract_.backward(context, contract_input(context), dy, dhidden);
+  if (!remakes_hidden()) contract_.backward_weight(context, contract_input(context), dy);
+  contract_.backward_input(context, dy, dhidden);
   if (bias_out_.present()) bias_out_.backward(context, dhidden);
   if (norm_inner_.present()) {
     norm_inner_.backward(context, context.tensor(hidden_slot_), dhidden, dhidden, false);
@@ -154,13 +156,15 @@ void FeedForward::backward(const Context& context, const Tensor& u, const Tensor
                                                     .dh = dhidden,
                                                     .dpre = dpre,
                                                     .dbias = has_gain() ? Tensor() : expand_.bias_gradient(),
-                                                    .workspace = context.workspace()});
+                                                    .workspace = context.workspace(),
+                                                    .h = remakes_hidden() ? dhidden : Tensor()});
+  if (remakes_hidden()) contract_.backward_weight(context, dhidden, dy);
   if (bias_hidden_.present()) bias_hidden_.backward(context, dpre);
   if (has_gain()) {
     gain_norm_.backward(context, context.tensor(pre_), dpre, dpre, false, gain_.coefficient(context),
                         gain_.gradient(context));
   }
-  expand_.backward(context, bias_in_.present() ? context.tensor(biased_) : u, dpre, du,
+  expand_.backward(context, bias_in_.present() ? context.tensor(biased_) : u.read(context), dpre, du,
                    /*with_bias=*/has_gain());
   if (bias_in_.present()) bias_in_.backward(context, du);
 }

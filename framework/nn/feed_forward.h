@@ -30,7 +30,8 @@ class FeedForward : public Branch {
   void plan(Backend& backend, ArenaPlan& plan) override;
   std::vector<Parameter*> parameters() const override;
   void forward(const Context& context, const Tensor& u, const Tensor& y) override;
-  void backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) override;
+  void backward(const Context& context, const BranchInput& u, const Tensor& dy, const Tensor& du) override;
+  bool reads_input_last() const override { return !recomputes_; }
   std::int64_t hidden_units() const override { return hidden_; }
 
  private:
@@ -39,6 +40,11 @@ class FeedForward : public Branch {
   /// What the activation reads; with a gain the bias is in it.
   Tensor pre_activation(const Context& context) const { return context.tensor(has_gain() ? gained_ : pre_); }
   Tensor fused_bias() const { return has_gain() ? Tensor() : expand_.bias(); }
+  /// Whether the activation's backward pass makes its output again, in the place of the gradient that it
+  /// reads.
+  bool remakes_hidden() const {
+    return shape_.remakes_passes() && !norm_inner_.present() && !bias_out_.present();
+  }
   /// What W_2 reads.
   Tensor contract_input(const Context& context) const {
     return context.tensor(norm_inner_.present() ? normed_ : hidden_slot_);

@@ -31,19 +31,19 @@ class LinearBranch : public Branch {
     return list;
   }
   void forward(const Context& context, const Tensor& u, const Tensor& y) override {
-    if (bias_in_.present()) bias_in_.forward(context, u, context.tensor(biased_));
-    if (y.defined()) matrix_.forward(context, input(context, u), y);
+    Tensor input = u;
+    if (bias_in_.present()) {
+      input = context.tensor(biased_);
+      bias_in_.forward(context, u, input);
+    }
+    if (y.defined()) matrix_.forward(context, input, y);
   }
-  void backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) override {
-    matrix_.backward(context, input(context, u), dy, du);
+  void backward(const Context& context, const BranchInput& u, const Tensor& dy, const Tensor& du) override {
+    matrix_.backward(context, bias_in_.present() ? context.tensor(biased_) : u.read(context), dy, du);
     if (bias_in_.present()) bias_in_.backward(context, du);
   }
 
  private:
-  Tensor input(const Context& context, const Tensor& u) const {
-    return bias_in_.present() ? context.tensor(biased_) : u;
-  }
-
   std::string name_;
   ModelShape shape_;
   BranchBias bias_in_;

@@ -54,16 +54,24 @@ void Matrix::forward(const Context& context, const Tensor& x, const Tensor& y, b
 
 void Matrix::backward(const Context& context, const Tensor& x, const Tensor& dy, const Tensor& dx,
                       bool with_bias) const {
-  const LinearOps& ops = context.backend.linear();
-  ops.linear_backward_weight(context.stream, {.dy = dy,
-                                              .x = x,
-                                              .dweight = weight_->gradient,
-                                              .dbias = with_bias ? bias_gradient() : Tensor(),
-                                              .workspace = context.workspace()});
-  if (dx.defined()) {
-    ops.linear_backward_input(
-        context.stream, {.dy = dy, .weight = weight_->compute, .dx = dx, .workspace = context.workspace()});
-  }
+  backward_weight(context, x, dy, with_bias);
+  if (dx.defined()) backward_input(context, dy, dx);
+}
+
+void Matrix::backward_weight(const Context& context, const Tensor& x, const Tensor& dy,
+                             bool with_bias) const {
+  context.backend.linear().linear_backward_weight(context.stream,
+                                                  {.dy = dy,
+                                                   .x = x,
+                                                   .dweight = weight_->gradient,
+                                                   .dbias = with_bias ? bias_gradient() : Tensor(),
+                                                   .workspace = context.workspace()});
+  if (context.listener != nullptr) context.listener->progress();
+}
+
+void Matrix::backward_input(const Context& context, const Tensor& dy, const Tensor& dx) const {
+  context.backend.linear().linear_backward_input(
+      context.stream, {.dy = dy, .weight = weight_->compute, .dx = dx, .workspace = context.workspace()});
   if (context.listener != nullptr) context.listener->progress();
 }
 

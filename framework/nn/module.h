@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,9 +39,13 @@ struct ModelShape {
   int shards = 1;  ///< ranks that every trainable tensor of the flat buffers divides between (comm/shards.h)
   bool keep_branches = false;  ///< branch outputs z stay readable after forward (plumb dump)
   Recompute recompute = Recompute::None;
+  /// Whether what one pass over kept tensors makes is made again in backward; the Engine fills in what the
+  /// backend prefers (Backend::prefers_remaking).
+  std::optional<bool> remakes{};
 
   std::int64_t rows() const { return batch * tokens; }
   DType master() const { return master_dtype(compute); }
+  bool remakes_passes() const { return remakes.value_or(false); }
 };
 
 /// One forward or backward pass over one micro-batch.
@@ -84,14 +89,25 @@ inline constexpr const char* kRecomputeRange = "recompute";
 /// Tells the listener, if there is one, that these gradients are final.
 void announce_gradients(const Context& context, const std::vector<Parameter*>& parameters);
 
+/// What a branch read in forward, for its backward pass.
+class BranchInput {
+ public:
+  virtual ~BranchInput() = default;
+  /// u (R,C) as it was; it may be made now, in memory that Branch::reads_input_last allows.
+  virtual Tensor read(const Context& context) const = 0;
+};
+
 /// The branch F of a sublayer: y = F(u).
 class Branch : public Module {
  public:
-  /// u (R,C) -> y (R,C); u and y stay as they are until backward. y may be empty in a pass that is made
-  /// again: then only what backward reads inside the branch is.
+  /// u (R,C) -> y (R,C). y may be empty in a pass that is made again: then only what backward reads inside
+  /// the branch is.
   virtual void forward(const Context& context, const Tensor& u, const Tensor& y) = 0;
   /// dy (R,C) -> du (R,C), overwritten; parameter gradients are accumulated. dy may be clobbered.
-  virtual void backward(const Context& context, const Tensor& u, const Tensor& dy, const Tensor& du) = 0;
+  virtual void backward(const Context& context, const BranchInput& u, const Tensor& dy, const Tensor& du) = 0;
+  /// Whether u, y, dy and du may share their bytes: forward writes y when it has read u for the last time,
+  /// and backward asks for u when it has read dy, and writes du when it has read u.
+  virtual bool reads_input_last() const { return false; }
   /// Units that an activation function makes; 0 where there is none.
   virtual std::int64_t hidden_units() const { return 0; }
 };

@@ -103,6 +103,23 @@ Sublayer::Sublayer(const ModelConfig& model, const SublayerConfig& config, const
   }
 }
 
+class Sublayer::Input final : public BranchInput {
+ public:
+  Input(const Sublayer& sublayer, const Tensor& h) : sublayer_(sublayer), h_(h) {}
+  Tensor read(const Context& context) const override {
+    if (!sublayer_.transforms_input()) return h_;
+    const Tensor u = context.tensor(sublayer_.u_);
+    if (sublayer_.remakes_input()) {
+      sublayer_.norm_in_.forward(context.made_again(), h_, u, sublayer_.c_.coefficient(context));
+    }
+    return u;
+  }
+
+ private:
+  const Sublayer& sublayer_;
+  const Tensor& h_;
+};
+
 bool Sublayer::needs_branch_in_backward() const {
   return b_.is_trained() || p_.is_trained() || shape_.keep_branches;
 }
@@ -152,12 +169,14 @@ void Sublayer::plan(Backend& backend, ArenaPlan& plan) {
   const auto scratch = [&](const char* suffix) {
     return plan.transient(name_ + suffix, shape_.compute, {rows, width_});
   };
-  if (transforms_input()) u_ = keep(".u");
-  if (norm_out_.present()) y_ = keep(".y");
-  z_ = needs_branch_in_backward() ? keep(".z") : scratch(".z");
-  if (norm_post_.present()) s_ = keep(".s");
+  // z is there in forward alone, its gradient in backward.
+  const bool shares = branch_->reads_input_last();
   dz_ = scratch(".dz");
-  du_ = scratch(".du");
+  du_ = shares ? dz_ : scratch(".du");
+  if (transforms_input()) u_ = !remakes_input() ? keep(".u") : shares ? dz_ : scratch(".u");
+  if (norm_out_.present()) y_ = keep(".y");
+  z_ = needs_branch_in_backward() ? keep(".z") : dz_;
+  if (norm_post_.present()) s_ = keep(".s");
   if (feeds_second_stream_) dz_second_ = scratch(".dz_second");
   for (Knob* knob : {&a_, &b_, &c_, &e_, &p_}) knob->plan(shape_, plan);
   for (Module* part :
@@ -344,7 +363,7 @@ void Sublayer::branch_backward(const Context& context, const Tensor& h, const Te
   apply_branch_dropout(context, dz);
   if (norm_out_.present()) norm_out_.backward(context, context.tensor(y_), dz, dz, false);
   const Tensor du = context.tensor(du_);
-  branch_->backward(context, transforms_input() ? context.tensor(u_) : h, dz, du);
+  branch_->backward(context, Input(*this, h), dz, du);
   if (transforms_input()) {
     norm_in_.backward(context, h, du, dh, /*accumulate=*/true, c_.coefficient(context), c_.gradient(context));
   } else {

@@ -72,7 +72,12 @@ class Sublayer : public Module {
   Tensor norm_out_input(const Context& context) const { return context.tensor(y_); }
 
  private:
+  class Input;  ///< u, for the branch's backward pass
   bool needs_branch_in_backward() const;
+  /// In a block that is made again it takes no memory of its own.
+  bool remakes_input() const {
+    return transforms_input() && shape_.remakes_passes() && shape_.recompute != Recompute::Block;
+  }
   void run_branch(const Context& context, const Tensor& h, bool makes_output);
   void plan_residual(Backend& backend, ArenaPlan& plan) const;
   ResidualForward residual_forward_arguments(const Context* context) const;

@@ -114,7 +114,11 @@ void Transformer::plan(Backend& backend, ArenaPlan& plan) {
     return plan.persistent(name, shape_.compute, {shape_.rows(), config_.width});
   };
   if (embedding_norm_.present()) raw_embedding_ = keep("embedding.raw");
-  if (final_norm_.present()) head_input_ = keep("head.input");
+  if (final_norm_.present()) {
+    // No sublayer runs between its forward pass and that of the loss backward.
+    const ArenaScope scope(plan);
+    head_input_ = plan.transient("head.input", shape_.compute, {shape_.rows(), config_.width});
+  }
   log_z_ = plan.persistent("head.log_z", shape_.master(), {shape_.rows()});
   if (!logit_gain_.is_one()) {
     gained_head_ = plan.persistent("head.gained", shape_.compute, {vocabulary_, config_.width});

@@ -29,7 +29,7 @@ struct ActivationBackward {
   Tensor dpre;       ///< (R, cols of pre); may be the same view as pre
   Tensor dbias;      ///< (cols of pre) master dtype, +=; empty = none
   Workspace workspace;
-  Tensor h{};        ///< (R, F), made again to the bit of forward; may be the same view as dh; empty = none
+  Tensor h{};  ///< (R, F), made again to the bit of forward; may be the same view as dh; empty = none
 };
 
 class ActivationOps {

@@ -54,6 +54,8 @@ class CudaBackend final : public Backend {
   void pop_range() override { nvtxRangePop(); }
   bool has_tf32() const override { return true; }
   bool is_asynchronous() const override { return true; }
+  // Every pass costs the time of its bytes here.
+  bool prefers_remaking() const override { return false; }
   std::unique_ptr<Recording> record(Stream& stream, const std::function<void()>& body) override {
     return record_graph(stream, body);
   }
