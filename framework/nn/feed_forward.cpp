@@ -155,9 +155,9 @@ void FeedForward::backward(const Context& context, const BranchInput& u, const T
                                                     .bias = fused_bias(),
                                                     .dh = dhidden,
                                                     .dpre = dpre,
-                                                    .h = remakes_hidden() ? dhidden : Tensor(),
                                                     .dbias = has_gain() ? Tensor() : expand_.bias_gradient(),
-                                                    .workspace = context.workspace()});
+                                                    .workspace = context.workspace(),
+                                                    .h = remakes_hidden() ? dhidden : Tensor()});
   if (remakes_hidden()) contract_.backward_weight(context, dhidden, dy);
   if (bias_hidden_.present()) bias_hidden_.backward(context, dpre);
   if (has_gain()) {

@@ -27,9 +27,9 @@ struct ActivationBackward {
   Tensor pre, bias;  ///< as in forward
   Tensor dh;         ///< (R, F)
   Tensor dpre;       ///< (R, cols of pre); may be the same view as pre
-  Tensor h{};        ///< (R, F), made again to the bit of forward; may be the same view as dh; empty = none
   Tensor dbias;      ///< (cols of pre) master dtype, +=; empty = none
   Workspace workspace;
+  Tensor h{};  ///< (R, F), made again to the bit of forward; may be the same view as dh; empty = none
 };
 
 class ActivationOps {
