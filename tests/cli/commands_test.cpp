@@ -39,7 +39,7 @@ TEST(CommandLine, FaultsGiveOneLineAndStatusTwo) {
   const std::vector<Case> cases = {
       {{}, "subcommand is required; see `plumb --help`"},
       {{"trian"}, "unknown subcommand 'trian'; did you mean 'train'?"},
-      {{"plan"}, "unknown subcommand 'plan'"},
+      {{"weigh"}, "unknown subcommand 'weigh'"},
       {{"train"}, "train: config is required; see `plumb train --help`"},
       {{"train", "a.toml", "--rseume", "auto"}, "--rseume"},
       {{"train", "a.toml", "--set"}, "--set"},

@@ -36,6 +36,7 @@ class CountingBackend final : public Backend {
   std::string_view name() const override { return "counting"; }
   DeviceFacts facts() const override { return {"none", {}, {}}; }
   std::vector<DType> compute_dtypes() const override { return {DType::BFloat16}; }
+  bool prefers_remaking() const override { return false; }  // as cuda
   std::unique_ptr<Stream> create_stream() override { return std::make_unique<NoStream>(); }
   std::unique_ptr<Event> create_event() override { return std::make_unique<NoEvent>(); }
   Buffer allocate(std::size_t bytes) override { return counted(address_space(bytes)); }

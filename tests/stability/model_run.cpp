@@ -256,7 +256,11 @@ void ModelRun::keep_activation_gradients(RankTensors& own) {
     for (std::size_t i = 0; i < branch.values.size(); ++i)
       branch.values[i] *= kResidualStep * b[i % b.size()];
   }
-  loss_from(0, targets);  // the states as forward left them
+  // What forward leaves for backward, once more: the sublayers above wrote over some of it.
+  const Buffer sums = backend_->allocate(kHeadLossSums * sizeof(double));
+  Probes loss_alone;
+  loss_alone.loss_sums = Tensor(sums.data(), DType::Float64, {kHeadLossSums});
+  engine_.forward(loss_alone, /*training=*/true);
 }
 
 void ModelRun::keep_gradients(RankTensors& own) {

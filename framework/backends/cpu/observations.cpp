@@ -16,8 +16,13 @@ namespace {
 /// The sum of squares of a row; in float64 where fp32 would lose more than rounding.
 template <class T>
 double row_square(const T* row, std::int64_t cols) {
-  const float square = dot(row, row, cols);
-  if (square > 1e-27F && square < 1e30F) return static_cast<double>(square);
+  constexpr std::int64_t kPiece = 4096;  // of a longer fp32 sum the rounding would show
+  double square = 0;
+  for (std::int64_t first = 0; first < cols; first += kPiece) {
+    const std::int64_t count = std::min(kPiece, cols - first);
+    square += static_cast<double>(dot(row + first, row + first, count));
+  }
+  if (square > 1e-27 && square < 1e30) return square;
   double wide = 0;
 #pragma omp simd reduction(+ : wide)
   for (std::int64_t i = 0; i < cols; ++i) {

@@ -68,6 +68,7 @@ class PlanningBackend final : public PlannedMemory {
   bool has_tf32() const override { return inner_->has_tf32(); }
   bool is_asynchronous() const override { return inner_->is_asynchronous(); }
   bool has_communicator() const override { return inner_->has_communicator(); }
+  bool prefers_remaking() const override { return inner_->prefers_remaking(); }
 
   Buffer allocate(std::size_t bytes) override { return counted(reserve(bytes), bytes, release); }
   Buffer allocate_for_communication(std::size_t bytes) override {
