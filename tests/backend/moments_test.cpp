@@ -59,6 +59,7 @@ class MomentsRows : public testing::TestWithParam<Target> {};
 TEST_P(MomentsRows, OneMayBeUnlikeTheOthers) {
   const std::int64_t rows = 11, cols = 64;
   for (const Values& other : {Values{0, 0}, Values{16, 1}, Values{0, 1024}, Values{0, 32768}}) {
+    if (GetParam().dtype == DType::Float16 && other.deviation > 1e4) continue;  // it holds none of these
     for (const std::int64_t special : {0, 6, 10}) {
       for (const bool columns : {false, true}) {
         SCOPED_TRACE(fmt::format("row {} of mean {}, scale {}", special, other.mean, other.deviation));
