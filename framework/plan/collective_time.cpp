@@ -131,15 +131,13 @@ void require_links(const PlannedWorld& world, const Fabric& fabric) {
   if (world.hosts() > 1 && !fabric.between) {
     fail_input(
         "{} ranks, {} a host, are on several hosts, and the fabric has no speed between hosts: measure it on "
-        "two "
-        "of them, or plan for as many --ranks-per-host",
+        "two of them, or plan for as many --ranks-per-host",
         world.ranks, world.ranks_per_host);
   }
   if (world.local() > 1 && !fabric.inside) {
     fail_input(
         "{} ranks, {} a host, share hosts, and the fabric has no speed inside one: measure it with several "
-        "ranks "
-        "on a host, or plan for --ranks-per-host 1",
+        "ranks on a host, or plan for --ranks-per-host 1",
         world.ranks, world.ranks_per_host);
   }
 }

@@ -1,8 +1,7 @@
-// Ranks that are slower than others, drawn at random, and what the slowest of them costs.
+// Ranks that are slower than others, drawn at random.
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 namespace plumb {
 
@@ -14,9 +13,5 @@ struct Stragglers {
 
   double factor(std::int64_t step, std::int64_t rank) const;
 };
-
-/// E max(z_1, ..., z_n) of independent standard normal z: the integral of z n phi(z) Phi(z)^(n-1) (David and
-/// Nagaraja, Order Statistics, section 3.1), by quadrature.
-double expected_maximum_of_normals(std::int64_t n);
 
 }  // namespace plumb

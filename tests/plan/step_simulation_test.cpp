@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "expected_maximum.h"
+
 namespace plumb {
 namespace {
 using Action = ScriptPoint::Action;
@@ -115,7 +117,7 @@ TEST(StepSimulation, EveryStepEndsWithTheSlowestRank) {
   }
   EXPECT_NEAR(simulated.seconds, slowest, 1e-9);
   EXPECT_NEAR(simulated.waiting, slowest - mean, 1e-9);
-  EXPECT_NEAR(simulated.seconds, 1 + 0.05 * expected_maximum_of_normals(16), 0.004);
+  EXPECT_NEAR(simulated.seconds, 1 + 0.05 * test::expected_maximum_of_normals(16), 0.004);
 }
 
 TEST(StepSimulation, TimesOfARankAddUp) {

@@ -6,14 +6,16 @@
 #include <cmath>
 #include <random>
 
+#include "expected_maximum.h"
+
 namespace plumb {
 namespace {
 
 TEST(Stragglers, ExpectedMaximumHasItsClosedForms) {
   const double pi = std::acos(-1.0);
-  EXPECT_NEAR(expected_maximum_of_normals(1), 0, 1e-6);
-  EXPECT_NEAR(expected_maximum_of_normals(2), 1 / std::sqrt(pi), 1e-6);
-  EXPECT_NEAR(expected_maximum_of_normals(3), 1.5 / std::sqrt(pi), 1e-6);
+  EXPECT_NEAR(test::expected_maximum_of_normals(1), 0, 1e-6);
+  EXPECT_NEAR(test::expected_maximum_of_normals(2), 1 / std::sqrt(pi), 1e-6);
+  EXPECT_NEAR(test::expected_maximum_of_normals(3), 1.5 / std::sqrt(pi), 1e-6);
 }
 
 TEST(Stragglers, ExpectedMaximumIsThatOfManyDraws) {
@@ -27,7 +29,7 @@ TEST(Stragglers, ExpectedMaximumIsThatOfManyDraws) {
       for (int i = 0; i < n; ++i) most = std::max(most, normal(engine));
       sum += most;
     }
-    EXPECT_NEAR(expected_maximum_of_normals(n), sum / draws, 5 * 0.7 / std::sqrt(draws)) << n;
+    EXPECT_NEAR(test::expected_maximum_of_normals(n), sum / draws, 5 * 0.7 / std::sqrt(draws)) << n;
   }
 }
 

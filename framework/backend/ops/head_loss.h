@@ -1,4 +1,4 @@
-// The output head and its loss in one op, chunked over rows and vocabulary: (R,V) is never stored whole.
+// The output head and its loss in one op. Logits exist in chunks: of rows and vocabulary, or of some rows.
 #pragma once
 
 #include <algorithm>
