@@ -106,6 +106,7 @@ class Planner {
     row.hosts = (ranks + report_.ranks_per_host - 1) / report_.ranks_per_host;
     row.sequences = run.batch_share().global_sequences;
     row.memory = run.memory();
+    row.log = run.log_bytes();
     if (!report_.fabric) return row;
     try {
       plan_step(row, run.batch_share().local_sequences);

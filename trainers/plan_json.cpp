@@ -21,6 +21,10 @@ Json json_of(const RankMemory& memory) {
           {"device_bytes", memory.device_bytes()}};
 }
 
+Json json_of(const LogBytes& log) {
+  return {{"metrics.jsonl", log.metrics}, {"stability.jsonl", log.stability}, {"ranks.jsonl", log.ranks}};
+}
+
 Json step_of(const PlanRow& row) {
   if (!row.step) return nullptr;
   return {{"seconds", row.step->seconds},
@@ -56,7 +60,8 @@ std::string plan_json(const PlanReport& report) {
     Json world = {{"ranks", row.ranks},
                   {"hosts", row.hosts},
                   {"sequences_per_step", row.sequences},
-                  {"memory", json_of(row.memory)}};
+                  {"memory", json_of(row.memory)},
+                  {"log_bytes_per_step", json_of(row.log)}};
     if (report.fabric) {
       world["step"] = step_of(row);
       if (!row.step) world["no_step"] = row.no_step;

@@ -18,6 +18,7 @@ struct PlanRow {
   int hosts = 1;
   std::int64_t sequences = 0;  ///< of a step, of all ranks
   RankMemory memory;           ///< of rank 0
+  LogBytes log;                ///< that rank 0 writes in a step
   std::optional<SimulatedSteps> step;
   std::string no_step;  ///< why there is none
   double tokens_per_second = 0;

@@ -61,6 +61,11 @@ std::string memory_table(const PlanReport& report) {
   return text;
 }
 
+std::string log_table(const PlanReport& report) {
+  return line("log of rank 0, kB a step", report.rows,
+              [](const PlanRow& row) { return fmt::format("{:.2f}", row.log.sum() / 1e3); });
+}
+
 std::string milliseconds(double seconds) { return fmt::format("{:.2f}", 1e3 * seconds); }
 
 std::string time_table(const PlanReport& report) {
@@ -94,7 +99,7 @@ std::string plan_text(const PlanReport& report) {
       report.threads, report.ranks_per_host);
   text += fmt::format("{:.3g} GFLOP and {:.2f} MB of gradients a step of a rank\n\n", report.flops / 1e9,
                       report.gradient_bytes / 1e6);
-  text += memory_table(report);
+  text += memory_table(report) + log_table(report);
   return report.fabric ? text + "\n" + time_table(report) : text;
 }
 

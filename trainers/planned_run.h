@@ -10,6 +10,7 @@
 #include "config/batch.h"
 #include "config/load.h"
 #include "lm_task.h"
+#include "planned_log.h"
 #include "session.h"
 #include "training_loop.h"
 
@@ -57,6 +58,8 @@ class PlannedRun {
   /// Of a forward and a backward pass over one sequence: 6 per matrix element and token, and 12 L T C per
   /// token for attention's products (PaLM, arXiv 2204.02311, appendix B; causal masks not halved).
   double flops_per_sequence() const;
+  /// What rank 0 writes.
+  LogBytes log_bytes() const { return planned_log_bytes(loop_->log_settings().layout, loaded_.config); }
   bool is_asynchronous() const { return backend_->is_asynchronous(); }
   std::string device() const { return std::string(backend_->name()); }
   const BatchShare& batch_share() const { return share_; }

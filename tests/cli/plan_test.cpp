@@ -70,6 +70,35 @@ TEST(Plan, IsARunsOwnManifest) {
   }
 }
 
+// Every second step has a record, every fourth a detailed one; headers
+// are not of a step. What a step does not have is left out of a real run, so that its files are smaller.
+TEST(Plan, LogIsOfTheSizeThatARunWrites) {
+  const Folder folder;
+  write_tiny_run(folder);
+  const std::vector<std::string> settings = {
+      "--set", "training.steps=16",         "--set", "log.stability_every=2",
+      "--set", "statistics.detail_every=2", "--set", "log.ranks_every=4"};
+  ASSERT_EQ(train_tiny(folder, 1, settings).status, 0);
+  std::vector<std::string> arguments = {"--ranks", "1"};
+  arguments.insert(arguments.end(), settings.begin(), settings.end());
+  const Json log = plan_of(folder, arguments).at("worlds").at(0).at("log_bytes_per_step");
+  const auto written = [&](const std::string& file, std::size_t headers) {
+    std::size_t bytes = 0;
+    const std::vector<std::string> lines = lines_of(read_file(folder / ("run/" + file)));
+    // Not the first step's, which is outside every cadence.
+    for (std::size_t i = headers + 1; i < lines.size(); ++i) bytes += lines[i].size() + 1;
+    return static_cast<double>(bytes);
+  };
+  const auto expect_near = [&](const std::string& file, double bytes, double steps) {
+    const double planned = log.at(file).get<double>() * steps;
+    EXPECT_LT(bytes, planned) << file;
+    EXPECT_GT(bytes, 0.75 * planned) << file;
+  };
+  expect_near("metrics.jsonl", written("metrics.jsonl", 0), 15);
+  expect_near("stability.jsonl", written("stability.jsonl", 1), 16);
+  EXPECT_GT(log.at("ranks.jsonl").get<double>(), 0);
+}
+
 TEST(Plan, WithAFabricThereAreTimes) {
   const Folder folder;
   write_tiny_run(folder);
