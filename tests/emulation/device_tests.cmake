@@ -11,7 +11,8 @@ if(PLUMB_CUDA)
   add_subdirectory(kernels)
 endif()
 
-plumb_test(emulated_device SOURCES ${device_tests} ${device_test_kernels} DEPENDS emulated_device)
+# Its kernels have options of their own, for which precompiled headers would not do.
+plumb_test(emulated_device SOURCES ${device_tests} ${device_test_kernels} DEPENDS emulated_device OWN_FLAGS)
 if(NOT PLUMB_SANITIZE)
   # The same with the way to change stacks that any machine has.
   plumb_device_library(emulated_device_ucontext none ucontext)

@@ -317,7 +317,7 @@ bool counts_something(std::string_view formula) {
 }
 
 std::string schedules() {
-  std::string out = std::string(kSchedules) + kDepthSchedules;
+  std::string out = fmt::format("{}{}", kSchedules, kDepthSchedules);
   for (const DepthSchedule& row : depth_schedules()) {
     const char* counts = row.counts_blocks               ? "blocks"
                          : counts_something(row.formula) ? "as `counts` says"

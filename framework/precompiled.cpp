@@ -1,0 +1,1 @@
+// Nothing: CMake compiles precompiled.h for a target with sources.
