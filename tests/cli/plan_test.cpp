@@ -89,13 +89,13 @@ TEST(Plan, LogIsOfTheSizeThatARunWrites) {
     for (std::size_t i = headers + 1; i < lines.size(); ++i) bytes += lines[i].size() + 1;
     return static_cast<double>(bytes);
   };
-  const auto expect_near = [&](const std::string& file, double bytes, double steps) {
+  const auto expect_near = [&](const std::string& file, double bytes, double steps, double least) {
     const double planned = log.at(file).get<double>() * steps;
     EXPECT_LT(bytes, planned) << file;
-    EXPECT_GT(bytes, 0.75 * planned) << file;
+    EXPECT_GT(bytes, least * planned) << file;
   };
-  expect_near("metrics.jsonl", written("metrics.jsonl", 0), 15);
-  expect_near("stability.jsonl", written("stability.jsonl", 1), 16);
+  expect_near("metrics.jsonl", written("metrics.jsonl", 0), 15, 0.5);
+  expect_near("stability.jsonl", written("stability.jsonl", 1), 16, 0.75);
   EXPECT_GT(log.at("ranks.jsonl").get<double>(), 0);
 }
 
