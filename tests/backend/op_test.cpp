@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kGuardBytes = 64;  // keeps the data aligned to 64 bytes
 /// Behind a tensor; the address sanitizer watches its end better, since it also sees what is only read or put
 /// back.
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PLUMB_WATCHED
 constexpr std::size_t kGuardBytesBehind = 0;
 #else
 constexpr std::size_t kGuardBytesBehind = kGuardBytes;
