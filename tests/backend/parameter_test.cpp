@@ -4,7 +4,8 @@ namespace plumb::test {
 namespace {
 
 constexpr CoefficientMapKind kKinds[] = {CoefficientMapKind::Absolute, CoefficientMapKind::OneMinusSilu};
-constexpr Limits kSums{1e-12, 5e-6, 5e-6};
+/// Of products of both signs, which cancel in part; without -O3 their sums are other ones of the allowed.
+constexpr Limits kSums{1e-12, 2e-5, 2e-5};
 
 struct ParameterCase {
   std::string name = {};
