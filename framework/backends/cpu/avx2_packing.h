@@ -37,14 +37,6 @@ inline void transpose_lanes(const float* from, std::int64_t from_stride, float* 
   }
 }
 
-/// kTileColumns columns of a right factor that lies as (depth, columns).
-inline void pack_columns(const float* from, std::int64_t stride, std::int64_t depth, float* to) {
-  for (std::int64_t p = 0; p < depth; ++p) {
-    _mm256_store_ps(to + p * kTileColumns, _mm256_loadu_ps(from + p * stride));
-    _mm256_store_ps(to + p * kTileColumns + kLanes, _mm256_loadu_ps(from + p * stride + kLanes));
-  }
-}
-
 /// kTileColumns columns of a right factor that lies transposed, as (columns, depth).
 inline void pack_transposed_columns(const float* from, std::int64_t stride, std::int64_t depth, float* to) {
   std::int64_t p = 0;
@@ -57,40 +49,61 @@ inline void pack_transposed_columns(const float* from, std::int64_t stride, std:
   }
 }
 
+/// Fewer columns than a tile has, and zeros for the others. Element (p, i) lies at
+/// p * depth_stride + i * column_stride.
+inline void pack_some_columns(const float* from, std::int64_t depth_stride, std::int64_t column_stride,
+                              std::int64_t depth, std::int64_t columns, float* to) {
+  for (std::int64_t p = 0; p < depth; ++p) {
+    for (std::int64_t i = 0; i < kTileColumns; ++i)
+      to[p * kTileColumns + i] = i < columns ? from[p * depth_stride + i * column_stride] : 0.0F;
+  }
+}
+
 /// (depth, columns) of the right factor, tile after tile of kTileColumns columns, the last one filled up with
 /// zeros. from is its first element; transposed, element (p, j) lies at j * stride + p. to is aligned to 32
 /// bytes.
 inline void pack_right(const float* from, std::int64_t stride, bool transposed, std::int64_t depth,
                        std::int64_t columns, float* to) {
-  for (std::int64_t first = 0; first < columns; first += kTileColumns, to += depth * kTileColumns) {
-    const float* tile = from + first * (transposed ? stride : 1);
-    const std::int64_t count = std::min(kTileColumns, columns - first);
-    if (count == kTileColumns) {
-      transposed ? pack_transposed_columns(tile, stride, depth, to) : pack_columns(tile, stride, depth, to);
-      continue;
-    }
+  const std::int64_t whole = columns / kTileColumns * kTileColumns;
+  if (transposed) {
+    for (std::int64_t j = 0; j < whole; j += kTileColumns)
+      pack_transposed_columns(from + j * stride, stride, depth, to + j * depth);
+  } else {
+    // Row by row: in the order of memory.
     for (std::int64_t p = 0; p < depth; ++p) {
-      for (std::int64_t i = 0; i < kTileColumns; ++i)
-        to[p * kTileColumns + i] = i < count ? tile[transposed ? i * stride + p : p * stride + i] : 0.0F;
+      const float* row = from + p * stride;
+      for (std::int64_t i = 0; i < whole + 15; i += 16) __builtin_prefetch(row + 8 * stride + i);
+      for (std::int64_t j = 0; j < whole; j += kLanes) {
+        float* tile = to + j / kTileColumns * kTileColumns * depth + j % kTileColumns;
+        _mm256_store_ps(tile + p * kTileColumns, _mm256_loadu_ps(row + j));
+      }
     }
   }
+  if (whole == columns) return;
+  pack_some_columns(from + whole * (transposed ? stride : 1), transposed ? 1 : stride,
+                    transposed ? stride : 1, depth, columns - whole, to + whole * depth);
 }
 
+/// Floats from the kTileRows rows of one tile to those of the next, where they are packed: whole vectors are
+/// stored, of which the last one reaches beyond its tile.
+inline std::int64_t left_tile_floats(std::int64_t depth) { return depth * kTileRows + kLanes; }
+
 /// (rows, depth) of a left factor that lies transposed, element (i, p) at p * stride + i: kTileRows rows
-/// after kTileRows rows as LeftRows. Writes kLanes - kTileRows floats behind them too.
+/// after kTileRows rows as LeftRows. At least `rows` elements after from, and at most `readable` ones, belong
+/// to its matrix. Row by row of that: a row's stride may be one at which a cache holds few lines.
 inline void pack_transposed_left(const float* from, std::int64_t stride, std::int64_t rows,
-                                 std::int64_t depth, float* to) {
-  for (std::int64_t first = 0; first < rows; first += kTileRows, to += depth * kTileRows) {
-    const float* tile = from + first;
-    if (first + kLanes <= rows) {
-      // Whole vectors: what is too much the next one overwrites.
-      for (std::int64_t p = 0; p < depth; ++p)
-        _mm256_storeu_ps(to + p * kTileRows, _mm256_loadu_ps(tile + p * stride));
-      continue;
-    }
-    const std::int64_t count = std::min(kTileRows, rows - first);
-    for (std::int64_t p = 0; p < depth; ++p) {
-      for (std::int64_t r = 0; r < count; ++r) to[p * kTileRows + r] = tile[p * stride + r];
+                                 std::int64_t readable, std::int64_t depth, float* to) {
+  const std::int64_t tile_floats = left_tile_floats(depth);
+  for (std::int64_t p = 0; p < depth; ++p) {
+    const float* row = from + p * stride;
+    float* tile = to + p * kTileRows;
+    for (std::int64_t i = 0; i < rows + 15; i += 16) __builtin_prefetch(row + 8 * stride + i);
+    for (std::int64_t i = 0; i < rows; i += kTileRows, tile += tile_floats) {
+      if (i + kLanes <= readable) {
+        _mm256_storeu_ps(tile, _mm256_loadu_ps(row + i));
+      } else {
+        for (std::int64_t r = 0; r < std::min(kTileRows, rows - i); ++r) tile[r] = row[i + r];
+      }
     }
   }
 }

@@ -31,14 +31,13 @@ std::int64_t right_floats(const ProductSizes& sizes) {
          rounded_up(std::min(sizes.n, kMostColumns), kTileColumns);
 }
 std::int64_t left_floats(const ProductSizes& sizes) {
-  return rounded_up(std::min(sizes.k, kMostDepth), kLanes) *
-             rounded_up(std::min(sizes.m, kMostRows), kTileRows) +
-         kLanes;
+  const std::int64_t tiles = rounded_up(std::min(sizes.m, kMostRows), kTileRows) / kTileRows;
+  return tiles * left_tile_floats(rounded_up(std::min(sizes.k, kMostDepth), kLanes));
 }
 
 template <bool kPacked>
-void multiply_rows(std::int64_t rows, const LeftRows& left, const float* right, std::int64_t depth,
-                   const TileResult& result) {
+void multiply_rows(std::int64_t rows, LeftRows left, const float* right, std::int64_t depth,
+                   TileResult result) {
   switch (rows) {
     case 6:
       return multiply_tile<6, kPacked>(left, right, depth, result);
@@ -60,14 +59,12 @@ template <bool kPacked>
 void multiply_edge(std::int64_t rows, std::int64_t columns, const LeftRows& left, const float* right,
                    std::int64_t depth, const TileResult& result) {
   float whole[kTileRows * kTileColumns];
-  multiply_rows<kPacked>(rows, left, right, depth, {whole, kTileColumns, Start::Zero, nullptr});
+  multiply_rows<kPacked>(rows, left, right, depth, {whole, kTileColumns, nullptr, 0});
   for (std::int64_t r = 0; r < rows; ++r) {
-    float* row = result.data + r * result.stride;
+    const float* start = result.start + r * result.start_stride;
     for (std::int64_t i = 0; i < columns; ++i) {
       const float sum = whole[r * kTileColumns + i];
-      if (result.start == Start::Zero) row[i] = sum;
-      if (result.start == Start::Bias) row[i] = sum + result.bias[i];
-      if (result.start == Start::Result) row[i] += sum;
+      result.data[r * result.stride + i] = result.start != nullptr ? sum + start[i] : sum;
     }
   }
 }
@@ -75,6 +72,34 @@ void multiply_edge(std::int64_t rows, std::int64_t columns, const LeftRows& left
 /// One range of rows, columns and depth of the product.
 struct Range {
   std::int64_t begin, length;
+};
+
+/// Brings a block that comes next into the second cache, line by line while this one is multiplied.
+class Ahead {
+ public:
+  /// rows of `floats` floats each, stride apart, over so many calls of step.
+  Ahead(const float* data, std::int64_t stride, std::int64_t rows, std::int64_t floats, std::int64_t steps)
+      : row_(data),
+        stride_(stride),
+        floats_(floats),
+        lines_((rows * ((floats + kLine - 1) / kLine) + steps - 1) / steps),
+        rows_(rows) {}
+
+  void step() {
+    for (std::int64_t i = 0; i < lines_ && rows_ > 0; ++i) {
+      __builtin_prefetch(row_ + at_, 0, 2);
+      at_ += kLine;
+      if (at_ < floats_) continue;
+      at_ = 0;
+      row_ += stride_;
+      --rows_;
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kLine = 16;
+  const float* row_;
+  std::int64_t stride_, floats_, lines_, rows_, at_ = 0;
 };
 
 class BlockedProduct {
@@ -105,22 +130,48 @@ class BlockedProduct {
   void multiply_block(const Range& rows, const Range& columns, const Range& depth) const {
     const float* left = element(product_.a, rows.begin, depth.begin);
     if (product_.a.transposed) {
-      pack_transposed_left(left, product_.a.stride, rows.length, depth.length, left_);
+      pack_transposed_left(left, product_.a.stride, rows.length, product_.sizes.m - rows.begin, depth.length,
+                           left_);
       multiply_tiles<true>({left_, 0}, rows, columns, depth);
     } else {
       multiply_tiles<false>({left, product_.a.stride}, rows, columns, depth);
     }
   }
 
+  /// The block of the left factor after this one: the next rows, or the first ones of the next depth.
+  Ahead left_ahead(const Range& rows, const Range& columns, const Range& depth) const {
+    const auto [m, n, k] = product_.sizes;
+    const Factor& a = product_.a;
+    Range next_rows{rows.begin + rows.length, std::min(rows.length, m - rows.begin - rows.length)};
+    Range next_depth = depth;
+    if (next_rows.length == 0) {
+      next_rows = {0, std::min(rows.length, m)};
+      next_depth = {depth.begin + depth.length, std::min(depth.length, k - depth.begin - depth.length)};
+    }
+    const std::int64_t tiles =
+        (rows.length + kTileRows - 1) / kTileRows * ((columns.length + kTileColumns - 1) / kTileColumns);
+    const float* data = element(a, next_rows.begin, next_depth.begin);
+    return a.transposed ? Ahead(data, a.stride, next_depth.length, next_rows.length, tiles)
+                        : Ahead(data, a.stride, next_rows.length, next_depth.length, tiles);
+  }
+
   template <bool kPacked>
   void multiply_tiles(const LeftRows& block, const Range& rows, const Range& columns,
                       const Range& depth) const {
+#ifdef AHEAD
+    Ahead ahead = left_ahead(rows, columns, depth);
+#endif
     for (std::int64_t j = 0; j < columns.length; j += kTileColumns) {
       const float* right = right_ + j * depth.length;
       const std::int64_t tile_columns = std::min(kTileColumns, columns.length - j);
       for (std::int64_t i = 0; i < rows.length; i += kTileRows) {
         const std::int64_t tile_rows = std::min(kTileRows, rows.length - i);
-        const LeftRows left{block.data + i * (kPacked ? depth.length : block.stride), block.stride};
+        const LeftRows left{
+            block.data + (kPacked ? i / kTileRows * left_tile_floats(depth.length) : i * block.stride),
+            block.stride};
+#ifdef AHEAD
+        ahead.step();
+#endif
         const TileResult result = tile_result(rows.begin + i, columns.begin + j, depth.begin == 0);
         if (tile_columns < kTileColumns) {
           multiply_edge<kPacked>(tile_rows, tile_columns, left, right, depth.length, result);
@@ -131,15 +182,11 @@ class BlockedProduct {
     }
   }
 
+  /// The first range of depth starts from what is to be added, the others from the sums before.
   TileResult tile_result(std::int64_t row, std::int64_t column, bool first) const {
-    TileResult result{product_.c + row * product_.stride_c + column, product_.stride_c, Start::Zero, nullptr};
-    if (!first || product_.accumulate) {
-      result.start = Start::Result;
-    } else if (product_.bias != nullptr) {
-      result.start = Start::Bias;
-      result.bias = product_.bias + column;
-    }
-    return result;
+    float* data = product_.c + row * product_.stride_c + column;
+    if (!first || product_.accumulate) return {data, product_.stride_c, data, product_.stride_c};
+    return {data, product_.stride_c, product_.bias != nullptr ? product_.bias + column : nullptr, 0};
   }
 
   const Product& product_;

@@ -18,54 +18,53 @@ struct LeftRows {
   std::int64_t stride;  ///< not looked at where packed
 };
 
-/// What a tile's sums are added to, before they are stored.
-enum class Start { Zero, Bias, Result };
-
-/// Where a tile goes.
+/// Where a tile goes, and what its sums are added to.
 struct TileResult {
   float* data;
   std::int64_t stride;
-  Start start;
-  const float* bias;  ///< of the tile's columns; Start::Bias
+  const float* start;         ///< null = nothing
+  std::int64_t start_stride;  ///< 0 = the same row for all
 };
 
 /// result = start + left right. right is packed: the tile's columns one depth after the other, aligned to 32
 /// bytes. Every sum is a chain of fused multiply-adds from 0 in order of depth, whatever Rows is.
 template <int Rows, bool kPacked>
-[[gnu::always_inline]] inline void multiply_tile(const LeftRows& left, const float* right, std::int64_t depth,
-                                                 const TileResult& result) {
+[[gnu::always_inline]] inline void multiply_tile(LeftRows left, const float* right, std::int64_t depth,
+                                                 TileResult result) {
   static_assert(Rows >= 1 && Rows <= kTileRows);
-  // The result comes from memory while the sums are made.
+  __m256 sums[Rows][2];
+  const float* rows[Rows];
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r) {
-    __builtin_prefetch(result.data + r * result.stride, 1);
-    __builtin_prefetch(result.data + r * result.stride + kTileColumns - 1, 1);
+    sums[r][0] = sums[r][1] = _mm256_setzero_ps();
+    rows[r] = left.data + r * left.stride;
+    // The result comes from memory while the sums are made.
+    __builtin_prefetch(result.data + r * result.stride);
+    __builtin_prefetch(result.data + r * result.stride + kTileColumns - 1);
   }
-  __m256 sums[Rows][2];
-#pragma GCC unroll 6
-  for (int r = 0; r < Rows; ++r) sums[r][0] = sums[r][1] = _mm256_setzero_ps();
 #pragma GCC unroll 4
   for (std::int64_t p = 0; p < depth; ++p) {
     const __m256 low = _mm256_load_ps(right + p * kTileColumns);
     const __m256 high = _mm256_load_ps(right + p * kTileColumns + kLanes);
 #pragma GCC unroll 6
     for (int r = 0; r < Rows; ++r) {
-      const __m256 factor =
-          _mm256_broadcast_ss(left.data + (kPacked ? p * kTileRows + r : r * left.stride + p));
+      const __m256 factor = _mm256_broadcast_ss(kPacked ? left.data + p * kTileRows + r : rows[r] + p);
       sums[r][0] = _mm256_fmadd_ps(factor, low, sums[r][0]);
       sums[r][1] = _mm256_fmadd_ps(factor, high, sums[r][1]);
     }
   }
+  if (result.start != nullptr) {
 #pragma GCC unroll 6
-  for (int r = 0; r < Rows; ++r) {
-    float* row = result.data + r * result.stride;
-    if (result.start != Start::Zero) {
-      const float* start = result.start == Start::Bias ? result.bias : row;
+    for (int r = 0; r < Rows; ++r) {
+      const float* start = result.start + r * result.start_stride;
       sums[r][0] = _mm256_add_ps(sums[r][0], _mm256_loadu_ps(start));
       sums[r][1] = _mm256_add_ps(sums[r][1], _mm256_loadu_ps(start + kLanes));
     }
-    _mm256_storeu_ps(row, sums[r][0]);
-    _mm256_storeu_ps(row + kLanes, sums[r][1]);
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < Rows; ++r) {
+    _mm256_storeu_ps(result.data + r * result.stride, sums[r][0]);
+    _mm256_storeu_ps(result.data + r * result.stride + kLanes, sums[r][1]);
   }
 }
 
