@@ -41,15 +41,23 @@ ProductSizes sizes_of(const MatmulArguments& arguments) {
   return sizes;
 }
 
-/// The bias in a pass of its own: panels of rows that it would find in cache make the product pack its right
-/// operand again for each, which costs more (3 to 8 % at the shapes of a small Transformer).
 void multiply_fp32(const MatmulArguments& arguments, const ProductSizes& sizes) {
-  const Tensor& c = arguments.c;
-  sgemm(arguments.transpose_a, arguments.transpose_b, sizes, arguments.a.as<float>(), arguments.a.row_stride,
-        arguments.b.as<float>(), arguments.b.row_stride, arguments.accumulate ? 1.0F : 0.0F, c.as<float>(),
-        c.row_stride);
-  if (arguments.bias.defined())
-    add_bias(c.as<float>(), c.row_stride, arguments.bias.as<float>(), sizes.m, sizes.n);
+  WorkspaceCarver carver(arguments.workspace);
+  const Tensor &a = arguments.a, &b = arguments.b, &c = arguments.c;
+  sgemm({.sizes = sizes,
+         .a = {a.as<float>(), a.row_stride, arguments.transpose_a},
+         .b = {b.as<float>(), b.row_stride, arguments.transpose_b},
+         .c = c.as<float>(),
+         .stride_c = c.row_stride,
+         .accumulate = arguments.accumulate,
+         .bias = arguments.bias.defined() ? arguments.bias.as<float>() : nullptr},
+        carver.take<float>(sgemm_workspace(sizes)));
+}
+
+std::size_t fp32_workspace(const ProductSizes& sizes) {
+  WorkspaceCarver carver;
+  carver.take<float>(sgemm_workspace(sizes));
+  return carver.bytes();
 }
 
 const dnnl::engine& cpu_engine() {
@@ -220,9 +228,12 @@ bool Matmul::uses_primitives(const MatmulArguments& arguments) const {
 }
 
 std::size_t Matmul::part_workspace(const MatmulArguments& arguments, const ProductParts& parts) const {
-  if (arguments.a.dtype == DType::Float32) return 0;
   std::size_t bytes = 0;
   for (std::int64_t part = 0; part < parts.count(); ++part) {
+    if (arguments.a.dtype == DType::Float32) {
+      bytes = std::max(bytes, fp32_workspace(parts.sizes(part)));
+      continue;
+    }
     const MatmulArguments own = parts.arguments(arguments, part);
     bytes = std::max(bytes, uses_primitives(own) ? primitive_workspace(own, part)
                                                  : widened_workspace(own, parts.sizes(part)));

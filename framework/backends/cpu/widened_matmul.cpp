@@ -30,10 +30,12 @@ struct Blocks {
             divided_up(sizes.n, std::max(kColumnUnit, kBlockFloats / thread_count() / depth), kColumnUnit)),
         a(carver.take<float>(panel * depth)),
         b(carver.take<float>(depth * columns)),
-        c(carver.take<float>(arguments.c.dtype == DType::BFloat16 ? panel * columns : 0)) {}
+        c(carver.take<float>(arguments.c.dtype == DType::BFloat16 ? panel * columns : 0)),
+        sgemm(carver.take<float>(sgemm_workspace({panel, columns, depth}))) {}
 
   std::int64_t panel, depth, columns;
   float *a, *b, *c;  ///< c: of a result that is bf16
+  float* sgemm;      ///< its workspace
 };
 
 /// Rows [row, row + rows) and columns [col, col + cols) without gaps.
@@ -74,10 +76,13 @@ class WidenedProduct {
       widen_a(rows, depth);
       // A block over all of the depth stays for the next panels.
       if (first_panel || blocks_.depth < sizes_.k) widen_b(depth, columns);
-      sgemm(arguments_.transpose_a, arguments_.transpose_b, {rows.length, columns.length, depth.length},
-            blocks_.a, arguments_.transpose_a ? rows.length : depth.length, blocks_.b,
-            arguments_.transpose_b ? depth.length : columns.length,
-            arguments_.accumulate || k > 0 ? 1.0F : 0.0F, sums, stride);
+      sgemm({.sizes = {rows.length, columns.length, depth.length},
+             .a = {blocks_.a, arguments_.transpose_a ? rows.length : depth.length, arguments_.transpose_a},
+             .b = {blocks_.b, arguments_.transpose_b ? depth.length : columns.length, arguments_.transpose_b},
+             .c = sums,
+             .stride_c = stride,
+             .accumulate = arguments_.accumulate || k > 0},
+            blocks_.sgemm);
     }
     if (arguments_.bias.defined())
       add_bias(sums, stride, arguments_.bias.as<float>() + columns.begin, rows.length, columns.length);
