@@ -74,34 +74,6 @@ struct Range {
   std::int64_t begin, length;
 };
 
-/// Brings a block that comes next into the second cache, line by line while this one is multiplied.
-class Ahead {
- public:
-  /// rows of `floats` floats each, stride apart, over so many calls of step.
-  Ahead(const float* data, std::int64_t stride, std::int64_t rows, std::int64_t floats, std::int64_t steps)
-      : row_(data),
-        stride_(stride),
-        floats_(floats),
-        lines_((rows * ((floats + kLine - 1) / kLine) + steps - 1) / steps),
-        rows_(rows) {}
-
-  void step() {
-    for (std::int64_t i = 0; i < lines_ && rows_ > 0; ++i) {
-      __builtin_prefetch(row_ + at_, 0, 2);
-      at_ += kLine;
-      if (at_ < floats_) continue;
-      at_ = 0;
-      row_ += stride_;
-      --rows_;
-    }
-  }
-
- private:
-  static constexpr std::int64_t kLine = 16;
-  const float* row_;
-  std::int64_t stride_, floats_, lines_, rows_, at_ = 0;
-};
-
 class BlockedProduct {
  public:
   BlockedProduct(const Product& product, float* workspace)
@@ -138,29 +110,9 @@ class BlockedProduct {
     }
   }
 
-  /// The block of the left factor after this one: the next rows, or the first ones of the next depth.
-  Ahead left_ahead(const Range& rows, const Range& columns, const Range& depth) const {
-    const auto [m, n, k] = product_.sizes;
-    const Factor& a = product_.a;
-    Range next_rows{rows.begin + rows.length, std::min(rows.length, m - rows.begin - rows.length)};
-    Range next_depth = depth;
-    if (next_rows.length == 0) {
-      next_rows = {0, std::min(rows.length, m)};
-      next_depth = {depth.begin + depth.length, std::min(depth.length, k - depth.begin - depth.length)};
-    }
-    const std::int64_t tiles =
-        (rows.length + kTileRows - 1) / kTileRows * ((columns.length + kTileColumns - 1) / kTileColumns);
-    const float* data = element(a, next_rows.begin, next_depth.begin);
-    return a.transposed ? Ahead(data, a.stride, next_depth.length, next_rows.length, tiles)
-                        : Ahead(data, a.stride, next_rows.length, next_depth.length, tiles);
-  }
-
   template <bool kPacked>
   void multiply_tiles(const LeftRows& block, const Range& rows, const Range& columns,
                       const Range& depth) const {
-#ifdef AHEAD
-    Ahead ahead = left_ahead(rows, columns, depth);
-#endif
     for (std::int64_t j = 0; j < columns.length; j += kTileColumns) {
       const float* right = right_ + j * depth.length;
       const std::int64_t tile_columns = std::min(kTileColumns, columns.length - j);
@@ -169,9 +121,6 @@ class BlockedProduct {
         const LeftRows left{
             block.data + (kPacked ? i / kTileRows * left_tile_floats(depth.length) : i * block.stride),
             block.stride};
-#ifdef AHEAD
-        ahead.step();
-#endif
         const TileResult result = tile_result(rows.begin + i, columns.begin + j, depth.begin == 0);
         if (tile_columns < kTileColumns) {
           multiply_edge<kPacked>(tile_rows, tile_columns, left, right, depth.length, result);
