@@ -1,5 +1,5 @@
-// The fp32 product on the calling thread: oneDNN's, or on processors with AVX2 and FMA but without AVX-512,
-// where oneDNN's stays far below what they can do, our own (avx2_product.h; docs/performance.md has both).
+// The fp32 product on the calling thread: oneDNN's, or for a^T b on processors with AVX2 and FMA but without
+// AVX-512 our own (avx2_product.h; docs/performance.md has both).
 #pragma once
 
 #include <cstdint>
