@@ -68,7 +68,8 @@ BenchmarkModel::BenchmarkModel(const ModelSize& size, const Config& config, DTyp
                : config.statistics.detail_every == 0 ? Cadence::Sampled
                                                      : Cadence::Detailed),
       statistics_(shape_, settings_, backend, communicator_),
-      loss_(backend.allocate(kHeadLossSums * sizeof(double))) {
+      loss_(backend.allocate(kHeadLossSums * sizeof(double))),
+      parts_(backend, engine_.stream(), config.compute.captured_steps) {
   engine_.initialize();
   engine_.set_loss_scale(optimizer_.loss_scale());
   plain_.loss_sums = Tensor(loss_.data(), DType::Float64, {kHeadLossSums});
@@ -84,7 +85,7 @@ double BenchmarkModel::plain_step() {
   return timed([&] {
     const Tensor loss = plain_.loss_sums;
     backend_.elementwise().fill(engine_.stream(), loss, 0);
-    pass(plain_, UpdateResults::ClippingOnly);
+    pass(StepParts::kAccumulate, plain_, UpdateResults::ClippingOnly);
     double host[kHeadLossSums];
     backend_.download(engine_.stream(), loss.data, host, sizeof host);
     engine_.stream().synchronize();
@@ -96,7 +97,7 @@ double BenchmarkModel::step_with_statistics() {
     Stream& stream = engine_.stream();
     statistics_.begin_step(stream, cadence_);
     engine_.probe_norms(statistics_.probes());
-    pass(statistics_.probes(), UpdateResults::All);
+    pass(StepParts::kReduceAndUpdate, statistics_.probes(), UpdateResults::All);
     statistics_.read_step(stream, {.step = step_,
                                    .tokens = step_,
                                    .step_tokens = size_.batch * size_.tokens,
@@ -133,14 +134,17 @@ std::vector<std::string> BenchmarkModel::names(std::int64_t count) {
   return list;
 }
 
-void BenchmarkModel::pass(const Probes& probes, UpdateResults results) {
+/// `part` tells the two kinds of step apart for the recordings.
+void BenchmarkModel::pass(StepParts::Part part, const Probes& probes, UpdateResults results) {
   Stream& stream = engine_.stream();
   engine_.begin_step(step_);
   optimizer_.begin_step(stream, step_, 1e-4);
   engine_.renew_gradients();
   engine_.upload_batch(tokens_, tokens_, 0);
-  engine_.forward_and_backward(probes, 1.0 / static_cast<double>(tokens_.size()), nullptr);
-  optimizer_.update(stream, results);
+  parts_.run(part, cadence_, [&] {
+    engine_.forward_and_backward(probes, 1.0 / static_cast<double>(tokens_.size()), nullptr);
+    optimizer_.update(stream, results);
+  });
   ++step_;
 }
 

@@ -17,6 +17,7 @@
 #include "optim/optimizer.h"
 #include "stability/run_log.h"
 #include "stability/step_statistics.h"
+#include "step_parts.h"
 
 namespace plumb::benchmarks {
 
@@ -47,7 +48,7 @@ class TemporaryFolder {
 class BenchmarkModel {
  public:
   /// `clock`: CLOCK_MONOTONIC, or CLOCK_PROCESS_CPUTIME_ID for processor time of all threads. The backend
-  /// must outlive it.
+  /// must outlive it. With compute.captured_steps a step is replayed, as in a run.
   BenchmarkModel(const ModelSize& size, const Config& config, DType compute, clockid_t clock,
                  Backend& backend);
 
@@ -67,7 +68,7 @@ class BenchmarkModel {
   static std::vector<std::string> names(std::int64_t count);
   template <class Body>
   double timed(Body&& body);
-  void pass(const Probes& probes, UpdateResults results);
+  void pass(StepParts::Part part, const Probes& probes, UpdateResults results);
 
   ModelSize size_;
   clockid_t clock_;
@@ -81,6 +82,7 @@ class BenchmarkModel {
   StepStatistics statistics_;
   Buffer loss_;
   Probes plain_;
+  StepParts parts_;
   std::vector<std::int32_t> tokens_;
   TemporaryFolder folder_;
   std::unique_ptr<RunLog> log_;

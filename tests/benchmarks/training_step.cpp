@@ -18,12 +18,14 @@ namespace {
 
 struct Arguments {
   ModelSize size{};
-  std::string dtype = "fp32";
+  std::string dtype = "fp32", device = "cpu";
   int threads = 1;
+  bool captured = false;
 };
 
-/// Largest resident set so far, MB.
-double peak_megabytes() {
+/// Largest resident set so far, MB; of a device with memory of its own, what was allocated there.
+double peak_megabytes(const Backend& backend) {
+  if (backend.device_bytes_in_use() > 0) return static_cast<double>(backend.memory_use().peak) / 1e6;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;
@@ -33,9 +35,11 @@ void say(const nlohmann::json& line) { std::cout << line.dump() << std::endl; }
 
 void serve(const Arguments& arguments) {
   set_thread_count(arguments.threads);
-  const auto backend = make_backend("cpu");
-  const double base = peak_megabytes();
-  BenchmarkModel model(arguments.size, config_of(arguments.size, {"model.placement=pre"}),
+  const auto backend = make_backend(arguments.device);
+  const double base = peak_megabytes(*backend);
+  std::vector<std::string> settings = {"model.placement=pre", "compute.device=" + arguments.device};
+  if (arguments.captured) settings.push_back("compute.captured_steps=true");
+  BenchmarkModel model(arguments.size, config_of(arguments.size, settings),
                        arguments.dtype == "bf16" ? DType::BFloat16 : DType::Float32, CLOCK_MONOTONIC,
                        *backend);
   say({{"name", "plumb"},
@@ -45,7 +49,7 @@ void serve(const Arguments& arguments) {
   for (int steps = 0; std::cin >> steps;) {
     std::vector<double> seconds;
     for (int i = 0; i < steps; ++i) seconds.push_back(model.step_with_statistics());
-    say({{"seconds", seconds}, {"peak_megabytes", peak_megabytes()}});
+    say({{"seconds", seconds}, {"peak_megabytes", peak_megabytes(*backend)}});
   }
 }
 
@@ -60,6 +64,8 @@ int run(int count, char** values) {
   app.add_option("--vocabulary", arguments.size.vocabulary)->required();
   app.add_option("--dtype", arguments.dtype)->check(CLI::IsMember({"fp32", "bf16"}));
   app.add_option("--threads", arguments.threads)->check(CLI::PositiveNumber);
+  app.add_option("--device", arguments.device);
+  app.add_flag("--captured", arguments.captured);
   CLI11_PARSE(app, count, values);
   serve(arguments);
   return 0;

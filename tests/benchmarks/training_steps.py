@@ -2,6 +2,7 @@
 """Whole training steps of Plumb, statistics included, beside those of what a user would take instead.
 
   training_steps.py [--shapes a,b,c] [--dtypes fp32,bf16] [--threads 1,2] [--peers NAME,...] [--rounds N] [--json FILE]
+  training_steps.py --device cuda [--python PROGRAM] ...
 
 All contenders hold the same model and stand ready in processes of their own, on the same cores; in a round each makes a few
 steps while the others sleep, in an order that changes from round to round. A round gives one ratio per peer (peer's time per
@@ -13,10 +14,14 @@ that are not installed are named and left out:
   torch-1.13     Debian's python3-torch, tuned: AVX-512 kernels, tcmalloc, OpenBLAS with OpenMP (launch/setup.sh --peers)
   torch          the current one of PyPI as it is, in build/peers, eager
   torch-compile  the same, by torch.compile
+  torch-graphs   the same, by torch.compile with CUDA graphs (mode="reduce-overhead")
   NAME-hooks     torch-1.13 or torch, with hooks that take what Plumb takes (it takes it in every line of the table); with the
                  peer without them the script also prints what they cost
   plumb@FOLDER   another build of Plumb (tests/benchmarks/compare)
   NAME=PROGRAM   any program that takes the options of training_step.cpp and answers as it does
+
+On a GPU Plumb replays captured steps, and memory is what was allocated on the device; --python names the interpreter that has
+PyTorch, where it is not that of build/peers.
 """
 import argparse
 import contextlib
@@ -36,6 +41,8 @@ SHAPES = {
     "a": {"blocks": 6, "width": 384, "heads": 6, "tokens": 256, "batch": 8, "vocabulary": 256},
     "b": {"blocks": 12, "width": 768, "heads": 12, "tokens": 256, "batch": 4, "vocabulary": 50257},
     "c": {"blocks": 48, "width": 128, "heads": 4, "tokens": 128, "batch": 8, "vocabulary": 256},
+    "gpt2": {"blocks": 12, "width": 768, "heads": 12, "tokens": 1024, "batch": 16, "vocabulary": 50304},
+    "deep": {"blocks": 96, "width": 512, "heads": 8, "tokens": 512, "batch": 8, "vocabulary": 50304},
 }
 LIBRARIES = pathlib.Path("/usr/lib/x86_64-linux-gnu")
 # Debian's own setting is up to three times slower.
@@ -80,8 +87,11 @@ class Contender:
 def contenders(arguments):
     """{name: (command, environment)} of those that are here; says which are not."""
     torch = str(FOLDER / "peers/torch_step.py")
-    new = ROOT / "build/peers/bin/python"
-    here = {"plumb": ([str(arguments.build / "tests/benchmarks/training_step")], {})}
+    new = arguments.python
+    device = ["--device", arguments.device]
+    own_device = device + (["--captured"] if arguments.device == "cuda" else [])
+    compiled = {"torch-compile": ["--compile"], "torch-graphs": ["--compile", "reduce-overhead"]}
+    here = {"plumb": ([str(arguments.build / "tests/benchmarks/training_step"), *own_device], {})}
     if not pathlib.Path(here["plumb"][0][0]).exists():
         sys.exit(f"training_steps: {here['plumb'][0][0]} is not built")
     for name in arguments.peers:
@@ -92,13 +102,13 @@ def contenders(arguments):
                 print(f"training_steps: {name} left out: launch/setup.sh --peers brings it", file=sys.stderr)
             else:
                 here[name] = (["/usr/bin/python3", torch, *hooks], TUNED)
-        elif plain == "torch" or name == "torch-compile":
+        elif plain == "torch" or name in compiled:
             if not new.exists():
                 print(f"training_steps: {name} left out: launch/setup.sh --peers brings it", file=sys.stderr)
             else:
-                here[name] = ([str(new), torch, *(["--compile"] if name == "torch-compile" else hooks)], {})
+                here[name] = ([str(new), torch, *device, *compiled.get(name, hooks)], {})
         elif name.startswith("plumb@"):
-            here[name] = ([str(pathlib.Path(name.removeprefix("plumb@")) / "tests/benchmarks/training_step")], {})
+            here[name] = ([str(pathlib.Path(name.removeprefix("plumb@")) / "tests/benchmarks/training_step"), *own_device], {})
             if not os.path.exists(here[name][0][0]):
                 sys.exit(f"training_steps: {here[name][0][0]} is not built")
         elif "=" in name:
@@ -107,7 +117,7 @@ def contenders(arguments):
                 sys.exit(f"training_steps: {program} of '{name}' is no program")
             here[title] = ([program], {})
         else:
-            sys.exit(f"training_steps: no peer '{name}'; known: torch-1.13, torch, torch-compile, torch-1.13-hooks, torch-hooks, "
+            sys.exit(f"training_steps: no peer '{name}'; known: torch-1.13, torch, torch-compile, torch-graphs, torch-1.13-hooks, torch-hooks, "
                      "plumb@FOLDER, NAME=PROGRAM")
     return here
 
@@ -185,7 +195,7 @@ def main():
 
     cores = [str(count + 1) for count in range(len(os.sched_getaffinity(0)))]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", type=listed(SHAPES), default=list(SHAPES))
+    parser.add_argument("--shapes", type=listed(SHAPES), default=["a", "b", "c"])
     parser.add_argument("--dtypes", type=listed(["fp32", "bf16"]), default=["fp32", "bf16"])
     parser.add_argument("--threads", type=listed(cores), default=cores[:2])
     parser.add_argument("--peers", type=listed([]), default=["torch-1.13", "torch", "torch-compile"])
@@ -193,6 +203,8 @@ def main():
     parser.add_argument("--steps", type=int, default=3, help="of each contender in a round")
     parser.add_argument("--warm-up", type=int, default=3)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--python", type=pathlib.Path, default=ROOT / "build/peers/bin/python")
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
     here = contenders(arguments)

@@ -141,7 +141,10 @@ def make_optimizer(model):
     raise SystemExit("torch_step: no AdamW")
 
 
-def peak_megabytes():
+def peak_megabytes(device):
+    """Of the process; on a GPU of PyTorch's allocations, without what its allocator keeps besides."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
@@ -156,7 +159,8 @@ def main():
         parser.add_argument("--" + name, type=int, required=True)
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--compile", nargs="?", const="default", metavar="MODE", help="of torch.compile")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--hooks", action="store_true")
     parser.add_argument("--world", type=int, default=1, help="ranks of DistributedDataParallel over gloo")
     parser.add_argument("--rank", type=int, default=0)
@@ -164,19 +168,19 @@ def main():
     size = parser.parse_args()
     torch.set_num_threads(size.threads)
     torch.manual_seed(1)
-    base = peak_megabytes()
-    model = Transformer(size)
+    base = peak_megabytes(size.device)
+    model = Transformer(size).to(size.device)
     optimizer, choice = make_optimizer(model)
-    loss_of = torch.compile(model) if size.compile else model
+    loss_of = torch.compile(model, mode=size.compile) if size.compile else model
     if size.world > 1:
         torch.distributed.init_process_group("gloo", init_method=f"file://{size.commands}/store", rank=size.rank, world_size=size.world)
         loss_of = nn.parallel.DistributedDataParallel(loss_of)
-    tokens = torch.randint(size.vocabulary, (size.batch, size.tokens))
+    tokens = torch.randint(size.vocabulary, (size.batch, size.tokens), device=size.device)
     taken = Statistics(model) if size.hooks else None
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=size.dtype == "bf16"):
+        with torch.autocast(size.device, dtype=torch.bfloat16, enabled=size.dtype == "bf16"):
             loss = loss_of(tokens, tokens)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -198,7 +202,7 @@ def main():
             start = time.monotonic()
             step()
             seconds.append(time.monotonic() - start)
-        say(seconds=seconds, peak_megabytes=peak_megabytes())
+        say(seconds=seconds, peak_megabytes=peak_megabytes(size.device))
 
 
 if __name__ == "__main__":
