@@ -37,7 +37,7 @@ void serve(const Arguments& arguments) {
   set_thread_count(arguments.threads);
   const auto backend = make_backend(arguments.device);
   const double base = peak_megabytes(*backend);
-  std::vector<std::string> settings = {"model.placement=pre", "compute.device=" + arguments.device};
+  std::vector<std::string> settings = {"model.placement=pre", "device=" + arguments.device};
   if (arguments.captured) settings.push_back("compute.captured_steps=true");
   BenchmarkModel model(arguments.size, config_of(arguments.size, settings),
                        arguments.dtype == "bf16" ? DType::BFloat16 : DType::Float32, CLOCK_MONOTONIC,
