@@ -40,7 +40,10 @@ INSTANTIATE_TEST_SUITE_P(
                         MomentsCase{"7x65_huge_mean", 7, 65, true, 1e21, 1e19},
                         // Fourth powers that it cannot hold.
                         MomentsCase{"17x80_large", 17, 80, true, 1e10, 1e10},
-                        MomentsCase{"17x65_small", 17, 65, false, 1e-10, 1e-10})),
+                        MomentsCase{"17x65_small", 17, 65, false, 1e-10, 1e-10},
+                        // Near its largest number, and below its smallest normal one.
+                        MomentsCase{"33x80_largest", 33, 80, false, 0, 6e37},
+                        MomentsCase{"9x65_smallest", 9, 65, false, 0, 1e-39})),
     case_name<MomentsCase>);
 
 /// Multiples of 1/8 of changing sign, which every dtype holds; row `special` is mean + scale times that.
