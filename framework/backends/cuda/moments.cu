@@ -79,15 +79,6 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(Source<T> source) {
 #pragma unroll
       for (int k = 0; k < kWarpRows; ++k)
         if (first_row + k < end) packs[k] = layout.read(source.x + (first_row + k) * source.stride, chunk);
-      if constexpr (kSumsPacks<T>) {
-#pragma unroll
-        for (int k = 0; k < kWarpRows; ++k) {
-          if (source.scalars == nullptr || first_row + k >= end) continue;
-          float values[kPack];
-          Layout::to_floats(packs[k], values);
-          entries.template add<T>(values, rows[k]);
-        }
-      }
       ColumnMoments<kPack> columns;
 #pragma unroll
       for (int j = 0; j < kPack; ++j) {
@@ -97,7 +88,7 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(Source<T> source) {
         for (int k = 0; k < kWarpRows; ++k) {
           if (first_row + k >= end) continue;
           const float value = to_float(packs[k].values[j]);
-          if (!kSumsPacks<T> && source.scalars != nullptr) entries.add_value(value, rows[k]);
+          if (source.scalars != nullptr) entries.add(value, rows[k]);
           if (source.shift != nullptr) columns.add(j, value);
         }
       }

@@ -69,9 +69,9 @@ struct Observed {
   /// Of what has been stored: rounded to T.
   template <class T, class Layout>
   __device__ __forceinline__ void add(const Layout& layout, int pack, const float (&values)[Layout::kPack]) {
-    float stored[Layout::kPack];
-    layout.rounded(pack, values, stored);
-    entries.template add<T>(stored, row);
+#pragma unroll
+    for (int j = 0; j < Layout::kPack; ++j)
+      if (layout.holds(pack, j)) entries.add(to_float(from_float<T>(values[j])), row);
   }
 };
 

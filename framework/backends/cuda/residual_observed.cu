@@ -17,37 +17,22 @@ struct Observed {
     z = out = {};
     x_squares = products = 0;
   }
-  template <class T, int kPack>
+  template <int kPack>
   __device__ __forceinline__ void add_before(const float (&x_values)[kPack], const float (&z_values)[kPack]) {
-    if constexpr (kSumsPacks<T>) {
-      const float z_largest = largest_of(z_values);
-      const PackScale x_scale(largest_of(x_values)), z_scale(z_largest);
-      branch.add_pack(z_values, z_largest, z_scale, z);
-      float squares = 0, product = 0;
 #pragma unroll
-      for (int j = 0; j < kPack; ++j) {
-        const float x = x_values[j] * x_scale.down;
-        squares += x * x;
-        product += x * (z_values[j] * z_scale.down);
-      }
-      x_squares += static_cast<double>(squares) * x_scale.squares;
-      products += static_cast<double>(product) * (x_scale.up * z_scale.up);
-    } else {
-      branch.template add<T>(z_values, z);
-#pragma unroll
-      for (int j = 0; j < kPack; ++j) {
-        const auto wide = static_cast<double>(x_values[j]);
-        x_squares += wide * wide;
-        products += wide * static_cast<double>(z_values[j]);
-      }
+    for (int j = 0; j < kPack; ++j) {
+      const auto wide = static_cast<double>(x_values[j]);
+      x_squares += wide * wide;
+      products += wide * static_cast<double>(z_values[j]);
+      branch.add(z_values[j], z);
     }
   }
   /// Of what has been stored: rounded to T.
   template <class T, class Layout, int kPack>
   __device__ __forceinline__ void add_after(const Layout& layout, int pack, const float (&values)[kPack]) {
-    float stored[kPack];
-    layout.rounded(pack, values, stored);
-    stream.template add<T>(stored, out);
+#pragma unroll
+    for (int j = 0; j < kPack; ++j)
+      if (layout.holds(pack, j)) stream.add(to_float(from_float<T>(values[j])), out);
   }
 };
 
@@ -120,7 +105,7 @@ __global__ void __launch_bounds__(kTeamBlock, kArchitecture == 80 && !Form::kVec
         } else if (Form::kVector && first + team + Form::kTeams < count) {
           ahead.read(layout, 0, rows, row + Form::kTeams);
         }
-        observed.template add_before<T>(other, values);
+        observed.add_before(other, values);
         combine(layout, pack, row, knobs, rows, factors, other, values, sum);
         layout.write(rows.out[row], pack, sum);
         observed.template add_after<T>(layout, pack, sum);

@@ -75,12 +75,6 @@ struct RowLayout {
     }
   }
 
-  /// Of values as write() leaves them what is there: rounded to T, and 0 beyond the width.
-  __device__ __forceinline__ void rounded(int pack, const float (&values)[kPack], float (&out)[kPack]) const {
-#pragma unroll
-    for (int j = 0; j < kPack; ++j) out[j] = holds(pack, j) ? to_float(from_float<T>(values[j])) : 0.0f;
-  }
-
   /// Where entry j of a lane's pack stands in an array of sums in shared memory of padded() entries: quads of
   /// neighbouring lanes side by side, so that accesses of 16 bytes do not meet in a bank.
   static __device__ __forceinline__ int slot_of(int pack, int lane, int j) {

@@ -1,6 +1,5 @@
-// Moments (backend/ops/moments.h) as kernels take them. fp32 and fp16: value by value in float64, in whose
-// range the powers of finite fp32 values are. bf16: a pack of values at a time in fp32, scaled by a power of
-// two, and their sums on to float64 (docs/design/cuda.md, "Statistics in the kernels").
+// Moments (backend/ops/moments.h) as kernels take them, value by value in float64: the powers of finite fp32
+// values, huge or tiny, are in its range, and an H100 adds float64 at half the rate of fp32.
 #pragma once
 
 #include <cmath>
@@ -8,7 +7,6 @@
 
 #include "backend/ops/alignment.h"
 #include "backend/ops/moments.h"
-#include "backends/cuda/device/elements.cuh"
 #include "backends/cuda/device/reduce.cuh"
 #include "core/dtype.h"
 
@@ -19,82 +17,13 @@ struct RowMoments {
   double sum = 0, squares = 0;
 };
 
-/// A power of two, and by what to multiply sums of scaled values, of their squares and of their fourth
-/// powers.
-struct PackScale {
-  float down;
-  double up, squares, fourths;
-
-  /// The one that brings `largest` into [1, 4); 1 where it is not finite. No power of what is scaled by it
-  /// leaves the range of fp32, but for what adds nothing to the largest.
-  explicit __device__ __forceinline__ PackScale(float largest) {
-    constexpr int kBias = 127, kMantissa = 23, kNotFinite = 255, kWideBias = 1023, kWideMantissa = 52;
-    const auto exponent = static_cast<int>(__float_as_uint(largest) >> kMantissa);
-    int chosen = 2 * kBias - exponent;
-    if (chosen < 1) chosen = exponent == kNotFinite ? kBias : 1;
-    down = __uint_as_float(static_cast<unsigned>(chosen) << kMantissa);
-    up = __longlong_as_double(static_cast<long long>(kWideBias + kBias - chosen) << kWideMantissa);
-    squares = up * up;
-    fourths = squares * squares;
-  }
-};
-
-/// The largest magnitude of a pack, of values that are numbers.
-template <int kPack>
-__device__ __forceinline__ float largest_of(const float (&values)[kPack]) {
-  float largest = 0;
-#pragma unroll
-  for (int j = 0; j < kPack; ++j) largest = fmaxf(largest, fabsf(values[j]));
-  return largest;
-}
-
-/// Whether products of two values have few enough bits for sums of a pack of them in fp32.
-template <class T>
-inline constexpr bool kSumsPacks = std::is_same_v<T, __nv_bfloat16>;
-
 /// What needs no rows: over all values that a thread meets.
 struct EntryMoments {
   double sum_abs = 0, sum_fourth = 0;
   float max_abs = 0;
   int overflows = 0;
 
-  /// Values of T; those that are not there are 0.
-  template <class T, int kPack>
-  __device__ __forceinline__ void add(const float (&values)[kPack], RowMoments& row) {
-    if constexpr (kSumsPacks<T>) {
-      const float largest = largest_of(values);
-      add_pack(values, largest, PackScale(largest), row);
-    } else {
-#pragma unroll
-      for (int j = 0; j < kPack; ++j) add_value(values[j], row);
-    }
-  }
-
-  template <int kPack>
-  __device__ __forceinline__ void add_pack(const float (&values)[kPack], float largest,
-                                           const PackScale& scale, RowMoments& row) {
-    float sum = 0, magnitudes = 0, squares = 0, fourths = 0;
-#pragma unroll
-    for (int j = 0; j < kPack; ++j) {
-      const float value = values[j] * scale.down, square = value * value;
-      sum += value;
-      magnitudes += fabsf(value);
-      squares += square;
-      fourths += square * square;
-    }
-    row.sum += static_cast<double>(sum) * scale.up;
-    row.squares += static_cast<double>(squares) * scale.squares;
-    sum_abs += static_cast<double>(magnitudes) * scale.up;
-    sum_fourth += static_cast<double>(fourths) * scale.fourths;
-    // Magnitudes add up to a NaN only where there is one.
-    const float met = magnitudes != magnitudes ? magnitudes : largest;
-    max_abs = maximum_or_nan(max_abs, met);
-    if (met <= kLargestFloat16) return;
-#pragma unroll
-    for (int j = 0; j < kPack; ++j) overflows += !(fabsf(values[j]) <= kLargestFloat16);
-  }
-
-  __device__ __forceinline__ void add_value(float value, RowMoments& row) {
+  __device__ __forceinline__ void add(float value, RowMoments& row) {
     const float magnitude = fabsf(value);
     const double wide = static_cast<double>(value), square = wide * wide;
     row.sum += wide;
