@@ -12,135 +12,82 @@ namespace {
 
 using namespace avx2;
 
-// A tile's columns of the right factor stay in the first cache for the rows of a block of the left one, which
-// stays in the second.
-constexpr std::int64_t kMostDepth = 384, kMostRows = 96, kMostColumns = 768;
-
-/// Length of near-equal pieces of at most `most`, a multiple of unit.
-std::int64_t piece_of(std::int64_t length, std::int64_t most, std::int64_t unit) {
-  const std::int64_t pieces = (length + most - 1) / most;
-  const std::int64_t piece = (length + pieces - 1) / pieces;
-  return (piece + unit - 1) / unit * unit;
-}
+// A tile's columns of b stay in the first cache for the rows of a block of a, which stays in the second.
+constexpr std::int64_t kMostDepth = 256, kMostRows = 96, kMostColumns = 768;
 
 std::int64_t rounded_up(std::int64_t length, std::int64_t unit) { return (length + unit - 1) / unit * unit; }
 
-/// Room of the packed blocks: the right one first, so that both are aligned.
-std::int64_t right_floats(const ProductSizes& sizes) {
-  return rounded_up(std::min(sizes.k, kMostDepth), kLanes) *
-         rounded_up(std::min(sizes.n, kMostColumns), kTileColumns);
-}
-std::int64_t left_floats(const ProductSizes& sizes) {
-  const std::int64_t tiles = rounded_up(std::min(sizes.m, kMostRows), kTileRows) / kTileRows;
-  return tiles * left_tile_floats(rounded_up(std::min(sizes.k, kMostDepth), kLanes));
+/// Length of near-equal pieces of at most `most`, itself a multiple of unit: a multiple of unit.
+std::int64_t piece_of(std::int64_t length, std::int64_t most, std::int64_t unit) {
+  const std::int64_t pieces = (length + most - 1) / most;
+  return rounded_up((length + pieces - 1) / pieces, unit);
 }
 
-template <bool kPacked>
-void multiply_rows(std::int64_t rows, LeftRows left, const float* right, std::int64_t depth,
+/// Room of the packed blocks. That of b comes first, so that it is aligned.
+std::int64_t most_depth(const ProductSizes& sizes) {
+  return rounded_up(std::min(sizes.k, kMostDepth), kLanes);
+}
+std::int64_t right_floats(const ProductSizes& sizes) {
+  return most_depth(sizes) * rounded_up(std::min(sizes.n, kMostColumns), kTileColumns);
+}
+std::int64_t left_floats(const ProductSizes& sizes) {
+  return rounded_up(std::min(sizes.m, kMostRows), kTileRows) / kTileRows *
+         left_tile_floats(most_depth(sizes));
+}
+
+void multiply_rows(std::int64_t rows, const float* left, const float* right, std::int64_t depth,
                    TileResult result) {
   switch (rows) {
     case 6:
-      return multiply_tile<6, kPacked>(left, right, depth, result);
+      return multiply_tile<6>(left, right, depth, result);
     case 5:
-      return multiply_tile<5, kPacked>(left, right, depth, result);
+      return multiply_tile<5>(left, right, depth, result);
     case 4:
-      return multiply_tile<4, kPacked>(left, right, depth, result);
+      return multiply_tile<4>(left, right, depth, result);
     case 3:
-      return multiply_tile<3, kPacked>(left, right, depth, result);
+      return multiply_tile<3>(left, right, depth, result);
     case 2:
-      return multiply_tile<2, kPacked>(left, right, depth, result);
+      return multiply_tile<2>(left, right, depth, result);
     default:
-      return multiply_tile<1, kPacked>(left, right, depth, result);
+      return multiply_tile<1>(left, right, depth, result);
   }
 }
 
 /// A tile at the right edge, of fewer columns than a tile has: by way of a whole one.
-template <bool kPacked>
-void multiply_edge(std::int64_t rows, std::int64_t columns, const LeftRows& left, const float* right,
-                   std::int64_t depth, const TileResult& result) {
+void multiply_edge(std::int64_t rows, std::int64_t columns, const float* left, const float* right,
+                   std::int64_t depth, TileResult result) {
   float whole[kTileRows * kTileColumns];
-  multiply_rows<kPacked>(rows, left, right, depth, {whole, kTileColumns, nullptr, 0});
+  multiply_rows(rows, left, right, depth, {whole, kTileColumns, false});
   for (std::int64_t r = 0; r < rows; ++r) {
-    const float* start = result.start + r * result.start_stride;
-    for (std::int64_t i = 0; i < columns; ++i) {
-      const float sum = whole[r * kTileColumns + i];
-      result.data[r * result.stride + i] = result.start != nullptr ? sum + start[i] : sum;
-    }
+    float* row = result.data + r * result.stride;
+    for (std::int64_t i = 0; i < columns; ++i)
+      row[i] = result.accumulate ? row[i] + whole[r * kTileColumns + i] : whole[r * kTileColumns + i];
   }
 }
 
-/// One range of rows, columns and depth of the product.
-struct Range {
-  std::int64_t begin, length;
+/// Packed blocks of both factors and where their product goes.
+struct Block {
+  const float *left, *right;
+  std::int64_t rows, columns, depth;
+  TileResult result;
 };
 
-class BlockedProduct {
- public:
-  BlockedProduct(const Product& product, float* workspace)
-      : product_(product), right_(workspace), left_(workspace + right_floats(product.sizes)) {}
-
-  void run() const {
-    const auto [m, n, k] = product_.sizes;
-    const std::int64_t depth = piece_of(k, kMostDepth, kLanes), rows = piece_of(m, kMostRows, kTileRows),
-                       columns = piece_of(n, kMostColumns, kTileColumns);
-    for (std::int64_t j = 0; j < n; j += columns) {
-      for (std::int64_t p = 0; p < k; p += depth) {
-        const Range some_columns{j, std::min(columns, n - j)}, some_depth{p, std::min(depth, k - p)};
-        pack_right(element(product_.b, p, j), product_.b.stride, product_.b.transposed, some_depth.length,
-                   some_columns.length, right_);
-        for (std::int64_t i = 0; i < m; i += rows)
-          multiply_block({i, std::min(rows, m - i)}, some_columns, some_depth);
+void multiply_block(const Block& block) {
+  for (std::int64_t j = 0; j < block.columns; j += kTileColumns) {
+    const std::int64_t columns = std::min(kTileColumns, block.columns - j);
+    const float *left = block.left, *right = block.right + j * block.depth;
+    for (std::int64_t i = 0; i < block.rows; i += kTileRows, left += left_tile_floats(block.depth)) {
+      const std::int64_t rows = std::min(kTileRows, block.rows - i);
+      TileResult result = block.result;
+      result.data += i * result.stride + j;
+      if (columns < kTileColumns) {
+        multiply_edge(rows, columns, left, right, block.depth, result);
+      } else {
+        multiply_rows(rows, left, right, block.depth, result);
       }
     }
   }
-
- private:
-  static const float* element(const Factor& factor, std::int64_t row, std::int64_t column) {
-    return factor.data + (factor.transposed ? column * factor.stride + row : row * factor.stride + column);
-  }
-
-  void multiply_block(const Range& rows, const Range& columns, const Range& depth) const {
-    const float* left = element(product_.a, rows.begin, depth.begin);
-    if (product_.a.transposed) {
-      pack_transposed_left(left, product_.a.stride, rows.length, product_.sizes.m - rows.begin, depth.length,
-                           left_);
-      multiply_tiles<true>({left_, 0}, rows, columns, depth);
-    } else {
-      multiply_tiles<false>({left, product_.a.stride}, rows, columns, depth);
-    }
-  }
-
-  template <bool kPacked>
-  void multiply_tiles(const LeftRows& block, const Range& rows, const Range& columns,
-                      const Range& depth) const {
-    for (std::int64_t j = 0; j < columns.length; j += kTileColumns) {
-      const float* right = right_ + j * depth.length;
-      const std::int64_t tile_columns = std::min(kTileColumns, columns.length - j);
-      for (std::int64_t i = 0; i < rows.length; i += kTileRows) {
-        const std::int64_t tile_rows = std::min(kTileRows, rows.length - i);
-        const LeftRows left{
-            block.data + (kPacked ? i / kTileRows * left_tile_floats(depth.length) : i * block.stride),
-            block.stride};
-        const TileResult result = tile_result(rows.begin + i, columns.begin + j, depth.begin == 0);
-        if (tile_columns < kTileColumns) {
-          multiply_edge<kPacked>(tile_rows, tile_columns, left, right, depth.length, result);
-        } else {
-          multiply_rows<kPacked>(tile_rows, left, right, depth.length, result);
-        }
-      }
-    }
-  }
-
-  /// The first range of depth starts from what is to be added, the others from the sums before.
-  TileResult tile_result(std::int64_t row, std::int64_t column, bool first) const {
-    float* data = product_.c + row * product_.stride_c + column;
-    if (!first || product_.accumulate) return {data, product_.stride_c, data, product_.stride_c};
-    return {data, product_.stride_c, product_.bias != nullptr ? product_.bias + column : nullptr, 0};
-  }
-
-  const Product& product_;
-  float *right_, *left_;  ///< packed blocks of op(b) and of a transposed a
-};
+}
 
 }  // namespace
 
@@ -148,6 +95,26 @@ std::int64_t avx2_product_workspace(const ProductSizes& sizes) {
   return right_floats(sizes) + left_floats(sizes);
 }
 
-void avx2_product(const Product& product, float* workspace) { BlockedProduct(product, workspace).run(); }
+void avx2_product(const Product& product, float* workspace) {
+  const auto& [sizes, a, b, c, stride_c, accumulate, bias] = product;
+  const auto [m, n, k] = sizes;
+  float *right = workspace, *left = workspace + right_floats(sizes);
+  const std::int64_t most_rows = piece_of(m, kMostRows, kTileRows),
+                     most_columns = piece_of(n, kMostColumns, kTileColumns),
+                     most_depth = piece_of(k, kMostDepth, kLanes);
+  for (std::int64_t j = 0; j < n; j += most_columns) {
+    const std::int64_t columns = std::min(most_columns, n - j);
+    for (std::int64_t p = 0; p < k; p += most_depth) {
+      const std::int64_t depth = std::min(most_depth, k - p);
+      pack_right(b.data + p * b.stride + j, b.stride, depth, columns, right);
+      for (std::int64_t i = 0; i < m; i += most_rows) {
+        const std::int64_t rows = std::min(most_rows, m - i);
+        pack_left(a.data + p * a.stride + i, a.stride, depth, rows, m - i, left);
+        multiply_block({left, right, rows, columns, depth,
+                        TileResult{c + i * stride_c + j, stride_c, accumulate || p > 0}});
+      }
+    }
+  }
+}
 
 }  // namespace plumb::cpu

@@ -51,12 +51,12 @@ void multiply_fp32(const MatmulArguments& arguments, const ProductSizes& sizes) 
          .stride_c = c.row_stride,
          .accumulate = arguments.accumulate,
          .bias = arguments.bias.defined() ? arguments.bias.as<float>() : nullptr},
-        carver.take<float>(sgemm_workspace(sizes)));
+        carver.take<float>(sgemm_workspace(sizes, arguments.transpose_a, arguments.transpose_b)));
 }
 
-std::size_t fp32_workspace(const ProductSizes& sizes) {
+std::size_t fp32_workspace(const MatmulArguments& arguments, const ProductSizes& sizes) {
   WorkspaceCarver carver;
-  carver.take<float>(sgemm_workspace(sizes));
+  carver.take<float>(sgemm_workspace(sizes, arguments.transpose_a, arguments.transpose_b));
   return carver.bytes();
 }
 
@@ -231,7 +231,7 @@ std::size_t Matmul::part_workspace(const MatmulArguments& arguments, const Produ
   std::size_t bytes = 0;
   for (std::int64_t part = 0; part < parts.count(); ++part) {
     if (arguments.a.dtype == DType::Float32) {
-      bytes = std::max(bytes, fp32_workspace(parts.sizes(part)));
+      bytes = std::max(bytes, fp32_workspace(arguments, parts.sizes(part)));
       continue;
     }
     const MatmulArguments own = parts.arguments(arguments, part);

@@ -1,5 +1,5 @@
-// The fp32 product on the calling thread: oneDNN's, or for a^T b on processors with AVX2 and FMA but without
-// AVX-512 our own (avx2_product.h; docs/performance.md has both).
+// The fp32 product on the calling thread: oneDNN's, but for a^T b on processors with AVX2 and FMA and without
+// AVX-512 our own (avx2_product.h; what either gains: docs/performance.md).
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@ namespace plumb::cpu {
 /// Rows and columns of c that oneDNN's kernels work on at once, with AVX-512.
 inline constexpr std::int64_t kRowUnit = 8, kColumnUnit = 48;
 
-/// Floats of workspace that sgemm needs for these sizes, and for any that are smaller.
-std::int64_t sgemm_workspace(const ProductSizes& sizes);
+/// Floats of workspace that sgemm needs for a product of this form and these sizes, or any that are smaller.
+std::int64_t sgemm_workspace(const ProductSizes& sizes, bool transpose_a, bool transpose_b);
 
 /// The product (product.h), with k >= 1. workspace: aligned to a cache line.
 void sgemm(const Product& product, float* workspace);

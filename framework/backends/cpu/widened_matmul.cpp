@@ -31,7 +31,8 @@ struct Blocks {
         a(carver.take<float>(panel * depth)),
         b(carver.take<float>(depth * columns)),
         c(carver.take<float>(arguments.c.dtype == DType::BFloat16 ? panel * columns : 0)),
-        sgemm(carver.take<float>(sgemm_workspace({panel, columns, depth}))) {}
+        sgemm(carver.take<float>(
+            sgemm_workspace({panel, columns, depth}, arguments.transpose_a, arguments.transpose_b))) {}
 
   std::int64_t panel, depth, columns;
   float *a, *b, *c;  ///< c: of a result that is bf16
