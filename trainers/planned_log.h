@@ -17,7 +17,7 @@ struct LogBytes {
   double sum() const { return metrics + stability + ranks; }
 };
 
-/// Of records in which every field of the layout is there and every number has the 16 digits that most have;
+/// Of records in which every field of the layout is there and every number has the 17 digits that most have;
 /// a run leaves out what does not exist in a step (validation, say). Without events and TensorBoard's files.
 LogBytes planned_log_bytes(const std::shared_ptr<const RecordLayout>& layout, const Config& config);
 

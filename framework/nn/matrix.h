@@ -26,8 +26,8 @@ class Matrix : public Module {
 
   /// y (R,out) = x (R,in) W^T + bias; with_bias false leaves the bias to a fused op that follows.
   void forward(const Context& context, const Tensor& x, const Tensor& y, bool with_bias = true) const;
-  /// dW += dy^T x, dbias += column sums of dy (when with_bias), and dx = dy W if dx is given.
-  /// dx may be x's view, not dy's.
+  /// dW += dy^T x (= where the Context says that gradients are written), dbias += column sums of dy (when
+  /// with_bias), and dx = dy W if dx is given. dx may be x's view, not dy's.
   void backward(const Context& context, const Tensor& x, const Tensor& dy, const Tensor& dx,
                 bool with_bias = true) const;
   /// Its two halves.

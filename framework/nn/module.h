@@ -104,8 +104,8 @@ class Branch : public Module {
   /// u (R,C) -> y (R,C). y may be empty in a pass that is made again: then only what backward reads inside
   /// the branch is.
   virtual void forward(const Context& context, const Tensor& u, const Tensor& y) = 0;
-  /// dy (R,C) -> du (R,C), overwritten; parameter gradients are accumulated. dy stays as it is, unless du
-  /// lies in its place.
+  /// dy (R,C) -> du (R,C), overwritten; parameter gradients are accumulated (those of matrices
+  /// written, where the Context says so). dy stays as it is, unless du lies in its place.
   virtual void backward(const Context& context, const BranchInput& u, const Tensor& dy, const Tensor& du) = 0;
   /// Whether u, y, dy and du may share their bytes: forward writes y when it has read u for the last time,
   /// and backward asks for u when it has read dy, and writes du when it has read u.

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "backends/cpu/instruction_sets.h"
@@ -194,6 +196,24 @@ TEST_P(Avx2Product, ARowHasTheSameBitsInEveryProduct) {
     run(cpu::avx2_product, product, cpu::avx2_product_workspace(product.sizes));
     for (std::int64_t i = first; i < first + rows; ++i) {
       for (std::int64_t j = 0; j < 50; ++j) ASSERT_EQ(part.c.at(i, j), whole.c.at(i, j)) << i << "," << j;
+    }
+  }
+}
+
+TEST_P(Avx2Product, AColumnHasTheSameBitsInEveryProduct) {
+  Case whole({20, 103, 500}, form_);
+  const Case before = whole;
+  run(cpu::avx2_product, whole.product(), cpu::avx2_product_workspace(whole.sizes));
+  for (const auto& [first, columns] : {std::pair<std::int64_t, std::int64_t>{0, 1}, {5, 17}, {70, 33}}) {
+    Case part = before;
+    Product product = part.product();
+    product.sizes.n = columns;
+    product.b.data += first;
+    product.c += first;
+    run(cpu::avx2_product, product, cpu::avx2_product_workspace(product.sizes));
+    for (std::int64_t i = 0; i < 20; ++i) {
+      for (std::int64_t j = first; j < first + columns; ++j)
+        ASSERT_EQ(part.c.at(i, j), whole.c.at(i, j)) << i << "," << j;
     }
   }
 }
