@@ -18,7 +18,7 @@ that are not installed are named and left out:
   NAME-hooks     torch-1.13 or torch, with hooks that take what Plumb takes (it takes it in every line of the table); with the
                  peer without them the script also prints what they cost
   plumb@FOLDER   another build of Plumb (tests/benchmarks/compare)
-  NAME=PROGRAM   any program that takes the options of training_step.cpp and answers as it does
+  NAME=PROGRAM   any program that takes the options of training_step.cpp and answers as it does; it knows its device itself
 
 On a GPU Plumb replays captured steps, and memory is what was allocated on the device; --python names the interpreter that has
 PyTorch, where it is not that of build/peers.
@@ -96,7 +96,9 @@ def contenders(arguments):
         sys.exit(f"training_steps: {here['plumb'][0][0]} is not built")
     for name in arguments.peers:
         plain, hooks = name.removesuffix("-hooks"), ["--hooks"] if name.endswith("-hooks") else []
-        if plain == "torch-1.13":
+        if plain == "torch-1.13" and arguments.device != "cpu":
+            sys.exit("training_steps: torch-1.13 is Debian's, which has no GPUs: leave it out of --peers")
+        elif plain == "torch-1.13":
             missing = [path for path in (TUNED["LD_PRELOAD"], TUNED["LD_LIBRARY_PATH"]) if not os.path.exists(path)]
             if missing or subprocess.run(["/usr/bin/python3", "-c", "import torch"], capture_output=True).returncode:
                 print(f"training_steps: {name} left out: launch/setup.sh --peers brings it", file=sys.stderr)
@@ -198,7 +200,7 @@ def main():
     parser.add_argument("--shapes", type=listed(SHAPES), default=["a", "b", "c"])
     parser.add_argument("--dtypes", type=listed(["fp32", "bf16"]), default=["fp32", "bf16"])
     parser.add_argument("--threads", type=listed(cores), default=cores[:2])
-    parser.add_argument("--peers", type=listed([]), default=["torch-1.13", "torch", "torch-compile"])
+    parser.add_argument("--peers", type=listed([]), help="default: torch-1.13 (on a CPU), torch, torch-compile")
     parser.add_argument("--rounds", type=rounds, default=12)
     parser.add_argument("--steps", type=int, default=3, help="of each contender in a round")
     parser.add_argument("--warm-up", type=int, default=3)
@@ -207,6 +209,8 @@ def main():
     parser.add_argument("--python", type=pathlib.Path, default=ROOT / "build/peers/bin/python")
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
+    if arguments.peers is None:
+        arguments.peers = [*(["torch-1.13"] if arguments.device == "cpu" else []), "torch", "torch-compile"]
     here = contenders(arguments)
     print(f"Load {' '.join(f'{value:.2f}' for value in os.getloadavg())} at the start; {arguments.rounds} rounds of "
           f"{arguments.steps} steps.\n")
