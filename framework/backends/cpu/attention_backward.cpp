@@ -42,13 +42,15 @@ class Backward {
                     [&](int thread, std::int64_t begin, std::int64_t end) {
                       const BackwardScratch own = scratch.of(thread);
                       for (std::int64_t plane = begin; plane < end; ++plane) {
-                        run_head(own, plane / shape_.heads, plane % shape_.heads);
+                        run_head(own, plane, std::min(plane + 1, end - 1));
                       }
                     });
   }
 
  private:
-  void run_head(const BackwardScratch& scratch, std::int64_t sequence, std::int64_t head) const {
+  /// Planes count (sequence, head), heads fastest; next is the plane after this one.
+  void run_head(const BackwardScratch& scratch, std::int64_t plane, std::int64_t next) const {
+    const std::int64_t sequence = plane / shape_.heads, head = plane % shape_.heads;
     const auto* k = head_row<Element>(arguments_.k, shape_, sequence, head, 0);
     const auto* v = head_row<Element>(arguments_.v, shape_, sequence, head, 0);
     unpack_rows(k, arguments_.k.row_stride, geometry_.tokens, geometry_, 1.0F, scratch.k);
@@ -58,7 +60,7 @@ class Backward {
     std::fill(scratch.dk, scratch.dk + geometry_.rows_size(), 0.0F);
     std::fill(scratch.dv, scratch.dv + geometry_.rows_size(), 0.0F);
     for (std::int64_t first = 0; first < geometry_.tokens; first += kQueryTile) {
-      run_query_tile(scratch, sequence, head, first, key_group);
+      run_query_tile(scratch, sequence, head, first, key_group, next);
     }
     pack_rows(scratch.dk, geometry_, geometry_.tokens,
               head_row<Element>(arguments_.dk, shape_, sequence, head, 0), arguments_.dk.row_stride);
@@ -66,8 +68,16 @@ class Backward {
               head_row<Element>(arguments_.dv, shape_, sequence, head, 0), arguments_.dv.row_stride);
   }
 
+  /// What a plane has of a token comes to the cache while an earlier plane is worked on.
+  void fetch_token(std::int64_t plane, std::int64_t token) const {
+    for (const Tensor* tensor :
+         {&arguments_.q, &arguments_.k, &arguments_.v, &arguments_.out, &arguments_.dout})
+      fetch_part(head_row<Element>(*tensor, shape_, plane / shape_.heads, plane % shape_.heads, token),
+                 shape_.width);
+  }
+
   void run_query_tile(const BackwardScratch& scratch, std::int64_t sequence, std::int64_t head,
-                      std::int64_t first, std::int64_t key_group) const {
+                      std::int64_t first, std::int64_t key_group, std::int64_t next) const {
     const std::int64_t queries = std::min(kQueryTile, geometry_.tokens - first);
     const std::int64_t padded = geometry_.padded_width, stride = geometry_.transposed_stride;
     const auto scale = static_cast<float>(shape_.scale);
@@ -82,11 +92,12 @@ class Backward {
     expected_gradients(scratch, sequence, head, first, queries, expected.data());
     std::fill(scratch.dq, scratch.dq + queries * padded, 0.0F);
     for_key_tiles(shape_, first, queries, [&](const Tile& tile) {
-      tile_product<false>({scratch.q, padded, 1}, scratch.k_transposed + tile.first_key, stride, scratch.p,
-                          kKeyTile, queries, tile.width, geometry_.width);
-      tile_product<false>({scratch.dout, padded, 1}, scratch.v_transposed + tile.first_key, stride,
-                          scratch.dp, kKeyTile, queries, tile.width, geometry_.width);
+      multiply_keys(tile, scratch.q, padded, scratch.k_transposed + tile.first_key, stride, geometry_.width,
+                    scratch.p);
+      multiply_keys(tile, scratch.dout, padded, scratch.v_transposed + tile.first_key, stride,
+                    geometry_.width, scratch.dp);
       for (std::int64_t i = 0; i < queries; ++i) {
+        if (tile.first_key == 0) fetch_token(next, first + i);
         differentiate_row(scratch, tile, sequence, head, i, expected[static_cast<std::size_t>(i)]);
       }
       const std::int64_t offset = tile.first_key * padded;
@@ -121,20 +132,20 @@ class Backward {
                          std::int64_t head, std::int64_t i, float expected) const {
     float* p = scratch.p + i * kKeyTile;
     float* dp = scratch.dp + i * kKeyTile;
-    const std::int64_t query = tile.first_query + i, visible = tile.visible(i);
+    const std::int64_t query = tile.first_query + i, visible = tile.visible(i), held = tile.held(i);
     const float log_sum_exp =
         arguments_.log_sum_exp.as<float>()[(sequence * shape_.heads + head) * shape_.tokens + query];
     std::array<float, kKeyTile> slope, factor;
     if (shape_.soft_cap > 0) {
-      apply_soft_cap(p, tile.width, shape_.soft_cap);
+      apply_soft_cap(p, held, shape_.soft_cap);
       const auto inverse = static_cast<float>(1 / shape_.soft_cap);
-      for (std::int64_t j = 0; j < tile.width; ++j) {
+      for (std::int64_t j = 0; j < held; ++j) {
         const float ratio = p[j] * inverse;
         slope[static_cast<std::size_t>(j)] = 1.0F - ratio * ratio;
       }
     }
     if (!dropout_.active() && !(shape_.soft_cap > 0)) {
-      for (std::int64_t j = 0; j < tile.width; j += kLanes) {
+      for (std::int64_t j = 0; j < held; j += kLanes) {
         const LanesValue probability =
             lanes_below(visible - j) ? vector_exp_or_zero(lanes_at(p + j) - log_sum_exp) : LanesValue{};
         const LanesValue gradient = probability * (lanes_at(dp + j) - expected);
@@ -143,8 +154,8 @@ class Backward {
       }
       return;
     }
-    for (std::int64_t j = 0; j < tile.width; ++j) p[j] = vector_exp_or_zero(p[j] - log_sum_exp);
-    fill_after(p, visible, tile.width, 0.0F);
+    for (std::int64_t j = 0; j < held; ++j) p[j] = vector_exp_or_zero(p[j] - log_sum_exp);
+    fill_after(p, visible, held, 0.0F);
     if (dropout_.active()) {
       dropout_.factors(sequence, head, query, tile.first_key, visible, factor.data());
       for (std::int64_t j = 0; j < visible; ++j) {
@@ -153,12 +164,12 @@ class Backward {
         p[j] *= kept;
       }
     } else {
-      for (std::int64_t j = 0; j < tile.width; ++j) dp[j] = p[j] * (dp[j] - expected);
+      for (std::int64_t j = 0; j < held; ++j) dp[j] = p[j] * (dp[j] - expected);
     }
     if (shape_.soft_cap > 0) {
-      for (std::int64_t j = 0; j < tile.width; ++j) dp[j] *= slope[static_cast<std::size_t>(j)];
+      for (std::int64_t j = 0; j < held; ++j) dp[j] *= slope[static_cast<std::size_t>(j)];
     }
-    fill_after(dp, visible, tile.width, 0.0F);  // at the end: what is masked may not be finite
+    fill_after(dp, visible, held, 0.0F);  // at the end: what is masked may not be finite
   }
 
   const AttentionBackward& arguments_;

@@ -92,9 +92,8 @@ class Forward {
                 queries, geometry_, static_cast<float>(shape_.scale), scratch.q);
     std::fill(scratch.mixed, scratch.mixed + queries * padded, 0.0F);
     for_key_tiles(shape_, first, queries, [&](const Tile& tile) {
-      tile_product<false>({scratch.q, padded, 1}, scratch.k_transposed + tile.first_key,
-                          geometry_.transposed_stride, scratch.logits, kKeyTile, queries, tile.width,
-                          geometry_.width);
+      multiply_keys(tile, scratch.q, padded, scratch.k_transposed + tile.first_key,
+                    geometry_.transposed_stride, geometry_.width, scratch.logits);
       for (std::int64_t i = 0; i < queries; ++i) {
         absorb_row(scratch, tile, sequence, head, i, rows[static_cast<std::size_t>(i)]);
       }
@@ -106,9 +105,9 @@ class Forward {
   void absorb_row(const ForwardScratch& scratch, const Tile& tile, std::int64_t sequence, std::int64_t head,
                   std::int64_t i, RunningSoftmax& row) const {
     float* logits = scratch.logits + i * kKeyTile;
-    const std::int64_t visible = tile.visible(i);
-    if (shape_.soft_cap > 0) apply_soft_cap(logits, tile.width, shape_.soft_cap);
-    const float correction = row.template absorb<kWithEntropy>(logits, visible, tile.width);
+    const std::int64_t visible = tile.visible(i), held = tile.held(i);
+    if (shape_.soft_cap > 0) apply_soft_cap(logits, held, shape_.soft_cap);
+    const float correction = row.template absorb<kWithEntropy>(logits, visible, held);
     if (tile.first_key > 0) {
       float* mixed = scratch.mixed + i * geometry_.padded_width;
       for (std::int64_t d = 0; d < geometry_.padded_width; ++d) mixed[d] *= correction;
