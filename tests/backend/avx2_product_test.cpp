@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -133,15 +134,36 @@ void expect_product(Multiply multiply, std::int64_t workspace_floats, const Prod
   }
 }
 
-class Avx2Product : public testing::TestWithParam<Added> {
+class Avx2Product : public testing::TestWithParam<Form> {
  protected:
   void SetUp() override {
     if (!cpu::missing_instruction_sets({"avx2", "fma"}).empty()) GTEST_SKIP() << "no AVX2 and FMA";
   }
-  void expect(const ProductSizes& sizes) const {
-    expect_product(cpu::avx2_product, cpu::avx2_product_workspace(sizes), sizes, form_);
+  std::int64_t workspace(const ProductSizes& sizes) const {
+    return cpu::avx2_product_workspace(sizes, form_.transpose_a);
   }
-  const Form form_{true, false, GetParam()};
+  void multiply(const Product& product) const { run(cpu::avx2_product, product, workspace(product.sizes)); }
+  void expect(const ProductSizes& sizes) const {
+    expect_product(cpu::avx2_product, workspace(sizes), sizes, form_);
+  }
+  /// Multiplies `rows` rows and `columns` columns alone, from (row, column), and expects what they have in
+  /// whole.
+  void expect_bits(const Case& before, const Case& whole, const ProductSizes& sizes, std::int64_t row,
+                   std::int64_t column) const {
+    Case part = before;
+    Product product = part.product();
+    product.sizes = sizes;
+    product.a.data += row * (form_.transpose_a ? 1 : product.a.stride);
+    product.b.data += column * (form_.transpose_b ? product.b.stride : 1);
+    product.c += row * product.stride_c + column;
+    if (product.bias != nullptr) product.bias += column;
+    multiply(product);
+    for (std::int64_t i = row; i < row + sizes.m; ++i) {
+      for (std::int64_t j = column; j < column + sizes.n; ++j)
+        ASSERT_EQ(part.c.at(i, j), whole.c.at(i, j)) << i << "," << j;
+    }
+  }
+  const Form form_ = GetParam();
 };
 
 TEST_P(Avx2Product, MatchesSumsInDoubleAtEverySizeOfTheEdges) {
@@ -161,10 +183,10 @@ TEST_P(Avx2Product, MatchesSumsInDoubleOverSeveralBlocks) {
 
 // What a plan asks for is enough for all that is smaller.
 TEST_P(Avx2Product, WorkspaceIsEnoughForSmallerSizes) {
-  const std::int64_t floats = cpu::avx2_product_workspace({100, 100, 400});
+  const std::int64_t floats = workspace({100, 100, 400});
   for (const ProductSizes& sizes :
        {ProductSizes{99, 97, 399}, ProductSizes{96, 100, 257}, ProductSizes{1, 81, 9}}) {
-    EXPECT_LE(cpu::avx2_product_workspace(sizes), floats);
+    EXPECT_LE(workspace(sizes), floats);
     expect_product(cpu::avx2_product, floats, sizes, form_);
   }
 }
@@ -172,9 +194,9 @@ TEST_P(Avx2Product, WorkspaceIsEnoughForSmallerSizes) {
 TEST_P(Avx2Product, ANumberThatIsNotFiniteStaysInItsRowAndColumn) {
   for (const float bad : {kNan, std::numeric_limits<float>::infinity()}) {
     Case one({14, 37, 20}, form_);
-    one.a.at(11, 8) = bad;
-    one.b.at(11, 35) = bad;
-    run(cpu::avx2_product, one.product(), cpu::avx2_product_workspace(one.sizes));
+    (form_.transpose_a ? one.a.at(11, 8) : one.a.at(8, 11)) = bad;
+    (form_.transpose_b ? one.b.at(35, 11) : one.b.at(11, 35)) = bad;
+    multiply(one.product());
     for (std::int64_t i = 0; i < one.sizes.m; ++i) {
       for (std::int64_t j = 0; j < one.sizes.n; ++j)
         EXPECT_EQ(std::isfinite(one.c.at(i, j)), i != 8 && j != 35) << i << "," << j;
@@ -182,43 +204,35 @@ TEST_P(Avx2Product, ANumberThatIsNotFiniteStaysInItsRowAndColumn) {
   }
 }
 
-// An element's bits do not depend on what is multiplied beside it, so neither on how rows are divided.
-TEST_P(Avx2Product, ARowHasTheSameBitsInEveryProduct) {
-  Case whole({103, 50, 500}, form_);
+// An element's bits do not depend on what is multiplied beside it, so neither on how c is divided.
+TEST_P(Avx2Product, RowsAndColumnsHaveTheSameBitsInEveryProduct) {
+  constexpr ProductSizes kSizes{103, 107, 500};
+  Case whole(kSizes, form_);
   const Case before = whole;
-  run(cpu::avx2_product, whole.product(), cpu::avx2_product_workspace(whole.sizes));
-  for (const auto& [first, rows] : {std::pair<std::int64_t, std::int64_t>{0, 1}, {5, 4}, {97, 6}}) {
-    Case part = before;
-    Product product = part.product();
-    product.sizes.m = rows;
-    product.a.data += first;
-    product.c += first * product.stride_c;
-    run(cpu::avx2_product, product, cpu::avx2_product_workspace(product.sizes));
-    for (std::int64_t i = first; i < first + rows; ++i) {
-      for (std::int64_t j = 0; j < 50; ++j) ASSERT_EQ(part.c.at(i, j), whole.c.at(i, j)) << i << "," << j;
-    }
-  }
+  multiply(whole.product());
+  for (const auto& [first, rows] : {std::pair<std::int64_t, std::int64_t>{0, 1}, {5, 4}, {97, 6}})
+    expect_bits(before, whole, {rows, kSizes.n, kSizes.k}, first, 0);
+  for (const auto& [first, columns] : {std::pair<std::int64_t, std::int64_t>{0, 1}, {5, 17}, {70, 33}})
+    expect_bits(before, whole, {kSizes.m, columns, kSizes.k}, 0, first);
 }
 
-TEST_P(Avx2Product, AColumnHasTheSameBitsInEveryProduct) {
-  Case whole({20, 103, 500}, form_);
-  const Case before = whole;
-  run(cpu::avx2_product, whole.product(), cpu::avx2_product_workspace(whole.sizes));
-  for (const auto& [first, columns] : {std::pair<std::int64_t, std::int64_t>{0, 1}, {5, 17}, {70, 33}}) {
-    Case part = before;
-    Product product = part.product();
-    product.sizes.n = columns;
-    product.b.data += first;
-    product.c += first;
-    run(cpu::avx2_product, product, cpu::avx2_product_workspace(product.sizes));
-    for (std::int64_t i = 0; i < 20; ++i) {
-      for (std::int64_t j = first; j < first + columns; ++j)
-        ASSERT_EQ(part.c.at(i, j), whole.c.at(i, j)) << i << "," << j;
-    }
+std::vector<Form> forms_of_avx2_product() {
+  std::vector<Form> forms;
+  for (const auto& [transpose_a, transpose_b] : {std::pair{false, false}, {false, true}, {true, false}}) {
+    for (const Added added : {Added::Nothing, Added::Bias, Added::Result})
+      forms.push_back({transpose_a, transpose_b, added});
   }
+  return forms;
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, Avx2Product, testing::Values(Added::Nothing, Added::Result));
+std::string name_of(const testing::TestParamInfo<Form>& info) {
+  const Form& form = info.param;
+  const std::string factors = std::string(form.transpose_a ? "at" : "a") + (form.transpose_b ? "_bt" : "_b");
+  if (form.added == Added::Nothing) return factors;
+  return factors + (form.added == Added::Bias ? "_plus_bias" : "_plus_c");
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, Avx2Product, testing::ValuesIn(forms_of_avx2_product()), name_of);
 
 class Sgemm : public testing::TestWithParam<std::tuple<bool, bool, Added>> {};
 

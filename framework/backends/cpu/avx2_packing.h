@@ -1,6 +1,6 @@
-// Blocks of the factors of a^T b in the order in which tiles (avx2_tile.h) read them. Both factors lie with
-// depth as their rows. They are read in the order of memory, with rows fetched ahead: a block's rows may be
-// far apart, at a distance at which a cache holds few of them and the processor foresees none. For sources
+// Blocks of the factors of a product in the order in which tiles (avx2_tile.h) read them. Where depth runs
+// along the rows of memory they are read in its order, with rows fetched ahead: a block's rows may be far
+// apart, at a distance at which a cache holds few of them and the processor foresees none. For sources
 // compiled with -mavx2.
 #pragma once
 
@@ -13,8 +13,9 @@
 
 namespace plumb::cpu::avx2 {
 
+inline constexpr std::int64_t kLine = 16;  ///< floats
+
 inline void fetch_row(const float* row, std::int64_t floats) {
-  constexpr std::int64_t kLine = 16;
   for (std::int64_t i = 0; i < floats; i += kLine) __builtin_prefetch(row + i);
 }
 
@@ -34,6 +35,54 @@ inline void pack_right(const float* from, std::int64_t stride, std::int64_t dept
     for (std::int64_t j = whole; j < columns; ++j) to[whole * depth + j - whole] = from[j];
     if (whole == columns) continue;
     for (std::int64_t i = columns - whole; i < kTileColumns; ++i) to[whole * depth + i] = 0.0F;
+  }
+}
+
+using Square = __m256[kLanes];
+
+[[gnu::always_inline]] inline void transpose(Square& rows) {
+  Square pair;
+#pragma GCC unroll 8
+  for (int i = 0; i < kLanes; i += 2) {
+    pair[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+    pair[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  Square quad;
+#pragma GCC unroll 8
+  for (int i = 0; i < kLanes; i += 4) {
+    quad[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0x44);
+    quad[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0xEE);
+    quad[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0x44);
+    quad[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0xEE);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    rows[i] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x20);
+    rows[i + 4] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x31);
+  }
+}
+
+/// The same of a b that is transposed in memory: (columns, depth) in rows of `stride`.
+inline void pack_right_transposed(const float* from, std::int64_t stride, std::int64_t depth,
+                                  std::int64_t columns, float* to) {
+  const std::int64_t whole_columns = columns / kLanes * kLanes, whole_depth = depth / kLanes * kLanes;
+  const auto place = [&](std::int64_t column, std::int64_t p) {
+    return to + column / kTileColumns * kTileColumns * depth + p * kTileColumns + column % kTileColumns;
+  };
+  for (std::int64_t j = 0; j < whole_columns; j += kLanes) {
+    for (std::int64_t p = 0; p < whole_depth; p += kLanes) {
+      Square square;
+#pragma GCC unroll 8
+      for (int i = 0; i < kLanes; ++i) square[i] = _mm256_loadu_ps(from + (j + i) * stride + p);
+      transpose(square);
+#pragma GCC unroll 8
+      for (int i = 0; i < kLanes; ++i) _mm256_store_ps(place(j, p + i), square[i]);
+    }
+  }
+  const std::int64_t padded = (columns + kTileColumns - 1) / kTileColumns * kTileColumns;
+  for (std::int64_t j = 0; j < padded; ++j) {
+    for (std::int64_t p = j < whole_columns ? whole_depth : 0; p < depth; ++p)
+      *place(j, p) = j < columns ? from[j * stride + p] : 0.0F;
   }
 }
 
@@ -58,5 +107,55 @@ inline void pack_left(const float* from, std::int64_t stride, std::int64_t depth
     }
   }
 }
+
+/// The same of an a with depth along its rows: (rows, depth).
+inline void pack_left_rows(const float* from, std::int64_t stride, std::int64_t depth, std::int64_t rows,
+                           float* to) {
+  const std::int64_t whole_depth = depth / kLanes * kLanes;
+  for (std::int64_t i = 0; i < rows; i += kTileRows, to += left_tile_floats(depth)) {
+    const float* tile_row[kTileRows];  // rows beyond the last one are that one again: nobody reads them
+    for (std::int64_t r = 0; r < kTileRows; ++r) tile_row[r] = from + std::min(i + r, rows - 1) * stride;
+    for (std::int64_t p = 0; p < whole_depth; p += kLanes) {
+      Square square;
+#pragma GCC unroll 8
+      for (int r = 0; r < kLanes; ++r) square[r] = _mm256_loadu_ps(tile_row[r < kTileRows ? r : 0] + p);
+      transpose(square);
+#pragma GCC unroll 8
+      for (int q = 0; q < kLanes; ++q) _mm256_storeu_ps(to + (p + q) * kTileRows, square[q]);
+    }
+    for (std::int64_t p = whole_depth; p < depth; ++p) {
+      for (std::int64_t r = 0; r < kTileRows; ++r) to[p * kTileRows + r] = tile_row[r][p];
+    }
+  }
+}
+
+/// Rows that come to the second cache, a few lines at a time, while others are multiplied.
+class RowsAhead {
+ public:
+  RowsAhead() = default;
+  /// `steps` is how often step() will be called.
+  RowsAhead(const float* data, std::int64_t stride, std::int64_t rows, std::int64_t floats,
+            std::int64_t steps)
+      : row_(data),
+        stride_(stride),
+        rows_(rows),
+        floats_(floats),
+        lines_a_step_((rows * ((floats + kLine - 1) / kLine) + steps - 1) / steps) {}
+
+  void step() {
+    for (std::int64_t i = 0; i < lines_a_step_ && rows_ > 0; ++i) {
+      __builtin_prefetch(row_ + done_, 0, 2);
+      done_ += kLine;
+      if (done_ < floats_) continue;
+      done_ = 0;
+      row_ += stride_;
+      --rows_;
+    }
+  }
+
+ private:
+  const float* row_ = nullptr;
+  std::int64_t stride_ = 0, rows_ = 0, floats_ = 0, lines_a_step_ = 0, done_ = 0;
+};
 
 }  // namespace plumb::cpu::avx2

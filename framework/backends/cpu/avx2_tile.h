@@ -15,13 +15,14 @@ inline constexpr std::int64_t kTileRows = 6, kTileColumns = 2 * kLanes;
 struct TileResult {
   float* data;
   std::int64_t stride;
-  bool accumulate;  ///< else the old values are not read
+  bool accumulate;    ///< else the old values are not read
+  const float* bias;  ///< added last, to every row; null = none
 };
 
-/// result = left right, or += : (Rows, kTileColumns) from (Rows, depth) and (depth, kTileColumns). Both
-/// factors are packed, one depth after the other: kTileRows floats of left each, kTileColumns of right, which
-/// is aligned to 32 bytes. Every sum is a chain of fused multiply-adds from 0 in order of depth, whatever
-/// Rows is.
+/// result = left right, or +=, and then + bias: (Rows, kTileColumns) from (Rows, depth) and (depth,
+/// kTileColumns). Both factors are packed, one depth after the other: kTileRows floats of left each,
+/// kTileColumns of right, which is aligned to 32 bytes. Every sum is a chain of fused multiply-adds from 0 in
+/// order of depth, whatever Rows is.
 template <int Rows>
 [[gnu::always_inline]] inline void multiply_tile(const float* left, const float* right, std::int64_t depth,
                                                  TileResult result) {
@@ -48,12 +49,13 @@ template <int Rows>
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r) {
     float* row = result.data + r * result.stride;
-    if (result.accumulate) {
-      sums[r][0] = _mm256_add_ps(sums[r][0], _mm256_loadu_ps(row));
-      sums[r][1] = _mm256_add_ps(sums[r][1], _mm256_loadu_ps(row + kLanes));
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+      __m256 sum = sums[r][v];
+      if (result.accumulate) sum = _mm256_add_ps(sum, _mm256_loadu_ps(row + v * kLanes));
+      if (result.bias != nullptr) sum = _mm256_add_ps(sum, _mm256_loadu_ps(result.bias + v * kLanes));
+      _mm256_storeu_ps(row + v * kLanes, sum);
     }
-    _mm256_storeu_ps(row, sums[r][0]);
-    _mm256_storeu_ps(row + kLanes, sums[r][1]);
   }
 }
 

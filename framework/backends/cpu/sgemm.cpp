@@ -14,7 +14,7 @@ bool takes_avx2_product(bool transpose_a, bool transpose_b) {
     const ProcessorFacts facts = read_processor_facts();
     return facts.has("avx2") && facts.has("fma") && !facts.has("avx512f");
   }();
-  return processor_takes_it && transpose_a && !transpose_b;
+  return processor_takes_it && !(transpose_a && transpose_b);
 }
 
 void library_product(const Product& product) {
@@ -29,15 +29,15 @@ void library_product(const Product& product) {
 }  // namespace
 
 std::int64_t sgemm_workspace(const ProductSizes& sizes, bool transpose_a, bool transpose_b) {
-  return takes_avx2_product(transpose_a, transpose_b) ? avx2_product_workspace(sizes) : 0;
+  return takes_avx2_product(transpose_a, transpose_b) ? avx2_product_workspace(sizes, transpose_a) : 0;
 }
 
 void sgemm(const Product& product, float* workspace) {
   if (takes_avx2_product(product.a.transposed, product.b.transposed)) {
     avx2_product(product, workspace);
-  } else {
-    library_product(product);
+    return;
   }
+  library_product(product);
   // The bias in a pass of its own: panels of rows that it would find in cache make the library pack its right
   // operand again for each, which costs more (3 to 8 % at the shapes of a small Transformer).
   if (product.bias != nullptr)

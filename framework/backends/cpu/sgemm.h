@@ -1,5 +1,5 @@
-// The fp32 product on the calling thread: oneDNN's, but for a^T b on processors with AVX2 and FMA and without
-// AVX-512 our own (avx2_product.h; what either gains: docs/performance.md).
+// The fp32 product on the calling thread: oneDNN's, but on processors with AVX2 and FMA and without AVX-512
+// our own (avx2_product.h; what either gains: docs/performance.md).
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,9 @@
 
 namespace plumb::cpu {
 
-/// Rows and columns of c that oneDNN's kernels work on at once, with AVX-512.
-inline constexpr std::int64_t kRowUnit = 8, kColumnUnit = 48;
+/// Rows and columns of c that kernels work on at once: multiples of 8 and 48, which oneDNN's take with
+/// AVX-512, and of 6 and 16 (avx2_tile.h).
+inline constexpr std::int64_t kRowUnit = 24, kColumnUnit = 48;
 
 /// Floats of workspace that sgemm needs for a product of this form and these sizes, or any that are smaller.
 std::int64_t sgemm_workspace(const ProductSizes& sizes, bool transpose_a, bool transpose_b);
