@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string>
 #include <tuple>
@@ -14,6 +15,7 @@
 
 #include "backends/cpu/instruction_sets.h"
 #include "backends/cpu/sgemm.h"
+#include "core/dtype.h"
 #include "core/rng.h"
 
 namespace plumb::test {
@@ -55,6 +57,11 @@ class Matrix {
  private:
   std::int64_t rows_, columns_;
   std::vector<float> data_;
+};
+
+/// The one of fp32.
+constexpr auto kAvx2Product = [](const Product& product, float* workspace) {
+  cpu::avx2_product(product, workspace);
 };
 
 enum class Added { Nothing, Bias, Result };
@@ -105,10 +112,10 @@ struct Case {
   Matrix a, b, c, bias;
 };
 
-using Multiply = void (*)(const Product&, float*);
+using Multiply = std::function<void(const Product&, float*)>;
 
 /// Runs it in a workspace that holds NaN, of the size that is asked for and with a guard behind it.
-void run(Multiply multiply, const Product& product, std::int64_t workspace_floats) {
+void run(const Multiply& multiply, const Product& product, std::int64_t workspace_floats) {
   constexpr std::int64_t kAlignment = 16, kGuard = 16;
   std::vector<float> memory(static_cast<std::size_t>(workspace_floats + kAlignment + kGuard), kNan);
   const auto misaligned = reinterpret_cast<std::uintptr_t>(memory.data()) / sizeof(float) % kAlignment;
@@ -118,7 +125,7 @@ void run(Multiply multiply, const Product& product, std::int64_t workspace_float
     ASSERT_TRUE(std::isnan(*guard)) << "behind the workspace";
 }
 
-void expect_product(Multiply multiply, std::int64_t workspace_floats, const ProductSizes& sizes,
+void expect_product(const Multiply& multiply, std::int64_t workspace_floats, const ProductSizes& sizes,
                     const Form& form) {
   Case one(sizes, form);
   const Case before = one;
@@ -142,9 +149,9 @@ class Avx2Product : public testing::TestWithParam<Form> {
   std::int64_t workspace(const ProductSizes& sizes) const {
     return cpu::avx2_product_workspace(sizes, form_.transpose_a);
   }
-  void multiply(const Product& product) const { run(cpu::avx2_product, product, workspace(product.sizes)); }
+  void multiply(const Product& product) const { run(kAvx2Product, product, workspace(product.sizes)); }
   void expect(const ProductSizes& sizes) const {
-    expect_product(cpu::avx2_product, workspace(sizes), sizes, form_);
+    expect_product(kAvx2Product, workspace(sizes), sizes, form_);
   }
   /// Multiplies `rows` rows and `columns` columns alone, from (row, column), and expects what they have in
   /// whole.
@@ -187,7 +194,7 @@ TEST_P(Avx2Product, WorkspaceIsEnoughForSmallerSizes) {
   for (const ProductSizes& sizes :
        {ProductSizes{99, 97, 399}, ProductSizes{96, 100, 257}, ProductSizes{1, 81, 9}}) {
     EXPECT_LE(workspace(sizes), floats);
-    expect_product(cpu::avx2_product, floats, sizes, form_);
+    expect_product(kAvx2Product, floats, sizes, form_);
   }
 }
 
@@ -214,6 +221,45 @@ TEST_P(Avx2Product, RowsAndColumnsHaveTheSameBitsInEveryProduct) {
     expect_bits(before, whole, {rows, kSizes.n, kSizes.k}, first, 0);
   for (const auto& [first, columns] : {std::pair<std::int64_t, std::int64_t>{0, 1}, {5, 17}, {70, 33}})
     expect_bits(before, whole, {kSizes.m, columns, kSizes.k}, 0, first);
+}
+
+/// Bits of bfloat16, over whose values the matrix is rounded.
+std::vector<std::uint16_t> rounded(Matrix& matrix) {
+  std::vector<std::uint16_t> bits(static_cast<std::size_t>(matrix.rows() * matrix.stride()));
+  for (std::size_t i = 0; i < bits.size(); ++i) {
+    const bfloat16 narrow(matrix.data()[i]);
+    bits[i] = narrow.bits;
+    matrix.data()[i] = static_cast<float>(narrow);
+  }
+  return bits;
+}
+
+TEST_P(Avx2Product, OfBf16HasTheBitsOfTheWidenedProduct) {
+  for (const ProductSizes& sizes : {ProductSizes{1, 1, 1}, ProductSizes{7, 17, 9}, ProductSizes{61, 33, 30},
+                                    ProductSizes{107, 810, 500}}) {
+    Case wide(sizes, form_);
+    const std::vector<std::uint16_t> a = rounded(wide.a), b = rounded(wide.b);
+    Case narrow = wide;
+    multiply(wide.product());
+    const Product same = narrow.product();
+    run(
+        [&](const Product&, float* workspace) {
+          cpu::avx2_product({.sizes = sizes,
+                             .a = {a.data(), same.a.stride, form_.transpose_a},
+                             .b = {b.data(), same.b.stride, form_.transpose_b},
+                             .c = same.c,
+                             .stride_c = same.stride_c,
+                             .accumulate = same.accumulate,
+                             .bias = same.bias},
+                            workspace);
+        },
+        same, workspace(sizes));
+    EXPECT_TRUE(narrow.c.margins_are_untouched());
+    for (std::int64_t i = 0; i < sizes.m; ++i) {
+      for (std::int64_t j = 0; j < sizes.n; ++j)
+        ASSERT_EQ(narrow.c.at(i, j), wide.c.at(i, j)) << i << "," << j << " of " << sizes.m;
+    }
+  }
 }
 
 std::vector<Form> forms_of_avx2_product() {

@@ -1,7 +1,7 @@
 // Blocks of the factors of a product in the order in which tiles (avx2_tile.h) read them. Where depth runs
 // along the rows of memory they are read in its order, with rows fetched ahead: a block's rows may be far
-// apart, at a distance at which a cache holds few of them and the processor foresees none. For sources
-// compiled with -mavx2.
+// apart, at a distance at which a cache holds few of them and the processor foresees none. Element: float, or
+// the bits of a bfloat16, which are widened. For sources compiled with -mavx2.
 #pragma once
 
 #include <immintrin.h>
@@ -13,26 +13,40 @@
 
 namespace plumb::cpu::avx2 {
 
-inline constexpr std::int64_t kLine = 16;  ///< floats
+inline __m256 load_lanes(const float* data) { return _mm256_loadu_ps(data); }
+inline __m256 load_lanes(const std::uint16_t* data) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(data));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+inline float widened(float value) { return value; }
+inline float widened(std::uint16_t bits) {
+  return __builtin_bit_cast(float, static_cast<std::uint32_t>(bits) << 16);
+}
 
-inline void fetch_row(const float* row, std::int64_t floats) {
-  for (std::int64_t i = 0; i < floats; i += kLine) __builtin_prefetch(row + i);
+/// Elements in a line of a cache.
+template <class Element>
+inline constexpr std::int64_t kLine = 64 / sizeof(Element);
+
+template <class Element>
+void fetch_row(const Element* row, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += kLine<Element>) __builtin_prefetch(row + i);
 }
 
 inline constexpr std::int64_t kRowsAhead = 8;
 
 /// (depth, columns) of b: kTileColumns columns after kTileColumns columns, the last ones filled up with
 /// zeros. to is aligned to 32 bytes.
-inline void pack_right(const float* from, std::int64_t stride, std::int64_t depth, std::int64_t columns,
-                       float* to) {
+template <class Element>
+void pack_right(const Element* from, std::int64_t stride, std::int64_t depth, std::int64_t columns,
+                float* to) {
   const std::int64_t whole = columns / kTileColumns * kTileColumns;
   for (std::int64_t p = 0; p < depth; ++p, from += stride, to += kTileColumns) {
     if (p + kRowsAhead < depth) fetch_row(from + kRowsAhead * stride, columns);
     for (std::int64_t j = 0; j < whole; j += kTileColumns) {
-      _mm256_store_ps(to + j * depth, _mm256_loadu_ps(from + j));
-      _mm256_store_ps(to + j * depth + kLanes, _mm256_loadu_ps(from + j + kLanes));
+      _mm256_store_ps(to + j * depth, load_lanes(from + j));
+      _mm256_store_ps(to + j * depth + kLanes, load_lanes(from + j + kLanes));
     }
-    for (std::int64_t j = whole; j < columns; ++j) to[whole * depth + j - whole] = from[j];
+    for (std::int64_t j = whole; j < columns; ++j) to[whole * depth + j - whole] = widened(from[j]);
     if (whole == columns) continue;
     for (std::int64_t i = columns - whole; i < kTileColumns; ++i) to[whole * depth + i] = 0.0F;
   }
@@ -63,8 +77,9 @@ using Square = __m256[kLanes];
 }
 
 /// The same of a b that is transposed in memory: (columns, depth) in rows of `stride`.
-inline void pack_right_transposed(const float* from, std::int64_t stride, std::int64_t depth,
-                                  std::int64_t columns, float* to) {
+template <class Element>
+void pack_right_transposed(const Element* from, std::int64_t stride, std::int64_t depth, std::int64_t columns,
+                           float* to) {
   const std::int64_t whole_columns = columns / kLanes * kLanes, whole_depth = depth / kLanes * kLanes;
   const auto place = [&](std::int64_t column, std::int64_t p) {
     return to + column / kTileColumns * kTileColumns * depth + p * kTileColumns + column % kTileColumns;
@@ -73,7 +88,7 @@ inline void pack_right_transposed(const float* from, std::int64_t stride, std::i
     for (std::int64_t p = 0; p < whole_depth; p += kLanes) {
       Square square;
 #pragma GCC unroll 8
-      for (int i = 0; i < kLanes; ++i) square[i] = _mm256_loadu_ps(from + (j + i) * stride + p);
+      for (int i = 0; i < kLanes; ++i) square[i] = load_lanes(from + (j + i) * stride + p);
       transpose(square);
 #pragma GCC unroll 8
       for (int i = 0; i < kLanes; ++i) _mm256_store_ps(place(j, p + i), square[i]);
@@ -82,7 +97,7 @@ inline void pack_right_transposed(const float* from, std::int64_t stride, std::i
   const std::int64_t padded = (columns + kTileColumns - 1) / kTileColumns * kTileColumns;
   for (std::int64_t j = 0; j < padded; ++j) {
     for (std::int64_t p = j < whole_columns ? whole_depth : 0; p < depth; ++p)
-      *place(j, p) = j < columns ? from[j * stride + p] : 0.0F;
+      *place(j, p) = j < columns ? widened(from[j * stride + p]) : 0.0F;
   }
 }
 
@@ -90,63 +105,66 @@ inline void pack_right_transposed(const float* from, std::int64_t stride, std::i
 /// stored, of which the last one reaches beyond its tile.
 constexpr std::int64_t left_tile_floats(std::int64_t depth) { return depth * kTileRows + kLanes; }
 
-/// (depth, rows) of a: kTileRows rows of the result after kTileRows rows. So many floats of a row of a may be
-/// read: `readable`, at least `rows`.
-inline void pack_left(const float* from, std::int64_t stride, std::int64_t depth, std::int64_t rows,
-                      std::int64_t readable, float* to) {
+/// (depth, rows) of a: kTileRows rows of the result after kTileRows rows. So many elements of a row of a may
+/// be read: `readable`, at least `rows`.
+template <class Element>
+void pack_left(const Element* from, std::int64_t stride, std::int64_t depth, std::int64_t rows,
+               std::int64_t readable, float* to) {
   const std::int64_t tile_floats = left_tile_floats(depth);
   for (std::int64_t p = 0; p < depth; ++p, from += stride, to += kTileRows) {
     if (p + kRowsAhead < depth) fetch_row(from + kRowsAhead * stride, rows);
     float* tile = to;
     for (std::int64_t i = 0; i < rows; i += kTileRows, tile += tile_floats) {
       if (i + kLanes <= readable) {
-        _mm256_storeu_ps(tile, _mm256_loadu_ps(from + i));
+        _mm256_storeu_ps(tile, load_lanes(from + i));
       } else {
-        for (std::int64_t r = 0; r < std::min(kTileRows, rows - i); ++r) tile[r] = from[i + r];
+        for (std::int64_t r = 0; r < std::min(kTileRows, rows - i); ++r) tile[r] = widened(from[i + r]);
       }
     }
   }
 }
 
 /// The same of an a with depth along its rows: (rows, depth).
-inline void pack_left_rows(const float* from, std::int64_t stride, std::int64_t depth, std::int64_t rows,
-                           float* to) {
+template <class Element>
+void pack_left_rows(const Element* from, std::int64_t stride, std::int64_t depth, std::int64_t rows,
+                    float* to) {
   const std::int64_t whole_depth = depth / kLanes * kLanes;
   for (std::int64_t i = 0; i < rows; i += kTileRows, to += left_tile_floats(depth)) {
-    const float* tile_row[kTileRows];  // rows beyond the last one are that one again: nobody reads them
+    const Element* tile_row[kTileRows];  // rows beyond the last one are that one again: nobody reads them
     for (std::int64_t r = 0; r < kTileRows; ++r) tile_row[r] = from + std::min(i + r, rows - 1) * stride;
     for (std::int64_t p = 0; p < whole_depth; p += kLanes) {
       Square square;
 #pragma GCC unroll 8
-      for (int r = 0; r < kLanes; ++r) square[r] = _mm256_loadu_ps(tile_row[r < kTileRows ? r : 0] + p);
+      for (int r = 0; r < kLanes; ++r) square[r] = load_lanes(tile_row[r < kTileRows ? r : 0] + p);
       transpose(square);
 #pragma GCC unroll 8
       for (int q = 0; q < kLanes; ++q) _mm256_storeu_ps(to + (p + q) * kTileRows, square[q]);
     }
     for (std::int64_t p = whole_depth; p < depth; ++p) {
-      for (std::int64_t r = 0; r < kTileRows; ++r) to[p * kTileRows + r] = tile_row[r][p];
+      for (std::int64_t r = 0; r < kTileRows; ++r) to[p * kTileRows + r] = widened(tile_row[r][p]);
     }
   }
 }
 
 /// Rows that come to the second cache, a few lines at a time, while others are multiplied.
+template <class Element>
 class RowsAhead {
  public:
   RowsAhead() = default;
   /// `steps` is how often step() will be called.
-  RowsAhead(const float* data, std::int64_t stride, std::int64_t rows, std::int64_t floats,
+  RowsAhead(const Element* data, std::int64_t stride, std::int64_t rows, std::int64_t length,
             std::int64_t steps)
       : row_(data),
         stride_(stride),
         rows_(rows),
-        floats_(floats),
-        lines_a_step_((rows * ((floats + kLine - 1) / kLine) + steps - 1) / steps) {}
+        length_(length),
+        lines_a_step_((rows * ((length + kLine<Element> - 1) / kLine<Element>)+steps - 1) / steps) {}
 
   void step() {
     for (std::int64_t i = 0; i < lines_a_step_ && rows_ > 0; ++i) {
       __builtin_prefetch(row_ + done_, 0, 2);
-      done_ += kLine;
-      if (done_ < floats_) continue;
+      done_ += kLine<Element>;
+      if (done_ < length_) continue;
       done_ = 0;
       row_ += stride_;
       --rows_;
@@ -154,8 +172,8 @@ class RowsAhead {
   }
 
  private:
-  const float* row_ = nullptr;
-  std::int64_t stride_ = 0, rows_ = 0, floats_ = 0, lines_a_step_ = 0, done_ = 0;
+  const Element* row_ = nullptr;
+  std::int64_t stride_ = 0, rows_ = 0, length_ = 0, lines_a_step_ = 0, done_ = 0;
 };
 
 }  // namespace plumb::cpu::avx2

@@ -87,7 +87,8 @@ struct Block {
 };
 
 /// ahead: what is packed next, if it is to be fetched.
-void multiply_block(const Block& block, RowsAhead ahead) {
+template <class Element>
+void multiply_block(const Block& block, RowsAhead<Element> ahead) {
   for (std::int64_t j = 0; j < block.columns; j += kTileColumns) {
     const std::int64_t columns = std::min(kTileColumns, block.columns - j);
     const float *left = block.left, *right = block.right + j * block.depth;
@@ -108,10 +109,11 @@ void multiply_block(const Block& block, RowsAhead ahead) {
 
 /// What of a is packed after the block at row i and depth p: the rows below it, or the first ones of the next
 /// depth. None where a is transposed, of which a block's rows are short pieces.
-RowsAhead rows_after(const Product& product, const BlockSizes& step, std::int64_t i, std::int64_t p,
-                     std::int64_t tiles) {
+template <class Element>
+RowsAhead<Element> rows_after(const ProductOf<Element>& product, const BlockSizes& step, std::int64_t i,
+                              std::int64_t p, std::int64_t tiles) {
   const auto& [m, n, k] = product.sizes;
-  const Factor& a = product.a;
+  const auto& a = product.a;
   const bool below = i + step.rows < m;
   const std::int64_t row = below ? i + step.rows : 0, depth = below ? p : p + step.depth;
   if (a.transposed || depth >= k) return {};
@@ -119,9 +121,10 @@ RowsAhead rows_after(const Product& product, const BlockSizes& step, std::int64_
           std::min(step.depth, k - depth), tiles};
 }
 
-void pack_block_of_a(const Product& product, std::int64_t i, std::int64_t p, std::int64_t rows,
+template <class Element>
+void pack_block_of_a(const ProductOf<Element>& product, std::int64_t i, std::int64_t p, std::int64_t rows,
                      std::int64_t depth, float* to) {
-  const Factor& a = product.a;
+  const auto& a = product.a;
   if (a.transposed) {
     pack_left(a.data + p * a.stride + i, a.stride, depth, rows, product.sizes.m - i, to);
   } else {
@@ -129,9 +132,10 @@ void pack_block_of_a(const Product& product, std::int64_t i, std::int64_t p, std
   }
 }
 
-void pack_block_of_b(const Product& product, std::int64_t p, std::int64_t j, std::int64_t depth,
+template <class Element>
+void pack_block_of_b(const ProductOf<Element>& product, std::int64_t p, std::int64_t j, std::int64_t depth,
                      std::int64_t columns, float* to) {
-  const Factor& b = product.b;
+  const auto& b = product.b;
   if (b.transposed) {
     pack_right_transposed(b.data + j * b.stride + p, b.stride, depth, columns, to);
   } else {
@@ -139,14 +143,8 @@ void pack_block_of_b(const Product& product, std::int64_t p, std::int64_t j, std
   }
 }
 
-}  // namespace
-
-std::int64_t avx2_product_workspace(const ProductSizes& sizes, bool transpose_a) {
-  const BlockSizes most = most_of(transpose_a);
-  return right_floats(sizes, most) + left_floats(sizes, most);
-}
-
-void avx2_product(const Product& product, float* workspace) {
+template <class Element>
+void multiply(const ProductOf<Element>& product, float* workspace) {
   const auto& [sizes, a, b, c, stride_c, accumulate, bias] = product;
   const auto [m, n, k] = sizes;
   const BlockSizes most = most_of(a.transposed);
@@ -170,5 +168,15 @@ void avx2_product(const Product& product, float* workspace) {
     }
   }
 }
+
+}  // namespace
+
+std::int64_t avx2_product_workspace(const ProductSizes& sizes, bool transpose_a) {
+  const BlockSizes most = most_of(transpose_a);
+  return right_floats(sizes, most) + left_floats(sizes, most);
+}
+
+void avx2_product(const Product& product, float* workspace) { multiply(product, workspace); }
+void avx2_product(const ProductOf<std::uint16_t>& product, float* workspace) { multiply(product, workspace); }
 
 }  // namespace plumb::cpu

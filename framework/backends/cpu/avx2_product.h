@@ -1,5 +1,6 @@
-// An fp32 product by kernels for processors with AVX2 and FMA, on the calling thread: a b, a b^T (a layer's
-// forward) and a^T b (a weight's gradient, dY^T X). sgemm.h says when they are taken.
+// A product of fp32 or bf16 with sums in fp32, by kernels for processors with AVX2 and FMA, on the calling
+// thread: a b, a b^T (a layer's forward) and a^T b (a weight's gradient, dY^T X). sgemm.h says when they are
+// taken.
 #pragma once
 
 #include <cstdint>
@@ -15,5 +16,7 @@ std::int64_t avx2_product_workspace(const ProductSizes& sizes, bool transpose_a)
 /// FMA. workspace: aligned to 32 bytes. The bits of an element of c depend on its row of op(a), its column of
 /// op(b), what is added to it and whether a is transposed: not on m and n.
 void avx2_product(const Product& product, float* workspace);
+/// The same of bf16: its bits are those of the product of the widened factors.
+void avx2_product(const ProductOf<std::uint16_t>& product, float* workspace);
 
 }  // namespace plumb::cpu

@@ -1,4 +1,4 @@
-// An fp32 product, row-major, as what multiplies it on one thread takes it.
+// A product with sums in fp32, row-major, as what multiplies it on one thread takes it.
 #pragma once
 
 #include <cstdint>
@@ -10,21 +10,26 @@ struct ProductSizes {
   std::int64_t m, n, k;
 };
 
-/// A factor whose rows lie stride floats apart; op transposes it where asked.
-struct Factor {
-  const float* data;
+/// A factor whose rows lie stride elements apart; op transposes it where asked. Element: float, or the bits
+/// of a bfloat16 (dtype.h).
+template <class Element>
+struct FactorOf {
+  const Element* data;
   std::int64_t stride;
   bool transposed;
 };
 
 /// c = op(a) op(b) [+ bias] [+ c]. Where c is not added its old values are not read.
-struct Product {
+template <class Element>
+struct ProductOf {
   ProductSizes sizes;
-  Factor a, b;
+  FactorOf<Element> a, b;
   float* c;
   std::int64_t stride_c;
   bool accumulate;
   const float* bias = nullptr;  ///< (n), added to every row; null = none; not together with accumulate
 };
+
+using Product = ProductOf<float>;
 
 }  // namespace plumb::cpu

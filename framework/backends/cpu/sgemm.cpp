@@ -9,14 +9,6 @@
 namespace plumb::cpu {
 namespace {
 
-bool takes_avx2_product(bool transpose_a, bool transpose_b) {
-  static const bool processor_takes_it = [] {
-    const ProcessorFacts facts = read_processor_facts();
-    return facts.has("avx2") && facts.has("fma") && !facts.has("avx512f");
-  }();
-  return processor_takes_it && !(transpose_a && transpose_b);
-}
-
 void library_product(const Product& product) {
   const auto& [sizes, a, b, c, stride_c, accumulate, bias] = product;
   const auto status =
@@ -27,6 +19,14 @@ void library_product(const Product& product) {
 }
 
 }  // namespace
+
+bool takes_avx2_product(bool transpose_a, bool transpose_b) {
+  static const bool processor_takes_it = [] {
+    const ProcessorFacts facts = read_processor_facts();
+    return facts.has("avx2") && facts.has("fma") && !facts.has("avx512f");
+  }();
+  return processor_takes_it && !(transpose_a && transpose_b);
+}
 
 std::int64_t sgemm_workspace(const ProductSizes& sizes, bool transpose_a, bool transpose_b) {
   return takes_avx2_product(transpose_a, transpose_b) ? avx2_product_workspace(sizes, transpose_a) : 0;

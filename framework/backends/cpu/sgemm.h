@@ -12,6 +12,9 @@ namespace plumb::cpu {
 /// AVX-512, and of 6 and 16 (avx2_tile.h).
 inline constexpr std::int64_t kRowUnit = 24, kColumnUnit = 48;
 
+/// Whether products of this form are our own here, of bf16 too.
+bool takes_avx2_product(bool transpose_a, bool transpose_b);
+
 /// Floats of workspace that sgemm needs for a product of this form and these sizes, or any that are smaller.
 std::int64_t sgemm_workspace(const ProductSizes& sizes, bool transpose_a, bool transpose_b);
 

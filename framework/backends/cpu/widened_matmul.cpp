@@ -1,7 +1,9 @@
 #include "backends/cpu/widened_matmul.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "backends/cpu/avx2_product.h"
 #include "backends/cpu/widen.h"
 #include "backends/cpu/workspace_carver.h"
 #include "core/parallel_for.h"
@@ -51,6 +53,13 @@ struct Range {
   std::int64_t begin, length;
 };
 
+/// Sums without gaps become the range's part of c.
+void narrow_block(const float* sums, const Tensor& c, const Range& rows, const Range& columns) {
+  auto* out = c.as<bfloat16>() + rows.begin * c.row_stride + columns.begin;
+  for (std::int64_t r = 0; r < rows.length; ++r)
+    narrow(sums + r * columns.length, out + r * c.row_stride, columns.length);
+}
+
 class WidenedProduct {
  public:
   WidenedProduct(const MatmulArguments& arguments, const ProductSizes& sizes, const Blocks& blocks)
@@ -87,7 +96,7 @@ class WidenedProduct {
     }
     if (arguments_.bias.defined())
       add_bias(sums, stride, arguments_.bias.as<float>() + columns.begin, rows.length, columns.length);
-    if (narrows) narrow_rows(rows, columns);
+    if (narrows) narrow_block(sums, c, rows, columns);
   }
 
   void widen_a(const Range& rows, const Range& depth) const {
@@ -106,30 +115,83 @@ class WidenedProduct {
     }
   }
 
-  void narrow_rows(const Range& rows, const Range& columns) const {
-    auto* out = arguments_.c.as<bfloat16>() + columns.begin;
-    for (std::int64_t r = 0; r < rows.length; ++r) {
-      narrow(blocks_.c + r * columns.length, out + (rows.begin + r) * arguments_.c.row_stride,
-             columns.length);
-    }
-  }
-
   const MatmulArguments& arguments_;
   const ProductSizes& sizes_;
   const Blocks& blocks_;
+};
+
+/// By our own product. A bf16 result is summed in fp32 first, a block at a time: b is packed once for so many
+/// rows, a for so many columns.
+class PackedProduct {
+ public:
+  PackedProduct(WorkspaceCarver& carver, const MatmulArguments& arguments, const ProductSizes& sizes)
+      : arguments_(arguments),
+        sizes_(sizes),
+        narrows_(arguments.c.dtype == DType::BFloat16),
+        rows_(narrows_ ? std::min(kMostRows, sizes.m) : sizes.m),
+        columns_(narrows_ ? divided_up(sizes.n, kMostColumns, kColumnUnit) : sizes.n),
+        sums_(carver.take<float>(narrows_ ? rows_ * columns_ : 0)),
+        workspace_(
+            carver.take<float>(avx2_product_workspace({rows_, columns_, sizes.k}, arguments.transpose_a))) {}
+
+  void run() const {
+    const Tensor& c = arguments_.c;
+    if (!narrows_) return multiply({0, sizes_.m}, {0, sizes_.n}, c.as<float>(), c.row_stride);
+    for (std::int64_t n = 0; n < sizes_.n; n += columns_) {
+      const Range columns{n, std::min(columns_, sizes_.n - n)};
+      for (std::int64_t m = 0; m < sizes_.m; m += rows_) {
+        const Range rows{m, std::min(rows_, sizes_.m - m)};
+        if (arguments_.accumulate)
+          widen_block(c, rows.begin, rows.length, columns.begin, columns.length, sums_);
+        multiply(rows, columns, sums_, columns.length);
+        narrow_block(sums_, c, rows, columns);
+      }
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kMostRows = 1024, kMostColumns = 768;
+
+  void multiply(const Range& rows, const Range& columns, float* sums, std::int64_t stride) const {
+    const auto [a, b] = std::pair(bits_of(arguments_.a), bits_of(arguments_.b));
+    const std::int64_t stride_a = arguments_.a.row_stride, stride_b = arguments_.b.row_stride;
+    const bool at = arguments_.transpose_a, bt = arguments_.transpose_b;
+    avx2_product({.sizes = {rows.length, columns.length, sizes_.k},
+                  .a = {a + rows.begin * (at ? 1 : stride_a), stride_a, at},
+                  .b = {b + columns.begin * (bt ? stride_b : 1), stride_b, bt},
+                  .c = sums,
+                  .stride_c = stride,
+                  .accumulate = arguments_.accumulate,
+                  .bias = arguments_.bias.defined() ? arguments_.bias.as<float>() + columns.begin : nullptr},
+                 workspace_);
+  }
+
+  static const std::uint16_t* bits_of(const Tensor& tensor) { return &tensor.as<bfloat16>()->bits; }
+
+  const MatmulArguments& arguments_;
+  const ProductSizes& sizes_;
+  bool narrows_;
+  std::int64_t rows_, columns_;
+  float *sums_, *workspace_;
 };
 
 }  // namespace
 
 void multiply_widened(const MatmulArguments& arguments, const ProductSizes& sizes) {
   WorkspaceCarver carver(arguments.workspace);
+  if (takes_avx2_product(arguments.transpose_a, arguments.transpose_b))
+    return PackedProduct(carver, arguments, sizes).run();
   const Blocks blocks(carver, arguments, sizes);
   WidenedProduct(arguments, sizes, blocks).run();
 }
 
 std::size_t widened_workspace(const MatmulArguments& arguments, const ProductSizes& sizes) {
   WorkspaceCarver carver;
-  Blocks(carver, arguments, sizes);
+  if (takes_avx2_product(arguments.transpose_a, arguments.transpose_b)) {
+    PackedProduct(carver, arguments, sizes);
+  } else {
+    Blocks(carver, arguments, sizes);
+  }
   return carver.bytes();
 }
 

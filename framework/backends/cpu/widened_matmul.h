@@ -1,5 +1,5 @@
-// bf16 products where the processor has no tiles for them: blocks are widened to fp32 and multiplied there,
-// on the calling thread.
+// bf16 products where the processor has no tiles for them, on the calling thread: widened to fp32 as our own
+// product packs them (avx2_product.h), or by blocks for oneDNN's.
 #pragma once
 
 #include <cstddef>
