@@ -1,5 +1,6 @@
-// The fp32 product for processors without AVX-512, called directly (an AVX-512 processor runs it too),
-// against sums in double; and sgemm, which takes it or the library's.
+// The product for processors with AVX2 and without AVX-512, called directly (an AVX-512 processor runs it
+// too): of fp32 against sums in double, of bf16 against that of fp32; and sgemm, which takes it or the
+// library's.
 #include "backends/cpu/avx2_product.h"
 
 #include <gtest/gtest.h>
@@ -59,10 +60,8 @@ class Matrix {
   std::vector<float> data_;
 };
 
-/// The one of fp32.
-constexpr auto kAvx2Product = [](const Product& product, float* workspace) {
-  cpu::avx2_product(product, workspace);
-};
+/// The overload of fp32.
+constexpr void (*kAvx2Product)(const Product&, float*) = cpu::avx2_product;
 
 enum class Added { Nothing, Bias, Result };
 

@@ -50,6 +50,7 @@ TUNED = {**({"ATEN_CPU_CAPABILITY": "avx512"} if "avx512f" in pathlib.Path("/pro
          "LD_LIBRARY_PATH": str(LIBRARIES / "openblas-openmp")}
 # Time for the threads of the contender before to stop waiting actively.
 PAUSE = 0.3
+PEER_PYTHON = ROOT / "build/peers/bin/python"  # launch/setup.sh --peers
 
 
 class Contender:
@@ -206,7 +207,7 @@ def main():
     parser.add_argument("--warm-up", type=int, default=3)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--python", type=pathlib.Path, default=ROOT / "build/peers/bin/python")
+    parser.add_argument("--python", type=pathlib.Path, default=PEER_PYTHON)
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
     if arguments.peers is None:

@@ -48,7 +48,7 @@ class Backward {
   }
 
  private:
-  /// Planes count (sequence, head), heads fastest; next is the plane after this one.
+  /// Planes count (sequence, head), heads fastest; next is the plane after this one, or the last one itself.
   void run_head(const BackwardScratch& scratch, std::int64_t plane, std::int64_t next) const {
     const std::int64_t sequence = plane / shape_.heads, head = plane % shape_.heads;
     const auto* k = head_row<Element>(arguments_.k, shape_, sequence, head, 0);
@@ -68,12 +68,16 @@ class Backward {
               head_row<Element>(arguments_.dv, shape_, sequence, head, 0), arguments_.dv.row_stride);
   }
 
-  /// What a plane has of a token comes to the cache while an earlier plane is worked on.
+  /// Has what a plane holds of a token come to the second cache while the plane before it is worked on: a
+  /// head's rows lie a token apart, which the processor does not foresee.
   void fetch_token(std::int64_t plane, std::int64_t token) const {
+    constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(Element));
     for (const Tensor* tensor :
-         {&arguments_.q, &arguments_.k, &arguments_.v, &arguments_.out, &arguments_.dout})
-      fetch_part(head_row<Element>(*tensor, shape_, plane / shape_.heads, plane % shape_.heads, token),
-                 shape_.width);
+         {&arguments_.q, &arguments_.k, &arguments_.v, &arguments_.out, &arguments_.dout}) {
+      const auto* part =
+          head_row<Element>(*tensor, shape_, plane / shape_.heads, plane % shape_.heads, token);
+      for (std::int64_t d = 0; d < shape_.width; d += kLine) __builtin_prefetch(part + d, 0, 2);
+    }
   }
 
   void run_query_tile(const BackwardScratch& scratch, std::int64_t sequence, std::int64_t head,

@@ -20,9 +20,9 @@
 
 namespace plumb::cpu {
 
+// A tile of logits (kQueryTile, kKeyTile) is 12 KiB, with AVX-512 16.
 inline constexpr std::int64_t kQueryTile = 4 * kTileRows;
-inline constexpr std::int64_t kKeyTile =
-    128;  // a tile of logits (kQueryTile, kKeyTile) is 12 KiB, with AVX-512 16
+inline constexpr std::int64_t kKeyTile = 128;
 
 /// Sizes in elements. Rows of a head are padded to whole vectors, and so are the rows of its transpose, which
 /// get one vector more so that a power-of-two length does not map every row to the same cache set.
@@ -65,14 +65,6 @@ template <class Element>
 Element* head_row(const Tensor& tensor, const AttentionShape& shape, std::int64_t sequence, std::int64_t head,
                   std::int64_t token) {
   return tensor.as<Element>() + (sequence * shape.tokens + token) * tensor.row_stride + head * shape.width;
-}
-
-/// Has the next head's part of a row on its way to the second cache: such parts lie a token apart, which the
-/// processor does not foresee.
-template <class Element>
-void fetch_part(const Element* part, std::int64_t width) {
-  constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(Element));
-  for (std::int64_t d = 0; d < width; d += kLine) __builtin_prefetch(part + d, 0, 2);
 }
 
 /// (rows, width) elements to (rows, padded_width) floats times factor; the padding becomes 0.
@@ -220,8 +212,8 @@ struct Tile {
     return std::clamp<std::int64_t>(first_query + row - first_key + 1, 0, keys);
   }
   bool masked() const { return visible(0) < keys; }
-  /// How many entries of a query row a tile of logits holds: whole vectors, those beyond what the row sees
-  /// being padding, and all that a product of kTileRows rows or columns reads.
+  /// Entries of a query row that a tile of logits holds: what the row sees and what products of kTileRows
+  /// rows or columns read beside it, in whole vectors. What it does not see is padding.
   std::int64_t held(std::int64_t row) const {
     const std::int64_t last = std::min(queries, row / kTileRows * kTileRows + kTileRows) - 1;
     return round_up_to_lanes(std::min(keys, visible(last) + kTileRows - 1));

@@ -1,17 +1,20 @@
-// Blocks of the factors of a product in the order in which tiles (avx2_tile.h) read them. Where depth runs
-// along the rows of memory they are read in its order, with rows fetched ahead: a block's rows may be far
-// apart, at a distance at which a cache holds few of them and the processor foresees none. Element: float, or
-// the bits of a bfloat16, which are widened. For sources compiled with -mavx2.
+// Blocks of the factors of a product in the order in which tiles (avx2_tile.h) read them. Where memory's rows
+// are depths (pack_right, pack_left) they are read in its order, with rows fetched ahead: a block's rows may
+// be far apart, at a distance at which a cache holds few of them and the processor foresees none. The others
+// transpose squares of 8; of a, the next block is fetched while one is multiplied (RowsAhead). Element:
+// float, or the bits of a bfloat16, which are widened. For sources compiled with -mavx2.
 #pragma once
 
 #include <immintrin.h>
 
-#include <algorithm>
 #include <cstdint>
 
 #include "backends/cpu/avx2_tile.h"
 
 namespace plumb::cpu::avx2 {
+
+/// Our own: a copy of std::min that was compiled for AVX2 could be taken elsewhere too.
+constexpr std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
 inline __m256 load_lanes(const float* data) { return _mm256_loadu_ps(data); }
 inline __m256 load_lanes(const std::uint16_t* data) {
@@ -118,7 +121,7 @@ void pack_left(const Element* from, std::int64_t stride, std::int64_t depth, std
       if (i + kLanes <= readable) {
         _mm256_storeu_ps(tile, load_lanes(from + i));
       } else {
-        for (std::int64_t r = 0; r < std::min(kTileRows, rows - i); ++r) tile[r] = widened(from[i + r]);
+        for (std::int64_t r = 0; r < smaller(kTileRows, rows - i); ++r) tile[r] = widened(from[i + r]);
       }
     }
   }
@@ -131,7 +134,7 @@ void pack_left_rows(const Element* from, std::int64_t stride, std::int64_t depth
   const std::int64_t whole_depth = depth / kLanes * kLanes;
   for (std::int64_t i = 0; i < rows; i += kTileRows, to += left_tile_floats(depth)) {
     const Element* tile_row[kTileRows];  // rows beyond the last one are that one again: nobody reads them
-    for (std::int64_t r = 0; r < kTileRows; ++r) tile_row[r] = from + std::min(i + r, rows - 1) * stride;
+    for (std::int64_t r = 0; r < kTileRows; ++r) tile_row[r] = from + smaller(i + r, rows - 1) * stride;
     for (std::int64_t p = 0; p < whole_depth; p += kLanes) {
       Square square;
 #pragma GCC unroll 8
@@ -158,7 +161,7 @@ class RowsAhead {
         stride_(stride),
         rows_(rows),
         length_(length),
-        lines_a_step_((rows * ((length + kLine<Element> - 1) / kLine<Element>)+steps - 1) / steps) {}
+        lines_a_step_((rows * lines_of(length) + steps - 1) / steps) {}
 
   void step() {
     for (std::int64_t i = 0; i < lines_a_step_ && rows_ > 0; ++i) {
@@ -172,6 +175,8 @@ class RowsAhead {
   }
 
  private:
+  static std::int64_t lines_of(std::int64_t length) { return (length + kLine<Element> - 1) / kLine<Element>; }
+
   const Element* row_ = nullptr;
   std::int64_t stride_ = 0, rows_ = 0, length_ = 0, lines_a_step_ = 0, done_ = 0;
 };

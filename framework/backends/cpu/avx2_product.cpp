@@ -2,8 +2,6 @@
 // it includes must not define functions that other sources share.
 #include "backends/cpu/avx2_product.h"
 
-#include <algorithm>
-
 #include "backends/cpu/avx2_packing.h"
 #include "backends/cpu/avx2_tile.h"
 
@@ -32,13 +30,13 @@ std::int64_t piece_of(std::int64_t length, std::int64_t most, std::int64_t unit)
 
 /// Room of the packed blocks. That of b comes first, so that it is aligned.
 std::int64_t most_depth(const ProductSizes& sizes, const BlockSizes& most) {
-  return rounded_up(std::min(sizes.k, most.depth), kLanes);
+  return rounded_up(smaller(sizes.k, most.depth), kLanes);
 }
 std::int64_t right_floats(const ProductSizes& sizes, const BlockSizes& most) {
-  return most_depth(sizes, most) * rounded_up(std::min(sizes.n, most.columns), kTileColumns);
+  return most_depth(sizes, most) * rounded_up(smaller(sizes.n, most.columns), kTileColumns);
 }
 std::int64_t left_floats(const ProductSizes& sizes, const BlockSizes& most) {
-  return rounded_up(std::min(sizes.m, most.rows), kTileRows) / kTileRows *
+  return rounded_up(smaller(sizes.m, most.rows), kTileRows) / kTileRows *
          left_tile_floats(most_depth(sizes, most));
 }
 
@@ -90,10 +88,10 @@ struct Block {
 template <class Element>
 void multiply_block(const Block& block, RowsAhead<Element> ahead) {
   for (std::int64_t j = 0; j < block.columns; j += kTileColumns) {
-    const std::int64_t columns = std::min(kTileColumns, block.columns - j);
+    const std::int64_t columns = smaller(kTileColumns, block.columns - j);
     const float *left = block.left, *right = block.right + j * block.depth;
     for (std::int64_t i = 0; i < block.rows; i += kTileRows, left += left_tile_floats(block.depth)) {
-      const std::int64_t rows = std::min(kTileRows, block.rows - i);
+      const std::int64_t rows = smaller(kTileRows, block.rows - i);
       TileResult result = block.result;
       result.data += i * result.stride + j;
       if (result.bias != nullptr) result.bias += j;
@@ -117,8 +115,8 @@ RowsAhead<Element> rows_after(const ProductOf<Element>& product, const BlockSize
   const bool below = i + step.rows < m;
   const std::int64_t row = below ? i + step.rows : 0, depth = below ? p : p + step.depth;
   if (a.transposed || depth >= k) return {};
-  return {a.data + row * a.stride + depth, a.stride, std::min(step.rows, m - row),
-          std::min(step.depth, k - depth), tiles};
+  return {a.data + row * a.stride + depth, a.stride, smaller(step.rows, m - row),
+          smaller(step.depth, k - depth), tiles};
 }
 
 template <class Element>
@@ -153,13 +151,13 @@ void multiply(const ProductOf<Element>& product, float* workspace) {
                         .columns = piece_of(n, most.columns, kTileColumns),
                         .depth = piece_of(k, most.depth, kLanes)};
   for (std::int64_t j = 0; j < n; j += step.columns) {
-    const std::int64_t columns = std::min(step.columns, n - j);
+    const std::int64_t columns = smaller(step.columns, n - j);
     for (std::int64_t p = 0; p < k; p += step.depth) {
-      const std::int64_t depth = std::min(step.depth, k - p);
+      const std::int64_t depth = smaller(step.depth, k - p);
       pack_block_of_b(product, p, j, depth, columns, right);
       const float* last_bias = bias != nullptr && p + depth == k ? bias + j : nullptr;
       for (std::int64_t i = 0; i < m; i += step.rows) {
-        const std::int64_t rows = std::min(step.rows, m - i);
+        const std::int64_t rows = smaller(step.rows, m - i);
         pack_block_of_a(product, i, p, rows, depth, left);
         const TileResult result{c + i * stride_c + j, stride_c, accumulate || p > 0, last_bias};
         const Block block{left, right, rows, columns, depth, result};

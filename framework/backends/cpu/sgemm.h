@@ -1,5 +1,5 @@
 // The fp32 product on the calling thread: oneDNN's, but on processors with AVX2 and FMA and without AVX-512
-// our own (avx2_product.h; what either gains: docs/performance.md).
+// our own except for a^T b^T (avx2_product.h; what either gains: docs/performance.md).
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,8 @@
 
 namespace plumb::cpu {
 
-/// Rows and columns of c that kernels work on at once: multiples of 8 and 48, which oneDNN's take with
-/// AVX-512, and of 6 and 16 (avx2_tile.h).
-inline constexpr std::int64_t kRowUnit = 24, kColumnUnit = 48;
+/// Rows and columns of c that oneDNN's kernels work on at once, with AVX-512. Our own take 6 and 16.
+inline constexpr std::int64_t kRowUnit = 8, kColumnUnit = 48;
 
 /// Whether products of this form are our own here, of bf16 too.
 bool takes_avx2_product(bool transpose_a, bool transpose_b);
@@ -18,7 +17,7 @@ bool takes_avx2_product(bool transpose_a, bool transpose_b);
 /// Floats of workspace that sgemm needs for a product of this form and these sizes, or any that are smaller.
 std::int64_t sgemm_workspace(const ProductSizes& sizes, bool transpose_a, bool transpose_b);
 
-/// The product (product.h), with k >= 1. workspace: aligned to a cache line.
+/// The product (product.h), with k >= 1. workspace: aligned to a cache line; null where none is needed.
 void sgemm(const Product& product, float* workspace);
 
 /// Adds bias to every row of c.

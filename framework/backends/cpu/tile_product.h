@@ -11,7 +11,7 @@ inline constexpr std::int64_t kLanes = 16;
 inline constexpr int kTileRows = 8;  // 8 x 2 accumulators of 32 registers
 #else
 inline constexpr std::int64_t kLanes = 8;
-inline constexpr int kTileRows = 6;  // 6 x 2 accumulators of 16 registers; 8 would wait for each other
+inline constexpr int kTileRows = 6;  // 6 x 2 accumulators of 16 registers; 4 x 2 would wait for each other
 #endif
 
 /// kLanes floats; a load or store through it needs no alignment.

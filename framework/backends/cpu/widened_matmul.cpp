@@ -32,13 +32,10 @@ struct Blocks {
             divided_up(sizes.n, std::max(kColumnUnit, kBlockFloats / thread_count() / depth), kColumnUnit)),
         a(carver.take<float>(panel * depth)),
         b(carver.take<float>(depth * columns)),
-        c(carver.take<float>(arguments.c.dtype == DType::BFloat16 ? panel * columns : 0)),
-        sgemm(carver.take<float>(
-            sgemm_workspace({panel, columns, depth}, arguments.transpose_a, arguments.transpose_b))) {}
+        c(carver.take<float>(arguments.c.dtype == DType::BFloat16 ? panel * columns : 0)) {}
 
   std::int64_t panel, depth, columns;
   float *a, *b, *c;  ///< c: of a result that is bf16
-  float* sgemm;      ///< its workspace
 };
 
 /// Rows [row, row + rows) and columns [col, col + cols) without gaps.
@@ -92,7 +89,7 @@ class WidenedProduct {
              .c = sums,
              .stride_c = stride,
              .accumulate = arguments_.accumulate || k > 0},
-            blocks_.sgemm);
+            nullptr);  // oneDNN's, which needs none
     }
     if (arguments_.bias.defined())
       add_bias(sums, stride, arguments_.bias.as<float>() + columns.begin, rows.length, columns.length);
