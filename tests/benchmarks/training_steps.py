@@ -85,19 +85,18 @@ class Contender:
         self.process.wait()
 
 
-def contenders(arguments):
+def contenders(peers, build, device="cpu", python=PEER_PYTHON):
     """{name: (command, environment)} of those that are here; says which are not."""
     torch = str(FOLDER / "peers/torch_step.py")
-    new = arguments.python
-    device = ["--device", arguments.device]
-    own_device = device + (["--captured"] if arguments.device == "cuda" else [])
+    on_device = ["--device", device]
+    own_device = on_device + (["--captured"] if device == "cuda" else [])
     compiled = {"torch-compile": ["--compile"], "torch-graphs": ["--compile", "reduce-overhead"]}
-    here = {"plumb": ([str(arguments.build / "tests/benchmarks/training_step"), *own_device], {})}
+    here = {"plumb": ([str(build / "tests/benchmarks/training_step"), *own_device], {})}
     if not pathlib.Path(here["plumb"][0][0]).exists():
         sys.exit(f"training_steps: {here['plumb'][0][0]} is not built")
-    for name in arguments.peers:
+    for name in peers:
         plain, hooks = name.removesuffix("-hooks"), ["--hooks"] if name.endswith("-hooks") else []
-        if plain == "torch-1.13" and arguments.device != "cpu":
+        if plain == "torch-1.13" and device != "cpu":
             sys.exit("training_steps: torch-1.13 is Debian's, which has no GPUs: leave it out of --peers")
         elif plain == "torch-1.13":
             missing = [path for path in (TUNED["LD_PRELOAD"], TUNED["LD_LIBRARY_PATH"]) if not os.path.exists(path)]
@@ -106,10 +105,10 @@ def contenders(arguments):
             else:
                 here[name] = (["/usr/bin/python3", torch, *hooks], TUNED)
         elif plain == "torch" or name in compiled:
-            if not new.exists():
+            if not python.exists():
                 print(f"training_steps: {name} left out: launch/setup.sh --peers brings it", file=sys.stderr)
             else:
-                here[name] = ([str(new), torch, *device, *compiled.get(name, hooks)], {})
+                here[name] = ([str(python), torch, *on_device, *compiled.get(name, hooks)], {})
         elif name.startswith("plumb@"):
             here[name] = ([str(pathlib.Path(name.removeprefix("plumb@")) / "tests/benchmarks/training_step"), *own_device], {})
             if not os.path.exists(here[name][0][0]):
@@ -212,7 +211,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.peers is None:
         arguments.peers = [*(["torch-1.13"] if arguments.device == "cpu" else []), "torch", "torch-compile"]
-    here = contenders(arguments)
+    here = contenders(arguments.peers, arguments.build, arguments.device, arguments.python)
     print(f"Load {' '.join(f'{value:.2f}' for value in os.getloadavg())} at the start; {arguments.rounds} rounds of "
           f"{arguments.steps} steps.\n")
     print("| shape | dtype | threads | contender | ms a step: least / median / most | GFLOP/s | peak MB "

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 
-from training_steps import PAUSE, PEER_PYTHON, ROOT, SHAPES, contenders, interval
+from training_steps import PAUSE, ROOT, SHAPES, contenders, interval
 
 
 class Ranks:
@@ -79,7 +79,7 @@ def measure(shape, dtype, arguments, cores):
     own = ([str(program), *(word for setting in arguments.set for word in ("--set", setting))], {}, True)
     jobs = {"one": (own, [[first]]), "uncoupled": (own, [[first], [second]]), "ranks": (own, [[first, second]])}
     # A peer's ready-made contender: the same program, told that it is one of two.
-    peers = contenders(argparse.Namespace(build=arguments.build, peers=arguments.peers, device="cpu", python=PEER_PYTHON))
+    peers = contenders(arguments.peers, arguments.build)
     jobs |= {name: ((*peers[name], False), [[first, second]]) for name in arguments.peers if name in peers}
     results, order = {name: [] for name in jobs}, random.Random(1)
     with contextlib.ExitStack() as stack:

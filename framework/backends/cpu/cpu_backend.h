@@ -1,4 +1,5 @@
-// The cpu backend: threads (core/parallel_for.h), vectorised loops, oneDNN for matrix products.
+// The cpu backend: threads (core/parallel_for.h), vectorised loops, oneDNN or our own kernels for matrix
+// products (sgemm.h).
 #pragma once
 
 #include <memory>

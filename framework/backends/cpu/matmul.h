@@ -1,7 +1,7 @@
 // Matrix products of the cpu backend, in fp32 and in bf16 with fp32 accumulation. Every thread makes a part
-// of the result (product_parts.h), from beginning to end. fp32 goes through oneDNN's sgemm, which needs no
+// of the result (product_parts.h), from beginning to end. fp32 goes through sgemm.h, which needs no
 // preparation; bf16 through oneDNN's matmul primitives, which are made once per part and kept. Where the
-// processor has no tiles for bf16 (AMX), blocks are widened to fp32 and given to sgemm.
+// processor has no tiles for bf16 (AMX), they are widened to fp32 (widened_matmul.h).
 #pragma once
 
 #include <cstddef>
