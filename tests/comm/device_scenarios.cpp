@@ -95,21 +95,25 @@ std::unique_ptr<Backend> make_own_device(Communicator& host) {
   return backend;
 }
 
-void run(const std::string& scenario) {
+int run(const std::string& scenario) {
   const auto host = make_communicator(detect_launch(), {.deadline = kDeadline});
-  const auto backend = make_own_device(*host);
-  train(*host, *backend, scenario == "skip" && host->rank() == 1);
-  if (host->rank() == 0) std::fprintf(stderr, "scenario went well\n");
+  try {
+    const auto backend = make_own_device(*host);
+    train(*host, *backend, scenario == "skip" && host->rank() == 1);
+    if (host->rank() == 0) std::fprintf(stderr, "scenario went well\n");
+    return 0;
+  } catch (const InputError& error) {
+    // All ranks have met on it. The others wait in MPI_Finalize until this line is out: mpirun ends the job when
+    // the first of them leaves.
+    if (host->rank() == 0) std::fprintf(stderr, "scenario: %s\n", error.what());
+    return 2;
+  }
 }
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    run(argc > 1 ? argv[1] : "");
-    return 0;
-  } catch (const InputError& error) {
-    if (process_identity().rank == 0) std::fprintf(stderr, "scenario: %s\n", error.what());
-    return 2;
+    return run(argc > 1 ? argv[1] : "");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "scenario: %s\n", error.what());
     abort_all_ranks(1);
