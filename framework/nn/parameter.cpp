@@ -99,14 +99,20 @@ std::size_t initialization_bytes(std::int64_t largest) {
 
 void ParameterStore::initialize(Stream& stream, std::uint64_t seed) {
   // By pieces: the largest tensor in float64 may be as large as everything else.
+  std::int64_t largest = 0;
+  for (const Parameter& parameter : parameters_) largest = std::max(largest, parameter.shape.elements());
+  const auto piece = static_cast<std::size_t>(std::min(largest, kPiece));
+  const bool wide = master_dtype(compute_) == DType::Float64;
   std::vector<double> values;
   std::vector<float> rounded;
+  // At once: what vectors leave behind as they grow, the C library keeps.
+  values.reserve(piece);
+  if (!wide) rounded.reserve(piece);
   for (const Parameter& parameter : parameters_) {
     const std::int64_t count = parameter.shape.elements();
     for (std::int64_t first = 0; first < count; first += kPiece) {
       values.resize(static_cast<std::size_t>(std::min(kPiece, count - first)));
       draw_initial_values(parameter, seed, first, values);
-      const bool wide = parameter.value.dtype == DType::Float64;
       if (!wide) rounded.assign(values.begin(), values.end());
       const std::size_t size = size_of(parameter.value.dtype);
       backend_->upload(stream, wide ? static_cast<const void*>(values.data()) : rounded.data(),
