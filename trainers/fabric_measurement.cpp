@@ -106,12 +106,15 @@ class Measurement {
   /// What of sums goes on beside computing, and by how much a poll moves them.
   void measure_overlap(LinkSpeed& link) {
     const double product = timed([&] { product_.run(16); }) / 16;
-    link.hidden = overlap(product, 1, 2).hidden;
+    const Overlap often = overlap(product, 1, 2);
+    link.hidden = often.hidden;
     if (device_ != nullptr || link.hidden < 0.05) return;
     const int seldom = std::max(1, static_cast<int>(kSeldom / product));
     const Overlap then = overlap(product, seldom, 1);
+    // Never less than what moved all of it where polls were frequent.
     if (then.hidden < 0.9 * link.hidden)
-      link.per_poll = std::max(1e-6, then.hidden / link.hidden * then.alone / then.polls);
+      link.per_poll =
+          std::max(often.alone / often.polls, then.hidden / link.hidden * then.alone / then.polls);
   }
 
  private:

@@ -36,10 +36,10 @@ struct Collective {
 struct Rank {
   std::size_t point = 0;
   std::int64_t step = 0;
-  double density = kMost;  ///< polls per second of computing
-  double debt = 0;         ///< seconds of communication that its core has yet to do
+  double density = kMost;    ///< polls per second of computing
+  double worked_before = 0;  ///< Simulation::work_ when it began to compute
   double waits_since = 0;
-  bool waits = false, ended = false, in_densities = false;
+  bool waits = false, held_up = false, ended = false, in_densities = false;
 };
 
 class Simulation {
@@ -62,6 +62,7 @@ class Simulation {
     while (!events_.empty()) {
       const Event event = events_.top();
       events_.pop();
+      move_on(event.time);
       if (event.rank < 0) {
         if (event.version == version_) end_collective(event.time);
       } else {
@@ -93,6 +94,7 @@ class Simulation {
     its.density = seconds > 0 ? point.polls / seconds : kMost;
     densities_.insert(its.density);
     its.in_densities = true;
+    its.worked_before = work_;
     change_pace(now);
     computing_ += seconds;
     note(now + seconds, rank);
@@ -100,10 +102,12 @@ class Simulation {
 
   void reach(int rank, double now) {
     Rank& its = rank_at(rank);
-    if (its.debt > 0) {  // it was held up
-      exposed_ += its.debt;
-      note(now + its.debt, rank);
-      its.debt = 0;
+    // Of what moved while it computed, its core did what is not hidden.
+    const double work = its.held_up ? 0 : work_ - its.worked_before;
+    its.held_up = work > 0;
+    if (its.held_up) {
+      exposed_ += work;
+      note(now + work, rank);
       return;
     }
     const ScriptPoint& point = script_.points[its.point];
@@ -142,15 +146,22 @@ class Simulation {
     if (is_busy_ || next_collective_ == collectives_.size()) return;
     if (collectives_[next_collective_].missing > 0) return;
     is_busy_ = true;
-    const CollectiveTime& time = times_[next_collective_ % script_.collectives.size()];
-    // Whoever waits does its part of the work while it waits.
-    for (Rank& rank : ranks_)
-      if (!rank.waits) rank.debt += time.busy;
-    remaining_ = time.seconds;
+    remaining_ = under_way().seconds;
     updated_ = now;
     pace_ = 0;
     change_pace(now);
     if (remaining_ == 0) finish_at(now);
+  }
+
+  const CollectiveTime& under_way() const { return times_[next_collective_ % script_.collectives.size()]; }
+
+  /// What is under way has moved until now.
+  void move_on(double now) {
+    if (!is_busy_ || now <= updated_) return;
+    const double moved = std::min(remaining_, (now - updated_) * pace_);
+    remaining_ -= moved;
+    updated_ = now;
+    if (moved > 0) work_ += moved * under_way().busy / under_way().seconds;
   }
 
   void leave_densities(Rank& rank) {
@@ -163,13 +174,11 @@ class Simulation {
   /// the time.
   void change_pace(double now) {
     if (!is_busy_) return;
-    const double per_poll = times_[next_collective_ % script_.collectives.size()].per_poll;
+    const double per_poll = under_way().per_poll;
     const double least = densities_.empty() ? kMost : *densities_.begin();
     const bool free = per_poll >= LinkSpeed::kNeedsNoPolls || least >= 1 / per_poll;
     const double pace = free ? 1 : least * per_poll;
     if (pace == pace_) return;
-    remaining_ = std::max(0.0, remaining_ - (now - updated_) * pace_);
-    updated_ = now;
     pace_ = pace;
     if (pace > 0) {
       finish_at(now + remaining_ / pace);
@@ -193,7 +202,6 @@ class Simulation {
       waiting_ += late;
       exposed_ += now - its.waits_since - late;
       its.waits = false;
-      its.debt = 0;
       its.point += 1;
       compute(rank, now);
     }
@@ -211,6 +219,7 @@ class Simulation {
   std::size_t next_collective_ = 0;      ///< under way, or the next one to be
   bool is_busy_ = false;
   double remaining_ = 0, updated_ = 0, pace_ = 0;  ///< seconds that are left of it, since when, and how fast
+  double work_ = 0;                                ///< seconds of cores in all that has moved so far
   std::uint64_t version_ = 0;                      ///< of its end
   std::multiset<double> densities_;                ///< of ranks that do not wait
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;

@@ -21,7 +21,8 @@ struct SimulatedSteps {
 ///   it and the one before is over, and then takes collective_time().
 /// - It moves only where ranks call progress(): at most LinkSpeed::per_poll for each call of the rank that
 ///   calls least often at that time; of ranks that wait it is moved all the time.
-/// - What of it is not hidden the rank's core does: if the rank is computing it does so later by as much.
+/// - What of it is not hidden the rank's core does: if it moved while the rank computed, the rank does what
+///   comes next later by as much.
 /// - A rank that waits for a collective goes on when that is over. What it waits before the last rank has
 ///   started that collective is waiting, the rest is exposed, and so is work that is not hidden.
 SimulatedSteps simulate_steps(const StepScript& script, const PlannedWorld& world, const Fabric& fabric,

@@ -64,7 +64,7 @@ connect() {
   nsenter -t "$pid" --net ip link set cable up
   nsenter -t "$pid" --net ip link set lo up
   if [ -n "${PLUMB_HOSTS_RATE:-}" ]; then
-    nsenter -t "$pid" --net tc qdisc add dev cable root tbf rate "$PLUMB_HOSTS_RATE" burst 256kb latency 100ms
+    nsenter -t "$pid" --net tc qdisc add dev cable root tbf rate "$PLUMB_HOSTS_RATE" burst 16kb latency 100ms
   fi
 }
 

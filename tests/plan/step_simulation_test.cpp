@@ -71,6 +71,18 @@ TEST(StepSimulation, WhereRanksPollSeldomItMovesWhenTheyPoll) {
   EXPECT_DOUBLE_EQ(simulate_steps(script, kTwo, fabric, {}, 1).seconds, 3 + 5 + 2);
 }
 
+TEST(StepSimulation, TheCoreDoesNothingForWhatDoesNotMove) {
+  Fabric fabric = fabric_with(0.75);
+  fabric.between->per_poll = 0.5;
+  StepScript script = one_bucket(3, 4000, 5, 2);
+  script.points[1].polls = 0;
+  EXPECT_DOUBLE_EQ(simulate_steps(script, kTwo, fabric, {}, 1).seconds, 3 + 5 + 4 + 2);
+  // 1 s of its 4 moves in the 5 s, a quarter of that is the core's, in which another 0.05 s move: 2.95 are
+  // left.
+  script.points[1].polls = 2;
+  EXPECT_DOUBLE_EQ(simulate_steps(script, kTwo, fabric, {}, 1).seconds, 3 + 5 + 0.25 + 2.95 + 2);
+}
+
 TEST(StepSimulation, CollectivesQueueUp) {
   // Two of 4 s, the second one started 1 s after the first: over at 3 + 8.
   StepScript script;
