@@ -111,7 +111,7 @@ class Measurement {
     if (device_ != nullptr || link.hidden < 0.05) return;
     const int seldom = std::max(1, static_cast<int>(kSeldom / product));
     const Overlap then = overlap(product, seldom, 1);
-    // Never less than what moved all of it where polls were frequent.
+    // At least as if frequent polls had moved all of it.
     if (then.hidden < 0.9 * link.hidden)
       link.per_poll =
           std::max(often.alone / often.polls, then.hidden / link.hidden * then.alone / then.polls);

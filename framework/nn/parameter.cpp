@@ -105,7 +105,7 @@ void ParameterStore::initialize(Stream& stream, std::uint64_t seed) {
   const bool wide = master_dtype(compute_) == DType::Float64;
   std::vector<double> values;
   std::vector<float> rounded;
-  // At once: what vectors leave behind as they grow, the C library keeps.
+  // At once: what a vector frees as it grows stays with malloc.
   values.reserve(piece);
   if (!wide) rounded.reserve(piece);
   for (const Parameter& parameter : parameters_) {

@@ -21,8 +21,10 @@ struct LineFit {
   }
 };
 
-/// Least squares of the relative differences, so that small and large sizes count alike; neither term is
-/// negative (a term that would be is 0, and the other one fitted alone). At least two sizes.
+/// Of the lines through two of the sizes, and those of one term alone through one, that whose ratios to what
+/// was measured have the least sum of |log ratio|: small and large sizes count alike, and a few that do not
+/// lie on the line of the others (short messages that a buffer takes at once) do not bend it. No term is
+/// negative. At least two sizes.
 LineFit fit_line(std::span<const TimedSize> sizes);
 
 }  // namespace plumb

@@ -37,7 +37,7 @@ struct Rank {
   std::size_t point = 0;
   std::int64_t step = 0;
   double density = kMost;    ///< polls per second of computing
-  double worked_before = 0;  ///< Simulation::work_ when it began to compute
+  double worked_before = 0;  ///< Simulation::work_ that it has done or waited through
   double waits_since = 0;
   bool waits = false, held_up = false, ended = false, in_densities = false;
 };
@@ -94,7 +94,6 @@ class Simulation {
     its.density = seconds > 0 ? point.polls / seconds : kMost;
     densities_.insert(its.density);
     its.in_densities = true;
-    its.worked_before = work_;
     change_pace(now);
     computing_ += seconds;
     note(now + seconds, rank);
@@ -102,11 +101,15 @@ class Simulation {
 
   void reach(int rank, double now) {
     Rank& its = rank_at(rank);
-    // Of what moved while it computed, its core did what is not hidden.
+    // Of what moved while it computed, its core did what is not hidden. What moves meanwhile is left for the
+    // next point.
     const double work = its.held_up ? 0 : work_ - its.worked_before;
     its.held_up = work > 0;
     if (its.held_up) {
+      its.worked_before = work_;
       exposed_ += work;
+      leave_densities(its);
+      change_pace(now);
       note(now + work, rank);
       return;
     }
@@ -170,10 +173,10 @@ class Simulation {
     rank.in_densities = false;
   }
 
-  /// What is under way moves as fast as the rank lets it that polls least often; a rank that waits polls all
-  /// the time.
+  /// What is under way moves as fast as the rank lets it that polls least often; a rank that waits, or does
+  /// its part of a collective, polls all the time.
   void change_pace(double now) {
-    if (!is_busy_) return;
+    if (!is_busy_ || remaining_ <= 1e-12 * under_way().seconds) return;  // or it ends now
     const double per_poll = under_way().per_poll;
     const double least = densities_.empty() ? kMost : *densities_.begin();
     const bool free = per_poll >= LinkSpeed::kNeedsNoPolls || least >= 1 / per_poll;
@@ -202,6 +205,7 @@ class Simulation {
       waiting_ += late;
       exposed_ += now - its.waits_since - late;
       its.waits = false;
+      its.worked_before = work_;
       its.point += 1;
       compute(rank, now);
     }

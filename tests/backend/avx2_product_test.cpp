@@ -28,11 +28,15 @@ using cpu::ProductSizes;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr std::int64_t kMargin = 5;  // floats beside every row, odd so that rows are not aligned
 
-/// (rows, columns) in rows that are kMargin longer; what is beside them is NaN.
+/// (rows, columns) in rows that are kMargin longer; what is beside them is NaN. A factor ends with its last
+/// row, so that the address sanitizer sees what reads beyond it.
 class Matrix {
  public:
-  Matrix(std::int64_t rows, std::int64_t columns, std::uint32_t site)
-      : rows_(rows), columns_(columns), data_(static_cast<std::size_t>(rows * stride()), kNan) {
+  enum class Use { Factor, Result };
+  Matrix(std::int64_t rows, std::int64_t columns, std::uint32_t site, Use use = Use::Factor)
+      : rows_(rows),
+        columns_(columns),
+        data_(static_cast<std::size_t>(rows * stride() - (use == Use::Factor ? kMargin : 0)), kNan) {
     const RandomStream random{11, 0, site};
     for (std::int64_t i = 0; i < rows * columns; ++i)
       at(i / columns, i % columns) = static_cast<float>(random.normal(static_cast<std::uint64_t>(i)));
@@ -40,6 +44,7 @@ class Matrix {
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
   std::int64_t stride() const { return columns_ + kMargin; }
+  std::size_t size() const { return data_.size(); }
   float* data() { return data_.data(); }
   const float* data() const { return data_.data(); }
   float& at(std::int64_t row, std::int64_t column) {
@@ -49,8 +54,8 @@ class Matrix {
     return data_[static_cast<std::size_t>(row * stride() + column)];
   }
   bool margins_are_untouched() const {
-    for (std::int64_t i = 0; i < rows_ * stride(); ++i) {
-      if (i % stride() >= columns_ && !std::isnan(data_[static_cast<std::size_t>(i)])) return false;
+    for (std::size_t i = 0; i < data_.size(); ++i) {
+      if (static_cast<std::int64_t>(i) % stride() >= columns_ && !std::isnan(data_[i])) return false;
     }
     return true;
   }
@@ -77,7 +82,7 @@ struct Case {
         form(form),
         a(form.transpose_a ? sizes.k : sizes.m, form.transpose_a ? sizes.m : sizes.k, 1),
         b(form.transpose_b ? sizes.n : sizes.k, form.transpose_b ? sizes.k : sizes.n, 2),
-        c(sizes.m, sizes.n, 3),
+        c(sizes.m, sizes.n, 3, Matrix::Use::Result),
         bias(1, sizes.n, 4) {
     if (form.added == Added::Result) return;
     for (std::int64_t i = 0; i < sizes.m * sizes.n; ++i) c.at(i / sizes.n, i % sizes.n) = kNan;
@@ -224,7 +229,7 @@ TEST_P(Avx2Product, RowsAndColumnsHaveTheSameBitsInEveryProduct) {
 
 /// Bits of bfloat16, over whose values the matrix is rounded.
 std::vector<std::uint16_t> rounded(Matrix& matrix) {
-  std::vector<std::uint16_t> bits(static_cast<std::size_t>(matrix.rows() * matrix.stride()));
+  std::vector<std::uint16_t> bits(matrix.size());
   for (std::size_t i = 0; i < bits.size(); ++i) {
     const bfloat16 narrow(matrix.data()[i]);
     bits[i] = narrow.bits;

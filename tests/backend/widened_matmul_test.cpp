@@ -1,11 +1,13 @@
-// Products of the cpu backend, with bf16 both in the library and widened to fp32, against sums in double. How
-// it is widened depends on the processor: as our own product packs it (avx2_product_test.cpp) or by blocks.
+// Products of the cpu backend, with bf16 in the library and widened to fp32 in both ways, against sums in
+// double.
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
 #include <tuple>
 #include <vector>
 
+#include "backends/cpu/instruction_sets.h"
 #include "backends/cpu/matmul.h"
 #include "core/parallel_for.h"
 #include "core/rng.h"
@@ -18,6 +20,7 @@ struct Sizes {
 };
 // Threads have rows, and more than a panel of them; columns; several blocks of depth; several blocks of sums.
 constexpr Sizes kTall{601, 70, 117}, kWide{70, 301, 117}, kDeep{9, 130, 9001}, kLarge{1100, 800, 11};
+constexpr auto kBest = cpu::Bf16Products::Best;
 constexpr std::int64_t kMargin = 3;  // columns beside every matrix, which must not change
 
 /// A (rows, cols) view into a wider buffer of values of one dtype.
@@ -54,7 +57,8 @@ class Matrix {
 };
 
 struct Form {
-  bool primitives, transpose_a, transpose_b, accumulate, wide_output, bias;
+  cpu::Bf16Products products;
+  bool transpose_a, transpose_b, accumulate, wide_output, bias;
 };
 
 void expect_product(const Form& form, const Sizes& sizes, DType dtype) {
@@ -64,7 +68,7 @@ void expect_product(const Form& form, const Sizes& sizes, DType dtype) {
   Matrix c(form.wide_output ? DType::Float32 : dtype, m, n, 3, 1);
   Matrix bias(DType::Float32, 1, n, 4, 1);
   const Matrix before = c;
-  const cpu::Matmul matmul(form.primitives ? cpu::Bf16Products::Primitives : cpu::Bf16Products::Widened);
+  const cpu::Matmul matmul(form.products);
   cpu::MatmulArguments arguments{.op = "test",
                                  .a = a.view(),
                                  .transpose_a = form.transpose_a,
@@ -96,11 +100,21 @@ void expect_product(const Form& form, const Sizes& sizes, DType dtype) {
   }
 }
 
-class CpuProductForms : public testing::TestWithParam<std::tuple<bool, bool, bool, bool>> {};
+/// Empty where the processor has what it takes.
+std::string absence_of(cpu::Bf16Products products) {
+  if (products == cpu::Bf16Products::Primitives && !cpu::has_bf16_primitives())
+    return "oneDNN has no bf16 for this processor";
+  if (products == cpu::Bf16Products::Packed && !cpu::missing_instruction_sets({"avx2", "fma"}).empty())
+    return "no AVX2 and FMA";
+  return "";
+}
+
+class CpuProductForms : public testing::TestWithParam<std::tuple<cpu::Bf16Products, bool, bool, bool>> {};
 
 TEST_P(CpuProductForms, MatchesSumsInDouble) {
-  const auto [primitives, transpose_a, transpose_b, accumulate] = GetParam();
-  if (primitives && !cpu::has_bf16_primitives()) GTEST_SKIP() << "oneDNN has no bf16 for this processor";
+  const auto [products, transpose_a, transpose_b, accumulate] = GetParam();
+  if (const std::string absence = absence_of(products); !absence.empty()) GTEST_SKIP() << absence;
+  if (products == cpu::Bf16Products::Packed && transpose_a && transpose_b) GTEST_SKIP() << "goes in blocks";
   const int before = thread_count();
   for (const int threads : {1, 3}) {
     set_thread_count(threads);
@@ -109,9 +123,9 @@ TEST_P(CpuProductForms, MatchesSumsInDouble) {
         if (bias && accumulate) continue;  // not offered
         SCOPED_TRACE(testing::Message() << threads << " threads, " << (wide_output ? "fp32" : "bf16")
                                         << " result, bias " << bias);
-        const Form form{primitives, transpose_a, transpose_b, accumulate, wide_output, bias};
+        const Form form{products, transpose_a, transpose_b, accumulate, wide_output, bias};
         for (const Sizes& sizes : {kTall, kWide}) expect_product(form, sizes, DType::BFloat16);
-        if (primitives) continue;
+        if (products == cpu::Bf16Products::Primitives || products == kBest) continue;
         expect_product(form, kDeep, DType::BFloat16);
         if (threads == 1) expect_product(form, kLarge, DType::BFloat16);
       }
@@ -120,8 +134,10 @@ TEST_P(CpuProductForms, MatchesSumsInDouble) {
   set_thread_count(before);
 }
 INSTANTIATE_TEST_SUITE_P(Forms, CpuProductForms,
-                         testing::Combine(testing::Bool(), testing::Bool(), testing::Bool(),
-                                          testing::Bool()));
+                         testing::Combine(testing::Values(kBest, cpu::Bf16Products::Primitives,
+                                                          cpu::Bf16Products::Packed,
+                                                          cpu::Bf16Products::InBlocks),
+                                          testing::Bool(), testing::Bool(), testing::Bool()));
 
 TEST(CpuProduct, MatchesSumsInDoubleInFp32) {
   const int before = thread_count();
@@ -129,8 +145,8 @@ TEST(CpuProduct, MatchesSumsInDoubleInFp32) {
     set_thread_count(threads);
     for (const bool transposed : {false, true}) {
       for (const Sizes& sizes : {kTall, kWide, kDeep}) {
-        expect_product({false, transposed, !transposed, false, true, true}, sizes, DType::Float32);
-        expect_product({false, transposed, transposed, true, true, false}, sizes, DType::Float32);
+        expect_product({kBest, transposed, !transposed, false, true, true}, sizes, DType::Float32);
+        expect_product({kBest, transposed, transposed, true, true, false}, sizes, DType::Float32);
       }
     }
   }
@@ -141,7 +157,8 @@ TEST(CpuProduct, AWideMatrixIsWidenedInBlocks) {
   const int before = thread_count();
   set_thread_count(1);
   for (const bool wide_output : {false, true})
-    expect_product({false, false, wide_output, false, wide_output, true}, {3, 4200, 2100}, DType::BFloat16);
+    expect_product({cpu::Bf16Products::InBlocks, false, wide_output, false, wide_output, true},
+                   {3, 4200, 2100}, DType::BFloat16);
   set_thread_count(before);
 }
 

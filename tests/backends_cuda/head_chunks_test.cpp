@@ -43,6 +43,14 @@ TEST(HeadChunks, OfATrainingStepAreNearSquare) {
   EXPECT_EQ(HeadChunks(100, 50257, cuda::kChunkLogits).rows, 128);
 }
 
+// Fewer than a unit at once make a unit.
+TEST(HeadChunks, RowsThatAreTakenAtOnceAreAtLeastAUnit) {
+  EXPECT_EQ(HeadChunks::joined_rows(1000, 50257, 0, 0), 64);
+  EXPECT_EQ(HeadChunks::joined_rows(1000, 50257, 63 * 50257, 1), 64);
+  EXPECT_EQ(HeadChunks::joined_rows(10, 50257, 0, 0), 10);
+  EXPECT_EQ(HeadChunks::joined_rows(1000, 50257, 0, 256), 256);
+}
+
 TEST(HeadChunks, SizesAreThoseOfTheWalk) {
   const HeadChunks chunks(300, 1000, 1 << 14);  // rows of 128 + 128 + 44 or so
   std::vector<std::pair<std::int64_t, std::int64_t>> walked, named;

@@ -64,6 +64,8 @@ connect() {
   nsenter -t "$pid" --net ip link set cable up
   nsenter -t "$pid" --net ip link set lo up
   if [ -n "${PLUMB_HOSTS_RATE:-}" ]; then
+    # With a larger bucket small sums pass at once, and no line fits a measured fabric; with this one timers may
+    # hold a cable well below its rate.
     nsenter -t "$pid" --net tc qdisc add dev cable root tbf rate "$PLUMB_HOSTS_RATE" burst 16kb latency 100ms
   fi
 }

@@ -97,23 +97,28 @@ std::unique_ptr<Backend> make_own_device(Communicator& host) {
 
 int run(const std::string& scenario) {
   const auto host = make_communicator(detect_launch(), {.deadline = kDeadline});
+  std::unique_ptr<Backend> backend;
   try {
-    const auto backend = make_own_device(*host);
-    train(*host, *backend, scenario == "skip" && host->rank() == 1);
-    if (host->rank() == 0) std::fprintf(stderr, "scenario went well\n");
-    return 0;
+    backend = make_own_device(*host);
   } catch (const InputError& error) {
-    // All ranks have met on it. The others wait in MPI_Finalize until this line is out: mpirun ends the job when
-    // the first of them leaves.
+    // All ranks have met on it. The others wait in MPI_Finalize until this line is out: mpirun ends the job
+    // when the first of them leaves.
     if (host->rank() == 0) std::fprintf(stderr, "scenario: %s\n", error.what());
     return 2;
   }
+  train(*host, *backend, scenario == "skip" && host->rank() == 1);
+  if (host->rank() == 0) std::fprintf(stderr, "scenario went well\n");
+  return 0;
 }
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
     return run(argc > 1 ? argv[1] : "");
+  } catch (const InputError& error) {
+    if (process_identity().rank == 0) std::fprintf(stderr, "scenario: %s\n", error.what());
+    abort_all_ranks(2);
+    return 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "scenario: %s\n", error.what());
     abort_all_ranks(1);

@@ -54,7 +54,8 @@ TEST(StepSimulation, WithPerfectOverlapItIsTheMaximum) {
 
 TEST(StepSimulation, WhatIsNotHiddenTakesTheCore) {
   EXPECT_DOUBLE_EQ(simulate(one_bucket(3, 4000, 5, 2), 0.75).seconds, 3 + 5 + 1 + 2);
-  EXPECT_DOUBLE_EQ(simulate(one_bucket(3, 8000, 1, 2), 0.75).seconds, 3 + 8 + 2) << "2 of 8 beside 1 leave 5";
+  EXPECT_DOUBLE_EQ(simulate(one_bucket(3, 8000, 1, 2), 0.75).seconds, 3 + 8 + 2)
+      << "its part of what moves meanwhile it does while it waits";
 }
 
 TEST(StepSimulation, WhereRanksPollSeldomItMovesWhenTheyPoll) {
@@ -77,10 +78,26 @@ TEST(StepSimulation, TheCoreDoesNothingForWhatDoesNotMove) {
   StepScript script = one_bucket(3, 4000, 5, 2);
   script.points[1].polls = 0;
   EXPECT_DOUBLE_EQ(simulate_steps(script, kTwo, fabric, {}, 1).seconds, 3 + 5 + 4 + 2);
-  // 1 s of its 4 moves in the 5 s, a quarter of that is the core's, in which another 0.05 s move: 2.95 are
+  // 1 s of its 4 moves in the 5 s, a quarter of that is the core's, in which as much moves again: 2.75 are
   // left.
   script.points[1].polls = 2;
-  EXPECT_DOUBLE_EQ(simulate_steps(script, kTwo, fabric, {}, 1).seconds, 3 + 5 + 0.25 + 2.95 + 2);
+  EXPECT_DOUBLE_EQ(simulate_steps(script, kTwo, fabric, {}, 1).seconds, 3 + 5 + 0.25 + 2.75 + 2);
+}
+
+TEST(StepSimulation, ItDoesNotMatterHowComputingIsCut) {
+  for (const double hidden : {0.0, 0.5, 0.75}) {
+    StepScript script;
+    script.collectives = {{"bucket", CollectiveKind::AllReduce, 4000, false},
+                          {"nothing", CollectiveKind::AllReduce, 0, false}};
+    script.points = {{{3, 0, 0}, 0, Action::Start, 0},
+                     {{2, 0, 0}, 0, Action::Start, 1},
+                     {{6, 0, 0}, 0, Action::Wait, 0},
+                     {{0, 0, 0}, 0, Action::Wait, 1},
+                     {{0, 2, 0}, 0, Action::End, 0}};
+    const SimulatedSteps steps = simulate(script, hidden);
+    EXPECT_DOUBLE_EQ(steps.seconds, 3 + 8 + 4 * (1 - hidden) + 2) << hidden;
+    EXPECT_DOUBLE_EQ(steps.exposed, 4 * (1 - hidden)) << hidden;
+  }
 }
 
 TEST(StepSimulation, CollectivesQueueUp) {

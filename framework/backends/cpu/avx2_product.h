@@ -9,6 +9,9 @@
 
 namespace plumb::cpu {
 
+/// Whether there are kernels for this form.
+constexpr bool is_avx2_product(bool transpose_a, bool transpose_b) { return !(transpose_a && transpose_b); }
+
 /// Floats of workspace that avx2_product needs for these sizes, and for any that are smaller.
 std::int64_t avx2_product_workspace(const ProductSizes& sizes, bool transpose_a);
 

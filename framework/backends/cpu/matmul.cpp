@@ -5,6 +5,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "backends/cpu/arguments.h"
+#include "backends/cpu/avx2_product.h"
 #include "backends/cpu/processor.h"
 #include "backends/cpu/product_parts.h"
 #include "backends/cpu/sgemm.h"
@@ -185,8 +186,11 @@ bool has_bf16_primitives() { return library_has_bf16(); }
 
 // Without tiles (AMX) oneDNN's bf16 products are half as fast as fp32 ones, which widened operands get.
 Matmul::Matmul(Bf16Products products)
-    : use_primitives_(products != Bf16Products::Widened && library_has_bf16() &&
-                      (products == Bf16Products::Primitives || read_processor_facts().has("amx_bf16"))) {}
+    : use_primitives_(library_has_bf16() &&
+                      (products == Bf16Products::Primitives ||
+                       (products == Bf16Products::Best && read_processor_facts().has("amx_bf16")))),
+      packs_(products == Bf16Products::Packed ||
+             (products == Bf16Products::Best && takes_avx2_product(false, false))) {}
 Matmul::~Matmul() = default;
 
 Matmul::Primitive& Matmul::prepared(const Key& key) const {
@@ -218,13 +222,18 @@ void Matmul::run(const MatmulArguments& arguments) const {
     } else if (own.a.dtype == DType::Float32) {
       multiply_fp32(own, parts.sizes(part));
     } else {
-      multiply_widened(own, parts.sizes(part));
+      multiply_widened(own, parts.sizes(part), widening_of(own));
     }
   });
 }
 
 bool Matmul::uses_primitives(const MatmulArguments& arguments) const {
   return use_primitives_ && arguments.a.dtype == DType::BFloat16;
+}
+
+Widening Matmul::widening_of(const MatmulArguments& arguments) const {
+  const bool packs = packs_ && is_avx2_product(arguments.transpose_a, arguments.transpose_b);
+  return packs ? Widening::AsPacked : Widening::InBlocks;
 }
 
 std::size_t Matmul::part_workspace(const MatmulArguments& arguments, const ProductParts& parts) const {
@@ -235,8 +244,9 @@ std::size_t Matmul::part_workspace(const MatmulArguments& arguments, const Produ
       continue;
     }
     const MatmulArguments own = parts.arguments(arguments, part);
-    bytes = std::max(bytes, uses_primitives(own) ? primitive_workspace(own, part)
-                                                 : widened_workspace(own, parts.sizes(part)));
+    bytes =
+        std::max(bytes, uses_primitives(own) ? primitive_workspace(own, part)
+                                             : widened_workspace(own, parts.sizes(part), widening_of(own)));
   }
   return bytes;
 }

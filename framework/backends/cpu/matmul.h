@@ -16,6 +16,7 @@
 namespace plumb::cpu {
 
 class ProductParts;
+enum class Widening;
 
 /// c = op(a) op(b) [+ bias] [+ c], all row-major with row_stride honoured; op transposes where asked.
 /// op(a) is (M, K), op(b) is (K, N), c is (M, N).
@@ -37,7 +38,8 @@ struct MatmulArguments {
 enum class Bf16Products {
   Best,        ///< what is faster on this processor
   Primitives,  ///< by oneDNN, where it has any for this processor (has_bf16_primitives)
-  Widened      ///< to fp32
+  Packed,      ///< widened to fp32 as our own product packs them (AVX2 and FMA); a^T b^T in blocks
+  InBlocks     ///< widened to fp32 for oneDNN's product
 };
 bool has_bf16_primitives();
 
@@ -69,10 +71,11 @@ class Matmul {
   static Key key_of(const MatmulArguments& arguments, std::int64_t part);
   Primitive& prepared(const Key& key) const;
   bool uses_primitives(const MatmulArguments& arguments) const;
+  Widening widening_of(const MatmulArguments& arguments) const;
   std::size_t part_workspace(const MatmulArguments& arguments, const ProductParts& parts) const;
   std::size_t primitive_workspace(const MatmulArguments& arguments, std::int64_t part) const;
 
-  bool use_primitives_;
+  bool use_primitives_, packs_;
   mutable std::unordered_map<Key, std::unique_ptr<Primitive>, KeyHash> primitives_;
 };
 

@@ -20,6 +20,9 @@ std::int64_t sgemm_workspace(const ProductSizes& sizes, bool transpose_a, bool t
 /// The product (product.h), with k >= 1. workspace: aligned to a cache line; null where none is needed.
 void sgemm(const Product& product, float* workspace);
 
+/// The same by oneDNN, whatever the processor.
+void library_sgemm(const Product& product);
+
 /// Adds bias to every row of c.
 inline void add_bias(float* c, std::int64_t stride, const float* bias, std::int64_t rows, std::int64_t cols) {
   for (std::int64_t r = 0; r < rows; ++r) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backends/cpu/avx2_product.h"
+#include "backends/cpu/sgemm.h"
 #include "backends/cpu/widen.h"
 #include "backends/cpu/workspace_carver.h"
 #include "core/parallel_for.h"
@@ -83,13 +84,13 @@ class WidenedProduct {
       widen_a(rows, depth);
       // A block over all of the depth stays for the next panels.
       if (first_panel || blocks_.depth < sizes_.k) widen_b(depth, columns);
-      sgemm({.sizes = {rows.length, columns.length, depth.length},
-             .a = {blocks_.a, arguments_.transpose_a ? rows.length : depth.length, arguments_.transpose_a},
-             .b = {blocks_.b, arguments_.transpose_b ? depth.length : columns.length, arguments_.transpose_b},
-             .c = sums,
-             .stride_c = stride,
-             .accumulate = arguments_.accumulate || k > 0},
-            nullptr);  // oneDNN's, which needs none
+      library_sgemm(
+          {.sizes = {rows.length, columns.length, depth.length},
+           .a = {blocks_.a, arguments_.transpose_a ? rows.length : depth.length, arguments_.transpose_a},
+           .b = {blocks_.b, arguments_.transpose_b ? depth.length : columns.length, arguments_.transpose_b},
+           .c = sums,
+           .stride_c = stride,
+           .accumulate = arguments_.accumulate || k > 0});
     }
     if (arguments_.bias.defined())
       add_bias(sums, stride, arguments_.bias.as<float>() + columns.begin, rows.length, columns.length);
@@ -174,17 +175,17 @@ class PackedProduct {
 
 }  // namespace
 
-void multiply_widened(const MatmulArguments& arguments, const ProductSizes& sizes) {
+void multiply_widened(const MatmulArguments& arguments, const ProductSizes& sizes, Widening widening) {
   WorkspaceCarver carver(arguments.workspace);
-  if (takes_avx2_product(arguments.transpose_a, arguments.transpose_b))
-    return PackedProduct(carver, arguments, sizes).run();
+  if (widening == Widening::AsPacked) return PackedProduct(carver, arguments, sizes).run();
   const Blocks blocks(carver, arguments, sizes);
   WidenedProduct(arguments, sizes, blocks).run();
 }
 
-std::size_t widened_workspace(const MatmulArguments& arguments, const ProductSizes& sizes) {
+std::size_t widened_workspace(const MatmulArguments& arguments, const ProductSizes& sizes,
+                              Widening widening) {
   WorkspaceCarver carver;
-  if (takes_avx2_product(arguments.transpose_a, arguments.transpose_b)) {
+  if (widening == Widening::AsPacked) {
     PackedProduct(carver, arguments, sizes);
   } else {
     Blocks(carver, arguments, sizes);

@@ -1,16 +1,21 @@
-// bf16 products where the processor has no tiles for them, on the calling thread: widened to fp32 as our own
-// product packs them (avx2_product.h), or by blocks for oneDNN's.
+// bf16 products where the processor has no tiles for them, on the calling thread.
 #pragma once
 
 #include <cstddef>
 
 #include "backends/cpu/matmul.h"
-#include "backends/cpu/sgemm.h"
+#include "backends/cpu/product.h"
 
 namespace plumb::cpu {
 
-void multiply_widened(const MatmulArguments& arguments, const ProductSizes& sizes);
+/// How factors are widened to fp32.
+enum class Widening {
+  AsPacked,  ///< by our own product (avx2_product.h), for its forms and processors
+  InBlocks   ///< one block after another, for oneDNN's product
+};
+
+void multiply_widened(const MatmulArguments& arguments, const ProductSizes& sizes, Widening widening);
 /// Bytes of workspace for these shapes (data pointers are not looked at).
-std::size_t widened_workspace(const MatmulArguments& arguments, const ProductSizes& sizes);
+std::size_t widened_workspace(const MatmulArguments& arguments, const ProductSizes& sizes, Widening widening);
 
 }  // namespace plumb::cpu

@@ -27,10 +27,10 @@ struct HeadChunks {
     // The shorter side first: what it leaves over goes to the other.
     if (total_rows <= total_vocabulary) {
       rows = evenly(total_rows, side);
-      vocabulary = evenly(total_vocabulary, std::max(kUnit, most / rows));
+      vocabulary = evenly(total_vocabulary, most / rows);
     } else {
       vocabulary = evenly(total_vocabulary, side);
-      rows = evenly(total_rows, std::max(kUnit, most / vocabulary));
+      rows = evenly(total_rows, most / vocabulary);
     }
   }
   std::int64_t total_rows, total_vocabulary;
@@ -38,9 +38,11 @@ struct HeadChunks {
 
   bool whole_vocabulary() const { return vocabulary >= total_vocabulary; }
 
-  /// The size of pieces of at most `most` (rounded to kUnit) into which `total` is cut evenly.
+  /// The size of pieces of at most `most` (rounded down to kUnit, one at least) into which `total` is cut
+  /// evenly.
   static std::int64_t evenly(std::int64_t total, std::int64_t most) {
-    const std::int64_t largest = most / kUnit * kUnit, pieces = (total + largest - 1) / largest;
+    const std::int64_t largest = std::max(kUnit, most / kUnit * kUnit),
+                       pieces = (total + largest - 1) / largest;
     const std::int64_t each = (total + pieces - 1) / std::max<std::int64_t>(1, pieces);
     return std::max(kUnit, (each + kUnit - 1) / kUnit * kUnit);
   }
