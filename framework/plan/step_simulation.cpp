@@ -25,6 +25,7 @@ struct Event {
 };
 
 constexpr double kMost = std::numeric_limits<double>::max();
+constexpr double kNothing = 1e-9;  ///< seconds: what rounding may leave of a collective that is over
 
 struct Collective {
   int missing = 0;    ///< ranks that have not started it
@@ -153,7 +154,7 @@ class Simulation {
     updated_ = now;
     pace_ = 0;
     change_pace(now);
-    if (remaining_ == 0) finish_at(now);
+    if (remaining_ <= kNothing) finish_at(now);
   }
 
   const CollectiveTime& under_way() const { return times_[next_collective_ % script_.collectives.size()]; }
@@ -176,7 +177,7 @@ class Simulation {
   /// What is under way moves as fast as the rank lets it that polls least often; a rank that waits, or does
   /// its part of a collective, polls all the time.
   void change_pace(double now) {
-    if (!is_busy_ || remaining_ <= 1e-12 * under_way().seconds) return;  // or it ends now
+    if (!is_busy_ || remaining_ <= kNothing) return;  // or its end is noted
     const double per_poll = under_way().per_poll;
     const double least = densities_.empty() ? kMost : *densities_.begin();
     const bool free = per_poll >= LinkSpeed::kNeedsNoPolls || least >= 1 / per_poll;

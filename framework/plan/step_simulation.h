@@ -20,7 +20,7 @@ struct SimulatedSteps {
 /// - Collectives run one after the other, in the order of the list; one begins when every rank has started
 ///   it and the one before is over, and then takes collective_time().
 /// - It moves only where ranks call progress(): at most LinkSpeed::per_poll for each call of the rank that
-///   calls least often at that time; of ranks that wait or do their part of it it is moved all the time.
+///   calls least often at that time; ranks that wait, or do their part, move it all the time.
 /// - What of it is not hidden the rank's core does: if it moved while the rank computed, the rank does its
 ///   part before what comes next.
 /// - A rank that waits for a collective goes on when that is over. What it waits before the last rank has

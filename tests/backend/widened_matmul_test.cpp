@@ -125,6 +125,7 @@ TEST_P(CpuProductForms, MatchesSumsInDouble) {
                                         << " result, bias " << bias);
         const Form form{products, transpose_a, transpose_b, accumulate, wide_output, bias};
         for (const Sizes& sizes : {kTall, kWide}) expect_product(form, sizes, DType::BFloat16);
+        // Blocks are for the widened ones; what the best is, one of the others is too.
         if (products == cpu::Bf16Products::Primitives || products == kBest) continue;
         expect_product(form, kDeep, DType::BFloat16);
         if (threads == 1) expect_product(form, kLarge, DType::BFloat16);
