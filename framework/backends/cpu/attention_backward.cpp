@@ -68,18 +68,6 @@ class Backward {
               head_row<Element>(arguments_.dv, shape_, sequence, head, 0), arguments_.dv.row_stride);
   }
 
-  /// Has what a plane holds of a token come to the second cache while the plane before it is worked on: a
-  /// head's rows lie a token apart, which the processor does not foresee.
-  void fetch_token(std::int64_t plane, std::int64_t token) const {
-    constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(Element));
-    for (const Tensor* tensor :
-         {&arguments_.q, &arguments_.k, &arguments_.v, &arguments_.out, &arguments_.dout}) {
-      const auto* part =
-          head_row<Element>(*tensor, shape_, plane / shape_.heads, plane % shape_.heads, token);
-      for (std::int64_t d = 0; d < shape_.width; d += kLine) __builtin_prefetch(part + d, 0, 2);
-    }
-  }
-
   void run_query_tile(const BackwardScratch& scratch, std::int64_t sequence, std::int64_t head,
                       std::int64_t first, std::int64_t key_group, std::int64_t next) const {
     const std::int64_t queries = std::min(kQueryTile, geometry_.tokens - first);
@@ -101,7 +89,10 @@ class Backward {
       multiply_keys(tile, scratch.dout, padded, scratch.v_transposed + tile.first_key, stride,
                     geometry_.width, scratch.dp);
       for (std::int64_t i = 0; i < queries; ++i) {
-        if (tile.first_key == 0) fetch_token(next, first + i);
+        if (tile.first_key == 0)
+          fetch_token<Element>(
+              shape_, next, first + i,
+              {&arguments_.q, &arguments_.k, &arguments_.v, &arguments_.out, &arguments_.dout});
         differentiate_row(scratch, tile, sequence, head, i, expected[static_cast<std::size_t>(i)]);
       }
       const std::int64_t offset = tile.first_key * padded;

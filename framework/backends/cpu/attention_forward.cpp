@@ -76,15 +76,17 @@ class Forward {
                     geometry_.tokens, geometry_, 1.0F, scratch.v);
         group = masked_group(shape_, {{scratch.v, geometry_.rows_size()}});
       }
+      const std::int64_t next = std::min(plane + 1, (end - 1) / geometry_.query_tiles);
       const float tile = run_query_tile(scratch, sequence, head, task % geometry_.query_tiles * kQueryTile,
-                                        group, kWithEntropy ? entropies + task : nullptr);
+                                        group, next, kWithEntropy ? entropies + task : nullptr);
       largest = maximum_or_nan(largest, tile);
     }
     return largest;
   }
 
+  /// next: the plane after this one, or this one itself.
   float run_query_tile(const ForwardScratch& scratch, std::int64_t sequence, std::int64_t head,
-                       std::int64_t first, std::int64_t group, double* entropy) const {
+                       std::int64_t first, std::int64_t group, std::int64_t next, double* entropy) const {
     const std::int64_t queries = std::min(kQueryTile, geometry_.tokens - first);
     const std::int64_t padded = geometry_.padded_width;
     std::array<RunningSoftmax, kQueryTile> rows{};
@@ -95,6 +97,8 @@ class Forward {
       multiply_keys(tile, scratch.q, padded, scratch.k_transposed + tile.first_key,
                     geometry_.transposed_stride, geometry_.width, scratch.logits);
       for (std::int64_t i = 0; i < queries; ++i) {
+        if (tile.first_key == 0)
+          fetch_token<Element>(shape_, next, first + i, {&arguments_.q, &arguments_.k, &arguments_.v});
         absorb_row(scratch, tile, sequence, head, i, rows[static_cast<std::size_t>(i)]);
       }
       add_over_keys(tile, group, scratch.logits, scratch.v + tile.first_key * padded, scratch.mixed, padded);

@@ -20,8 +20,8 @@
 
 namespace plumb::cpu {
 
-// A tile of logits (kQueryTile, kKeyTile) is 12 KiB, with AVX-512 16.
-inline constexpr std::int64_t kQueryTile = 4 * kTileRows;
+// A tile of logits (kQueryTile, kKeyTile) is 24 KiB, with AVX-512 16.
+inline constexpr std::int64_t kQueryTile = (kLanes == 16 ? 4 : 8) * kTileRows;
 inline constexpr std::int64_t kKeyTile = 128;
 
 /// Sizes in elements. Rows of a head are padded to whole vectors, and so are the rows of its transpose, which
@@ -65,6 +65,18 @@ template <class Element>
 Element* head_row(const Tensor& tensor, const AttentionShape& shape, std::int64_t sequence, std::int64_t head,
                   std::int64_t token) {
   return tensor.as<Element>() + (sequence * shape.tokens + token) * tensor.row_stride + head * shape.width;
+}
+
+/// Has what a head holds of a token come to the second cache while another head is worked on: a head's rows
+/// lie a token apart, which the processor does not foresee. plane counts (sequence, head), heads fastest.
+template <class Element>
+void fetch_token(const AttentionShape& shape, std::int64_t plane, std::int64_t token,
+                 std::initializer_list<const Tensor*> tensors) {
+  constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(Element));
+  for (const Tensor* tensor : tensors) {
+    const auto* part = head_row<Element>(*tensor, shape, plane / shape.heads, plane % shape.heads, token);
+    for (std::int64_t d = 0; d < shape.width; d += kLine) __builtin_prefetch(part + d, 0, 2);
+  }
 }
 
 /// (rows, width) elements to (rows, padded_width) floats times factor; the padding becomes 0.
