@@ -98,6 +98,12 @@ std::size_t initialization_bytes(std::int64_t largest) {
 }
 
 void ParameterStore::initialize(Stream& stream, std::uint64_t seed) {
+  upload_initial_values(stream, seed);
+  refresh_compute(stream);
+  normalize_spheres(stream);
+}
+
+void ParameterStore::upload_initial_values(Stream& stream, std::uint64_t seed) {
   // By pieces: the largest tensor in float64 may be as large as everything else.
   std::int64_t largest = 0;
   for (const Parameter& parameter : parameters_) largest = std::max(largest, parameter.shape.elements());
@@ -121,7 +127,9 @@ void ParameterStore::initialize(Stream& stream, std::uint64_t seed) {
       stream.synchronize();
     }
   }
-  refresh_compute(stream);
+}
+
+void ParameterStore::normalize_spheres(Stream& stream) {
   const std::vector<SphereWeight> spheres = sphere_weights();
   if (spheres.empty()) return;
   const ParameterOps& ops = backend_->parameter();

@@ -105,6 +105,9 @@ class ParameterStore {
   std::int64_t padded_trainable_elements() const { return padded_trainable_; }
 
  private:
+  void upload_initial_values(Stream& stream, std::uint64_t seed);
+  void normalize_spheres(Stream& stream);
+
   Backend* backend_ = nullptr;
   DType compute_ = DType::Float32;
   std::deque<Parameter> parameters_;
