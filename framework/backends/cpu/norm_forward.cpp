@@ -1,3 +1,4 @@
+#include <array>
 #include <cmath>
 
 #include "backends/cpu/coefficient_view.h"
@@ -28,22 +29,24 @@ struct Scratch {
       : affine(arguments, carver), moments("norm_forward", arguments.moments, arguments.x.cols(), carver) {}
 };
 
-template <NormKind kKind, class T>
-NormTransform statistics_of(const T* v, std::int64_t width, float epsilon) {
-  NormTransform transform;
+template <NormKind kKind, class T, std::size_t kRows>
+void find_statistics(const std::array<const T*, kRows>& rows, std::int64_t width, float epsilon,
+                     std::array<NormTransform, kRows>& transforms) {
   const float inverse_width = 1.0F / static_cast<float>(width);
-  if constexpr (kKind == NormKind::LayerNorm)
-    transform.mean = inverse_width * sum_two(width, [&](auto load, std::int64_t i, auto& sum, auto&) {
-                                       sum += load(v + i);
-                                     }).first;
+  if constexpr (kKind == NormKind::LayerNorm) {
+    const auto sums =
+        sum_rows<kRows>(width, [&](auto load, std::size_t r, std::int64_t i) { return load(rows[r] + i); });
+    for (std::size_t r = 0; r < kRows; ++r) transforms[r].mean = inverse_width * sums[r];
+  }
   // About the mean, in a second pass: sum v^2 - n mean^2 would cancel.
-  float squares = sum_two(width, [&](auto load, std::int64_t i, auto& sum, auto&) {
-                    const auto deviation = load(v + i) - transform.mean;
-                    sum += deviation * deviation;
-                  }).first;
-  if constexpr (kKind != NormKind::L2) squares *= inverse_width;
-  transform.rstd = 1.0F / std::sqrt(squares + epsilon);
-  return transform;
+  const auto squares = sum_rows<kRows>(width, [&](auto load, std::size_t r, std::int64_t i) {
+    const auto deviation = load(rows[r] + i) - transforms[r].mean;
+    return deviation * deviation;
+  });
+  for (std::size_t r = 0; r < kRows; ++r) {
+    const float square = kKind == NormKind::L2 ? squares[r] : squares[r] * inverse_width;
+    transforms[r].rstd = 1.0F / std::sqrt(square + epsilon);
+  }
 }
 
 /// y = factor * (normalised * gain + bias).
@@ -79,19 +82,28 @@ void forward(const NormForward& arguments) {
     parameters.expand(parameters.bias, 0.0F, scale.features(), cols, affine.bias);
   }
 
-  const auto norm_row = [&](std::int64_t r) {
-    const float factor = scale.row(r);
+  // kRows of them from row r on.
+  const auto norm_rows = [&]<std::size_t kRows>(std::integral_constant<std::size_t, kRows>, std::int64_t r) {
     for (std::int64_t group = 0; group < groups; ++group) {
       const std::int64_t first = group * width;
-      NormTransform transform{0, 1, parameters.alpha, parameters.offset};
-      if constexpr (kDeviation) transform = statistics_of<kKind>(x[r] + first, width, epsilon);
-      if (mean) mean[r][group] = transform.mean;
-      if (rstd) rstd[r][group] = transform.rstd;
-      if (affine.gain != nullptr) {
-        write_group<kKind, T, true>(x[r] + first, transform, factor, affine.gain + first, affine.bias + first,
-                                    width, y[r] + first);
-      } else {
-        write_group<kKind, T, false>(x[r] + first, transform, factor, nullptr, nullptr, width, y[r] + first);
+      std::array<NormTransform, kRows> transforms;
+      transforms.fill({0, 1, parameters.alpha, parameters.offset});
+      if constexpr (kDeviation) {
+        std::array<const T*, kRows> values;
+        for (std::size_t i = 0; i < kRows; ++i) values[i] = x[r + static_cast<std::int64_t>(i)] + first;
+        find_statistics<kKind, T, kRows>(values, width, epsilon, transforms);
+      }
+      for (std::size_t i = 0; i < kRows; ++i) {
+        const std::int64_t row = r + static_cast<std::int64_t>(i);
+        if (mean) mean[row][group] = transforms[i].mean;
+        if (rstd) rstd[row][group] = transforms[i].rstd;
+        if (affine.gain != nullptr) {
+          write_group<kKind, T, true>(x[row] + first, transforms[i], scale.row(row), affine.gain + first,
+                                      affine.bias + first, width, y[row] + first);
+        } else {
+          write_group<kKind, T, false>(x[row] + first, transforms[i], scale.row(row), nullptr, nullptr, width,
+                                       y[row] + first);
+        }
       }
     }
   };
@@ -100,7 +112,12 @@ void forward(const NormForward& arguments) {
     MomentSums::Partial moments = scratch.moments.begin(thread);
     for (std::int64_t first = begin; first < end; first += MomentSums::kGroup) {
       const std::int64_t count = std::min(MomentSums::kGroup, end - first);
-      for (std::int64_t r = first; r < first + count; ++r) norm_row(r);
+      if (count == MomentSums::kGroup) {
+        norm_rows(std::integral_constant<std::size_t, MomentSums::kGroup>{}, first);
+      } else {
+        for (std::int64_t r = first; r < first + count; ++r)
+          norm_rows(std::integral_constant<std::size_t, 1>{}, r);
+      }
       moments.add_rows(y, first, count);
     }
     moments.finish();

@@ -2,6 +2,7 @@
 // lane, which for short rows costs more than the loop; these keep lanes apart and fold them in halves.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -77,6 +78,22 @@ TwoSums sum_two(std::int64_t n, Body&& body) {
   TwoSums rest;
   for (; i < n; ++i) body(LoadOne{}, i, rest.first, rest.second);
   return {sum_of_lanes(first) + rest.first, sum_of_lanes(second) + rest.second};
+}
+
+/// A sum over i in [0, n) for each of kRows rows, side by side: a short row alone waits for its chain of
+/// additions. body(load, row, i) is what is added, for Lanes and for single floats alike; every sum is the
+/// same whatever kRows is.
+template <std::size_t kRows, class Body>
+std::array<float, kRows> sum_rows(std::int64_t n, Body&& body) {
+  std::array<LanesValue, kRows> lanes{};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (std::size_t r = 0; r < kRows; ++r) lanes[r] += body(LoadLanes{}, r, i);
+  std::array<float, kRows> sums{};
+  for (; i < n; ++i)
+    for (std::size_t r = 0; r < kRows; ++r) sums[r] += body(LoadOne{}, r, i);
+  for (std::size_t r = 0; r < kRows; ++r) sums[r] = sum_of_lanes(lanes[r]) + sums[r];
+  return sums;
 }
 
 /// sum_i a[i] b[i].
