@@ -14,26 +14,30 @@
 namespace plumb {
 namespace {
 
-void print_link(const char* name, const std::optional<LinkSpeed>& link) {
+void print_link(const char* name, const std::optional<Link>& link) {
   if (!link) return;
-  const double rate = link->seconds_per_byte > 0 ? 1e-9 / link->seconds_per_byte : 0;
-  fmt::print(
-      "{:<8} latency {:.2f} us, {:.3f} GB/s, {:.0f} % hidden beside computing; residuals up to {:.0f} %\n",
-      name, 1e6 * link->latency, rate, 100 * link->hidden, 100 * link->worst_residual);
-  if (link->per_poll < LinkSpeed::kNeedsNoPolls)
-    fmt::print("{:<8} ranks that compute move it by {:.2f} ms at a call of progress()\n", "",
-               1e3 * link->per_poll);
+  for (const LinkWay& way : kLinkWays) {
+    const LinkSpeed& speed = (*link).*way.speed;
+    const double rate = speed.seconds_per_byte > 0 ? 1e-9 / speed.seconds_per_byte : 0;
+    fmt::print(
+        "{:<8} {:<9} latency {:.2f} us, {:.3f} GB/s, {:.0f} % hidden beside computing; residuals up to {:.0f}"
+        " %\n",
+        name, way.name, 1e6 * speed.latency, rate, 100 * speed.hidden, 100 * speed.worst_residual);
+    if (speed.per_poll < LinkSpeed::kNeedsNoPolls)
+      fmt::print("{:<18} ranks that compute move it by {:.2f} ms at a call of progress()\n", "",
+                 1e3 * speed.per_poll);
+  }
 }
 
 void print_measurement(const FabricMeasurement& measured) {
   const Fabric& fabric = measured.fabric;
   fmt::print("{} rank(s) on {} host(s); an fp32 product makes {:.1f} GFLOP/s on each, all at once\n",
              fabric.ranks, fabric.hosts, fabric.flops_per_second / 1e9);
-  if (!measured.sums.empty())
-    fmt::print("{:>12}{:>14}{:>14}{:>12}\n", "sum, bytes", "ms", "fitted ms", "residual");
-  for (const MeasuredSum& sum : measured.sums) {
-    fmt::print("{:>12.0f}{:>14.4f}{:>14.4f}{:>11.1f}%\n", sum.bytes, 1e3 * sum.seconds, 1e3 * sum.fitted,
-               100 * (sum.fitted / sum.seconds - 1));
+  if (!measured.collectives.empty())
+    fmt::print("{:<9}{:>12}{:>14}{:>14}{:>12}\n", "", "bytes", "ms", "fitted ms", "residual");
+  for (const MeasuredCollective& one : measured.collectives) {
+    fmt::print("{:<9}{:>12.0f}{:>14.4f}{:>14.4f}{:>11.1f}%\n", way_of(one.kind).name, one.bytes,
+               1e3 * one.seconds, 1e3 * one.fitted, 100 * (one.fitted / one.seconds - 1));
   }
   print_link("inside", fabric.inside);
   print_link("between", fabric.between);

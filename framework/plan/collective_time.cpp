@@ -24,8 +24,13 @@ LinkUse operator+(const LinkUse& a, const LinkUse& b) {
   return {a.latencies + b.latencies, a.bytes + b.bytes};
 }
 
-double seconds(const LinkUse& use, const std::optional<LinkSpeed>& link) {
-  return link ? use.latencies * link->latency + use.bytes * link->seconds_per_byte : 0;
+/// Nothing for a link that is not there: require_links() has seen to it that it is not used.
+LinkSpeed speed_of(const std::optional<Link>& link, CollectiveKind kind) {
+  return link ? (*link).*way_of(kind).speed : LinkSpeed{};
+}
+
+double seconds(const LinkUse& use, const LinkSpeed& speed) {
+  return use.latencies * speed.latency + use.bytes * speed.seconds_per_byte;
 }
 
 /// A sum of fp32 by host (docs/design/communication.md): one pass over shared memory, and each rank's share
@@ -113,8 +118,9 @@ CollectiveCost nccl_tree(double bytes, const PlannedWorld& world) {
   return cost;
 }
 
-double seconds(const CollectiveCost& cost, const Fabric& fabric) {
-  return seconds(cost.inside, fabric.inside) + seconds(cost.between, fabric.between);
+double seconds(const CollectiveCost& cost, CollectiveKind kind, const Fabric& fabric) {
+  return seconds(cost.inside, speed_of(fabric.inside, kind)) +
+         seconds(cost.between, speed_of(fabric.between, kind));
 }
 
 CollectiveCost nccl_cost(CollectiveKind kind, double bytes, const PlannedWorld& world, const Fabric& fabric) {
@@ -122,7 +128,7 @@ CollectiveCost nccl_cost(CollectiveKind kind, double bytes, const PlannedWorld& 
   if (kind == CollectiveKind::AllReduce || kind == CollectiveKind::RoundedAllReduce) {
     const CollectiveCost ring = nccl_ring(ring_all_reduce(n, bytes), 2, world),
                          tree = nccl_tree(bytes, world);
-    return seconds(ring, fabric) <= seconds(tree, fabric) ? ring : tree;
+    return seconds(ring, kind, fabric) <= seconds(tree, kind, fabric) ? ring : tree;
   }
   return nccl_ring(ring_half(n, bytes), 1, world);
 }
@@ -153,6 +159,22 @@ LinkUse double_tree_all_reduce(int n, double bytes) {
   return n == 1 ? LinkUse{} : LinkUse{2 * levels(n), 2 * bytes};
 }
 
+const LinkWay& way_of(CollectiveKind kind) {
+  switch (kind) {
+    case CollectiveKind::AllReduce:
+    case CollectiveKind::RoundedAllReduce:
+      return kLinkWays[0];
+    case CollectiveKind::ReduceScatter:
+      return kLinkWays[1];
+    case CollectiveKind::AllGather:
+    case CollectiveKind::AllGatherRows:
+    case CollectiveKind::Broadcast:
+    case CollectiveKind::Barrier:
+      break;
+  }
+  return kLinkWays[2];
+}
+
 CollectiveCost collective_cost(CollectiveKind kind, double bytes, const PlannedWorld& world,
                                const Fabric& fabric) {
   if (world.ranks == 1) return {};
@@ -164,12 +186,12 @@ CollectiveTime collective_time(CollectiveKind kind, double bytes, const PlannedW
                                const Fabric& fabric) {
   require_links(world, fabric);
   const CollectiveCost cost = collective_cost(kind, bytes, world, fabric);
-  const double inside = seconds(cost.inside, fabric.inside), between = seconds(cost.between, fabric.between);
-  const double busy = inside * (1 - (fabric.inside ? fabric.inside->hidden : 0)) +
-                      between * (1 - (fabric.between ? fabric.between->hidden : 0));
+  const LinkSpeed near = speed_of(fabric.inside, kind), far = speed_of(fabric.between, kind);
+  const double inside = seconds(cost.inside, near), between = seconds(cost.between, far);
+  const double busy = inside * (1 - near.hidden) + between * (1 - far.hidden);
   double per_poll = LinkSpeed::kNeedsNoPolls;
-  if (inside > 0) per_poll = fabric.inside->per_poll;
-  if (between > 0) per_poll = std::min(per_poll, fabric.between->per_poll);
+  if (inside > 0) per_poll = near.per_poll;
+  if (between > 0) per_poll = std::min(per_poll, far.per_poll);
   return {.seconds = inside + between, .busy = busy, .per_poll = per_poll, .algorithm = cost.algorithm};
 }
 

@@ -51,6 +51,9 @@ LinkUse tree_all_reduce(int n, double bytes, double pieces);
 /// Computing 35(12), 2009).
 LinkUse double_tree_all_reduce(int n, double bytes);
 
+/// In which way such a collective uses a link.
+const LinkWay& way_of(CollectiveKind kind);
+
 /// The collective of `bytes` (of the whole tensor where ranks hold parts of it) in this world. Of NCCL the
 /// cheaper one of ring and tree.
 CollectiveCost collective_cost(CollectiveKind kind, double bytes, const PlannedWorld& world,

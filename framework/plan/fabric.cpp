@@ -14,7 +14,7 @@ namespace plumb {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr const char* kRemedy = "`plumb doctor --bandwidth --output FILE` writes such a file";
 
 /// An object of the file, whose keys are all asked for once.
@@ -68,23 +68,40 @@ class StrictObject {
   std::vector<std::string> known_;
 };
 
-Json json_of(const std::optional<LinkSpeed>& link) {
-  if (!link) return nullptr;
-  return {{"latency_seconds", link->latency},
-          {"seconds_per_byte", link->seconds_per_byte},
-          {"hidden", link->hidden},
-          {"seconds_per_poll", link->per_poll},
-          {"worst_residual", link->worst_residual}};
+Json json_of(const LinkSpeed& speed) {
+  return {{"latency_seconds", speed.latency},
+          {"seconds_per_byte", speed.seconds_per_byte},
+          {"hidden", speed.hidden},
+          {"seconds_per_poll", speed.per_poll},
+          {"worst_residual", speed.worst_residual}};
 }
 
-std::optional<LinkSpeed> link_of(const Json& json, const std::string& file, const std::string& name) {
+Json json_of(const std::optional<Link>& link) {
+  if (!link) return nullptr;
+  Json json = Json::object();
+  for (const LinkWay& way : kLinkWays) json[std::string(way.name)] = json_of((*link).*way.speed);
+  return json;
+}
+
+LinkSpeed speed_of(const Json& json, const std::string& file, const std::string& name) {
+  StrictObject object(json, file, name);
+  LinkSpeed speed{.latency = object.number("latency_seconds", 0, 10),
+                  .seconds_per_byte = object.number("seconds_per_byte", 0, 1),
+                  .hidden = object.number("hidden", 0, 1),
+                  .per_poll = object.number("seconds_per_poll", 1e-9, LinkSpeed::kNeedsNoPolls),
+                  .worst_residual = object.number("worst_residual", 0, 1e9)};
+  object.refuse_others();
+  return speed;
+}
+
+std::optional<Link> link_of(const Json& json, const std::string& file, const std::string& name) {
   if (json.is_null()) return std::nullopt;
   StrictObject object(json, file, name);
-  LinkSpeed link{.latency = object.number("latency_seconds", 0, 10),
-                 .seconds_per_byte = object.number("seconds_per_byte", 0, 1),
-                 .hidden = object.number("hidden", 0, 1),
-                 .per_poll = object.number("seconds_per_poll", 1e-9, LinkSpeed::kNeedsNoPolls),
-                 .worst_residual = object.number("worst_residual", 0, 1e9)};
+  Link link;
+  for (const LinkWay& way : kLinkWays) {
+    const std::string key(way.name);
+    link.*way.speed = speed_of(object.at(key), file, name + "." + key);
+  }
   object.refuse_others();
   return link;
 }

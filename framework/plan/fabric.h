@@ -4,11 +4,12 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace plumb {
 
-/// A transfer of n bytes over a link takes latency + n * seconds_per_byte (Hockney, Parallel Computing 20(3),
-/// 1994: alpha and beta). Bytes are those of one direction.
+/// A transfer of n bytes over a link, used in one way, takes latency + n * seconds_per_byte (Hockney,
+/// Parallel Computing 20(3), 1994: alpha and beta). Bytes are those of one direction.
 struct LinkSpeed {
   static constexpr double kNeedsNoPolls = 1e9;
   double latency = 0;           ///< seconds
@@ -22,13 +23,27 @@ struct LinkSpeed {
   double worst_residual = 0;  ///< largest relative difference of the fitted line from what was measured
 };
 
+/// One link used in the ways in which training uses it. They do not fill it alike: the pieces of a sum for
+/// all come back after they have gone up a tree, rows that are reduced to their owners go in both directions
+/// at once and do not come back, and rows that are gathered are not added.
+struct Link {
+  LinkSpeed sums{}, to_owners{}, gathers{};
+};
+
+struct LinkWay {
+  std::string_view name;  ///< in the file
+  LinkSpeed Link::*speed;
+};
+inline constexpr LinkWay kLinkWays[] = {
+    {"sums", &Link::sums}, {"to_owners", &Link::to_owners}, {"gathers", &Link::gathers}};
+
 enum class CollectiveLibrary { Mpi, Nccl };
 
 struct Fabric {
   CollectiveLibrary library = CollectiveLibrary::Mpi;  ///< whose algorithms the speeds were fitted with
   int ranks = 1, hosts = 1;                            ///< that measured it, equally many ranks a host
-  std::optional<LinkSpeed> inside;                     ///< between ranks of a host
-  std::optional<LinkSpeed> between;                    ///< between hosts; all ranks of a host share it
+  std::optional<Link> inside;                          ///< between ranks of a host
+  std::optional<Link> between;                         ///< between hosts; all ranks of a host share it
   double flops_per_second = 0;  ///< of a rank while all ranks of its host compute: an fp32 product
 
   int ranks_per_host() const { return ranks / hosts; }

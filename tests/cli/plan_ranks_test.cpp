@@ -25,7 +25,10 @@ TEST(PlanRanks, WhatIsMeasuredIsPlannedWith) {
   const Json measured = Json::parse(read_file(fabric));
   EXPECT_EQ(measured.at("ranks"), 2);
   EXPECT_EQ(measured.at("hosts"), 1);
-  EXPECT_GT(measured.at("inside").at("seconds_per_byte"), 0);
+  for (const char* way : {"sums", "to_owners", "gathers"}) {
+    EXPECT_THAT(doctor.out, HasSubstr(std::string("inside   ") + way));
+    EXPECT_GT(measured.at("inside").at(way).at("seconds_per_byte"), 0) << way;
+  }
   EXPECT_TRUE(measured.at("between").is_null());
 
   for (const char* sharded : {"false", "true"}) {

@@ -13,8 +13,10 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
 
-constexpr const char* kFabric = R"({"plumb_fabric": 1, "library": "mpi", "ranks": 2, "hosts": 1,
-  "inside": {"latency_seconds": 1e-6, "seconds_per_byte": 1e-10, "hidden": 0, "seconds_per_poll": 1e9, "worst_residual": 0.1},
+constexpr const char* kFabric = R"({"plumb_fabric": 2, "library": "mpi", "ranks": 2, "hosts": 1, "inside": {
+  "sums": {"latency_seconds": 1e-6, "seconds_per_byte": 1e-10, "hidden": 0, "seconds_per_poll": 1e9, "worst_residual": 0.1},
+  "to_owners": {"latency_seconds": 1e-6, "seconds_per_byte": 1e-10, "hidden": 0, "seconds_per_poll": 1e9, "worst_residual": 0.1},
+  "gathers": {"latency_seconds": 1e-6, "seconds_per_byte": 1e-10, "hidden": 0, "seconds_per_poll": 1e9, "worst_residual": 0.1}},
   "between": null, "flops_per_second": 1e10})";
 
 Outcome plan(const Folder& folder, std::vector<std::string> more, int ranks = 1) {

@@ -47,13 +47,16 @@ TEST(CollectiveTime, TreeHasARoundForEveryDoubling) {
   }
 }
 
+Link alike(const LinkSpeed& speed) { return {.sums = speed, .to_owners = speed, .gathers = speed}; }
+
+/// However a link is used, it is as fast.
 Fabric fabric_of(CollectiveLibrary library) {
   Fabric fabric;
   fabric.library = library;
   fabric.ranks = 4;
   fabric.hosts = 2;
-  fabric.inside = LinkSpeed{.latency = 1e-6, .seconds_per_byte = 1e-10, .hidden = 0};
-  fabric.between = LinkSpeed{.latency = 5e-5, .seconds_per_byte = 8e-9, .hidden = 0.75};
+  fabric.inside = alike({.latency = 1e-6, .seconds_per_byte = 1e-10, .hidden = 0});
+  fabric.between = alike({.latency = 5e-5, .seconds_per_byte = 8e-9, .hidden = 0.75});
   return fabric;
 }
 
@@ -85,6 +88,36 @@ TEST(CollectiveTime, ShardsGoByMessagesBetweenHosts) {
                    5e-5 + bytes / 2 * 8e-9);
 }
 
+TEST(CollectiveTime, EveryKindTakesTheSpeedOfItsWay) {
+  Fabric fabric = fabric_of(CollectiveLibrary::Mpi);
+  fabric.between = Link{.sums = {.latency = 0, .seconds_per_byte = 8e-9, .hidden = 0.25, .per_poll = 1},
+                        .to_owners = {.latency = 0, .seconds_per_byte = 4e-9, .hidden = 0.5, .per_poll = 2},
+                        .gathers = {.latency = 0, .seconds_per_byte = 2e-9, .hidden = 0.75, .per_poll = 3}};
+  const auto expect = [&](CollectiveKind kind, double seconds, double busy, double per_poll) {
+    const CollectiveTime time = collective_time(kind, 2e6, {2, 1}, fabric);
+    EXPECT_DOUBLE_EQ(time.seconds, seconds) << static_cast<int>(kind);
+    EXPECT_DOUBLE_EQ(time.busy, busy) << static_cast<int>(kind);
+    EXPECT_EQ(time.per_poll, per_poll) << static_cast<int>(kind);
+  };
+  // Two hosts: all of a sum or a broadcast, half of the others.
+  expect(CollectiveKind::AllReduce, 16e-3, 12e-3, 1);
+  expect(CollectiveKind::RoundedAllReduce, 8e-3, 6e-3, 1);
+  expect(CollectiveKind::ReduceScatter, 4e-3, 2e-3, 2);
+  expect(CollectiveKind::AllGatherRows, 2e-3, 0.5e-3, 3);
+  expect(CollectiveKind::AllGather, 2e-3, 0.5e-3, 3);
+  expect(CollectiveKind::Broadcast, 4e-3, 1e-3, 3);
+}
+
+TEST(CollectiveTime, InsideAHostKindsTakeTheSpeedsOfTheirWaysToo) {
+  Fabric fabric = fabric_of(CollectiveLibrary::Mpi);
+  fabric.inside->to_owners.seconds_per_byte = 3e-10;
+  fabric.inside->gathers.seconds_per_byte = 7e-10;
+  EXPECT_DOUBLE_EQ(collective_time(CollectiveKind::AllReduce, 1e6, {2, 2}, fabric).seconds, 1e-6 + 1e-4);
+  EXPECT_DOUBLE_EQ(collective_time(CollectiveKind::ReduceScatter, 1e6, {2, 2}, fabric).seconds, 1e-6 + 3e-4);
+  EXPECT_DOUBLE_EQ(collective_time(CollectiveKind::AllGatherRows, 1e6, {2, 2}, fabric).seconds,
+                   1e-6 + 3.5e-4);
+}
+
 TEST(CollectiveTime, NcclTakesTheCheaperOfRingAndTree) {
   const Fabric fabric = fabric_of(CollectiveLibrary::Nccl);
   for (const double bytes : {1e3, 1e5, 1e7, 1e9}) {
@@ -95,6 +128,15 @@ TEST(CollectiveTime, NcclTakesTheCheaperOfRingAndTree) {
     EXPECT_NEAR(time.seconds, std::min(ring, tree), 1e-12 * bytes);
     EXPECT_EQ(time.algorithm, ring <= tree ? "ring" : "tree");
   }
+}
+
+TEST(CollectiveTime, NcclHalvesOfARingTakeTheSpeedsOfTheirWays) {
+  Fabric fabric = fabric_of(CollectiveLibrary::Nccl);
+  fabric.between->to_owners.seconds_per_byte = 4e-9;
+  fabric.between->gathers.seconds_per_byte = 2e-9;
+  const PlannedWorld world{2, 1};
+  EXPECT_DOUBLE_EQ(collective_time(CollectiveKind::ReduceScatter, 1e6, world, fabric).seconds, 5e-5 + 2e-3);
+  EXPECT_DOUBLE_EQ(collective_time(CollectiveKind::AllGatherRows, 1e6, world, fabric).seconds, 5e-5 + 1e-3);
 }
 
 TEST(CollectiveTime, OneRankPaysNothing) {

@@ -16,8 +16,8 @@ using Action = ScriptPoint::Action;
 /// latency).
 Fabric fabric_with(double hidden, double latency = 0) {
   Fabric fabric;
-  fabric.between = LinkSpeed{.latency = latency, .seconds_per_byte = 1e-3, .hidden = hidden};
-  fabric.inside = LinkSpeed{.latency = 0, .seconds_per_byte = 1e-3, .hidden = hidden};
+  fabric.between = Link{.sums = {.latency = latency, .seconds_per_byte = 1e-3, .hidden = hidden}};
+  fabric.inside = Link{.sums = {.latency = 0, .seconds_per_byte = 1e-3, .hidden = hidden}};
   return fabric;
 }
 
@@ -60,7 +60,7 @@ TEST(StepSimulation, WhatIsNotHiddenTakesTheCore) {
 
 TEST(StepSimulation, WhereRanksPollSeldomItMovesWhenTheyPoll) {
   Fabric fabric = fabric_with(1);
-  fabric.between->per_poll = 0.5;
+  fabric.between->sums.per_poll = 0.5;
   StepScript script = one_bucket(3, 4000, 5, 2);
   // Two polls in 5 s move it by 1 s of its 4; the rest is waited for.
   script.points[1].polls = 2;
@@ -74,7 +74,7 @@ TEST(StepSimulation, WhereRanksPollSeldomItMovesWhenTheyPoll) {
 
 TEST(StepSimulation, TheCoreDoesNothingForWhatDoesNotMove) {
   Fabric fabric = fabric_with(0.75);
-  fabric.between->per_poll = 0.5;
+  fabric.between->sums.per_poll = 0.5;
   StepScript script = one_bucket(3, 4000, 5, 2);
   script.points[1].polls = 0;
   EXPECT_DOUBLE_EQ(simulate_steps(script, kTwo, fabric, {}, 1).seconds, 3 + 5 + 4 + 2);
