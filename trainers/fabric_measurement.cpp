@@ -94,10 +94,12 @@ class Measurement {
     communicator().wait(request);
   }
 
-  /// Bytes near these that can be cut into rows of equal size for all ranks.
-  std::int64_t in_rows(std::int64_t bytes) const {
-    const std::int64_t row = host_.world() * static_cast<std::int64_t>(sizeof(float));
-    return std::max<std::int64_t>(1, bytes / row) * row;
+  /// Bytes near these that can be cut into rows of equal size for all ranks, where the kind does that;
+  /// aligned as a step's tensors are.
+  std::int64_t in_rows(CollectiveKind kind, std::int64_t bytes) const {
+    constexpr std::int64_t kLine = 64;
+    const std::int64_t unit = kind == CollectiveKind::AllReduce ? kLine : host_.world() * kLine;
+    return std::max<std::int64_t>(1, bytes / unit) * unit;
   }
 
   double flops_per_second() {
@@ -134,6 +136,7 @@ class Measurement {
   std::vector<double> timed(const Bodies& bodies) {
     std::vector<std::vector<double>> seconds(bodies.size());
     for (const auto& body : bodies) body();
+    product_.stream().synchronize();
     for (int round = 0; round < rounds_; ++round) {
       for (std::size_t i = 0; i < bodies.size(); ++i) {
         host_.barrier("fabric");
@@ -168,7 +171,8 @@ class Measurement {
   }
 
   Communicator& communicator() { return device_ ? *device_ : host_; }
-  /// Of a step's buckets none is where the one before was: memory that caches have not just seen.
+  /// Of a step's buckets none is where the one before was: memory that caches have not just seen. The largest
+  /// size is all of it.
   std::int64_t next_place(std::int64_t bytes) {
     if (place_ + bytes > kLargest) place_ = 0;
     return std::exchange(place_, place_ + bytes);
@@ -180,7 +184,7 @@ class Measurement {
     return communicator().start_all_reduce("fabric", tensor);
   }
   void start_bucket(CollectiveKind kind, int bucket) {
-    requests_[static_cast<std::size_t>(bucket)] = start(kind, bucket * kBucket, in_rows(kBucket));
+    requests_[static_cast<std::size_t>(bucket)] = start(kind, bucket * kBucket, in_rows(kind, kBucket));
   }
   void finish() {
     for (Communicator::Request& request : requests_) communicator().wait(request);
@@ -221,7 +225,7 @@ LinkSpeed fit_speed(Measurement& measurement, CollectiveKind kind, bool between,
   std::vector<TimedSize> sizes;
   const std::size_t first = measured.size();
   for (std::int64_t size = kSmallest; size <= kLargest; size *= size < kOften ? 4 : 2) {
-    const std::int64_t bytes = measurement.in_rows(size);
+    const std::int64_t bytes = measurement.in_rows(kind, size);
     const double seconds = measurement.collective_seconds(kind, bytes);
     const CollectiveCost cost = collective_cost(kind, static_cast<double>(bytes), world, fabric);
     const LinkUse& use = between ? cost.between : cost.inside;

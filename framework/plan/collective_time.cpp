@@ -163,16 +163,16 @@ const LinkWay& way_of(CollectiveKind kind) {
   switch (kind) {
     case CollectiveKind::AllReduce:
     case CollectiveKind::RoundedAllReduce:
-      return kLinkWays[0];
+      return kSums;
     case CollectiveKind::ReduceScatter:
-      return kLinkWays[1];
+      return kToOwners;
     case CollectiveKind::AllGather:
     case CollectiveKind::AllGatherRows:
     case CollectiveKind::Broadcast:
     case CollectiveKind::Barrier:
       break;
   }
-  return kLinkWays[2];
+  return kGathers;
 }
 
 CollectiveCost collective_cost(CollectiveKind kind, double bytes, const PlannedWorld& world,

@@ -83,7 +83,7 @@ Json json_of(const std::optional<Link>& link) {
   return json;
 }
 
-LinkSpeed speed_of(const Json& json, const std::string& file, const std::string& name) {
+LinkSpeed parsed_speed(const Json& json, const std::string& file, const std::string& name) {
   StrictObject object(json, file, name);
   LinkSpeed speed{.latency = object.number("latency_seconds", 0, 10),
                   .seconds_per_byte = object.number("seconds_per_byte", 0, 1),
@@ -100,7 +100,7 @@ std::optional<Link> link_of(const Json& json, const std::string& file, const std
   Link link;
   for (const LinkWay& way : kLinkWays) {
     const std::string key(way.name);
-    link.*way.speed = speed_of(object.at(key), file, name + "." + key);
+    link.*way.speed = parsed_speed(object.at(key), file, name + "." + key);
   }
   object.refuse_others();
   return link;

@@ -18,14 +18,15 @@ struct LinkSpeed {
   /// core that computes does all the work.
   double hidden = 0;
   /// Seconds by which a collective moves on at one call of progress() by ranks that compute in between; it
-  /// does not move without them. Large: it needs none.
+  /// does not move without them. Large: it needs none, or so little of it is hidden that it was not measured.
   double per_poll = kNeedsNoPolls;
   double worst_residual = 0;  ///< largest relative difference of the fitted line from what was measured
 };
 
 /// One link used in the ways in which training uses it. They do not fill it alike: the pieces of a sum for
 /// all come back after they have gone up a tree, rows that are reduced to their owners go in both directions
-/// at once and do not come back, and rows that are gathered are not added.
+/// at once and do not come back, and rows that are gathered are not added. Inside a host MPI's reduction to
+/// owners is a sum for all (docs/design/communication.md).
 struct Link {
   LinkSpeed sums{}, to_owners{}, gathers{};
 };
@@ -34,8 +35,9 @@ struct LinkWay {
   std::string_view name;  ///< in the file
   LinkSpeed Link::*speed;
 };
-inline constexpr LinkWay kLinkWays[] = {
-    {"sums", &Link::sums}, {"to_owners", &Link::to_owners}, {"gathers", &Link::gathers}};
+inline constexpr LinkWay kSums{"sums", &Link::sums}, kToOwners{"to_owners", &Link::to_owners},
+    kGathers{"gathers", &Link::gathers};
+inline constexpr LinkWay kLinkWays[] = {kSums, kToOwners, kGathers};
 
 enum class CollectiveLibrary { Mpi, Nccl };
 

@@ -29,21 +29,27 @@ struct Scratch {
       : affine(arguments, carver), moments("norm_forward", arguments.moments, arguments.x.cols(), carver) {}
 };
 
-template <NormKind kKind, class T, std::size_t kRows>
-void find_statistics(const std::array<const T*, kRows>& rows, std::int64_t width, float epsilon,
-                     std::array<NormTransform, kRows>& transforms) {
+/// So many rows are worked on together. Fewer at the end of a chunk go the same way beside copies of the last
+/// one: which rows are neighbours depends on the number of threads, and their bits may not.
+constexpr std::size_t kTogether = MomentSums::kGroup;
+template <class T>
+using RowsTogether = std::array<const T*, kTogether>;
+using Transforms = std::array<NormTransform, kTogether>;
+
+template <NormKind kKind, class T>
+void find_statistics(const RowsTogether<T>& rows, std::int64_t width, float epsilon, Transforms& transforms) {
   const float inverse_width = 1.0F / static_cast<float>(width);
   if constexpr (kKind == NormKind::LayerNorm) {
-    const auto sums =
-        sum_rows<kRows>(width, [&](auto load, std::size_t r, std::int64_t i) { return load(rows[r] + i); });
-    for (std::size_t r = 0; r < kRows; ++r) transforms[r].mean = inverse_width * sums[r];
+    const auto sums = sum_rows<kTogether>(
+        width, [&](auto load, std::size_t r, std::int64_t i) { return load(rows[r] + i); });
+    for (std::size_t r = 0; r < kTogether; ++r) transforms[r].mean = inverse_width * sums[r];
   }
   // About the mean, in a second pass: sum v^2 - n mean^2 would cancel.
-  const auto squares = sum_rows<kRows>(width, [&](auto load, std::size_t r, std::int64_t i) {
+  const auto squares = sum_rows<kTogether>(width, [&](auto load, std::size_t r, std::int64_t i) {
     const auto deviation = load(rows[r] + i) - transforms[r].mean;
     return deviation * deviation;
   });
-  for (std::size_t r = 0; r < kRows; ++r) {
+  for (std::size_t r = 0; r < kTogether; ++r) {
     const float square = kKind == NormKind::L2 ? squares[r] : squares[r] * inverse_width;
     transforms[r].rstd = 1.0F / std::sqrt(square + epsilon);
   }
@@ -61,75 +67,94 @@ void write_group(const T* x, const NormTransform& transform, float factor, const
   }
 }
 
+/// A forward pass over rows; everything is checked when it is made.
 template <NormKind kKind, class T>
-void forward(const NormForward& arguments) {
-  const char* op = "norm_forward";
-  constexpr bool kDeviation = divides_by_deviation(kKind);
-  const std::int64_t rows = arguments.x.rows(), cols = arguments.x.cols(), groups = arguments.groups;
-  const NormParameters parameters(op, arguments);
-  const std::int64_t width = parameters.width;
-  const Rows<T> x(op, "x", arguments.x, rows, cols), y(op, "y", arguments.y, rows, cols);
-  const CoefficientView scale(op, "scale", arguments.scale, rows, cols, arguments.rows_per_sequence);
-  const auto mean = Rows<float>::optional(
-      op, "mean", kKind == NormKind::LayerNorm ? arguments.mean : Tensor(), rows, groups);
-  const auto rstd = Rows<float>::optional(op, "rstd", kDeviation ? arguments.rstd : Tensor(), rows, groups);
-  const auto epsilon = static_cast<float>(arguments.epsilon);
-  WorkspaceCarver carver(arguments.workspace);
-  const Scratch scratch(arguments, carver);
-  const AffineColumns& affine = scratch.affine;
-  if (affine.gain != nullptr) {
-    parameters.expand(parameters.gain, 1.0F, scale.features(), cols, affine.gain);
-    parameters.expand(parameters.bias, 0.0F, scale.features(), cols, affine.bias);
+class Forward {
+ public:
+  explicit Forward(const NormForward& arguments)
+      : groups_(arguments.groups),
+        rows_(arguments.x.rows()),
+        cols_(arguments.x.cols()),
+        parameters_(kOp, arguments),
+        x_(kOp, "x", arguments.x, rows_, cols_),
+        y_(kOp, "y", arguments.y, rows_, cols_),
+        scale_(kOp, "scale", arguments.scale, rows_, cols_, arguments.rows_per_sequence),
+        mean_(Rows<float>::optional(kOp, "mean", kCentred ? arguments.mean : Tensor(), rows_, groups_)),
+        rstd_(Rows<float>::optional(kOp, "rstd", kDeviation ? arguments.rstd : Tensor(), rows_, groups_)),
+        epsilon_(static_cast<float>(arguments.epsilon)),
+        carver_(arguments.workspace),
+        scratch_(arguments, carver_) {
+    const AffineColumns& affine = scratch_.affine;
+    if (affine.gain == nullptr) return;
+    parameters_.expand(parameters_.gain, 1.0F, scale_.features(), cols_, affine.gain);
+    parameters_.expand(parameters_.bias, 0.0F, scale_.features(), cols_, affine.bias);
   }
 
-  // kRows of them from row r on.
-  const auto norm_rows = [&]<std::size_t kRows>(std::integral_constant<std::size_t, kRows>, std::int64_t r) {
-    for (std::int64_t group = 0; group < groups; ++group) {
-      const std::int64_t first = group * width;
-      std::array<NormTransform, kRows> transforms;
-      transforms.fill({0, 1, parameters.alpha, parameters.offset});
-      if constexpr (kDeviation) {
-        std::array<const T*, kRows> values;
-        for (std::size_t i = 0; i < kRows; ++i) values[i] = x[r + static_cast<std::int64_t>(i)] + first;
-        find_statistics<kKind, T, kRows>(values, width, epsilon, transforms);
+  void run() const {
+    const std::int64_t grain = row_grain(cols_, takes_alpha(kKind) ? kExpensiveElements : kCheapElements);
+    parallel_chunks(rows_, grain, [&](int thread, std::int64_t begin, std::int64_t end) {
+      MomentSums::Partial moments = scratch_.moments.begin(thread);
+      for (std::int64_t first = begin; first < end; first += MomentSums::kGroup) {
+        const std::int64_t count = std::min(MomentSums::kGroup, end - first);
+        for (std::int64_t group = 0; group < groups_; ++group) run_group(first, count, group);
+        moments.add_rows(y_, first, count);
       }
-      for (std::size_t i = 0; i < kRows; ++i) {
-        const std::int64_t row = r + static_cast<std::int64_t>(i);
-        if (mean) mean[row][group] = transforms[i].mean;
-        if (rstd) rstd[row][group] = transforms[i].rstd;
-        if (affine.gain != nullptr) {
-          write_group<kKind, T, true>(x[row] + first, transforms[i], scale.row(row), affine.gain + first,
-                                      affine.bias + first, width, y[row] + first);
-        } else {
-          write_group<kKind, T, false>(x[row] + first, transforms[i], scale.row(row), nullptr, nullptr, width,
-                                       y[row] + first);
-        }
-      }
+      moments.finish();
+    });
+    scratch_.moments.store();
+  }
+
+ private:
+  /// One group of rows [first, first + count).
+  void run_group(std::int64_t first, std::int64_t count, std::int64_t group) const {
+    const std::int64_t column = group * parameters_.width;
+    Transforms transforms;
+    transforms.fill({0, 1, parameters_.alpha, parameters_.offset});
+    if constexpr (kDeviation) {
+      RowsTogether<T> rows;
+      for (std::size_t i = 0; i < kTogether; ++i)
+        rows[i] = x_[first + std::min(static_cast<std::int64_t>(i), count - 1)] + column;
+      find_statistics<kKind>(rows, parameters_.width, epsilon_, transforms);
     }
-  };
-  const std::int64_t grain = row_grain(cols, takes_alpha(kKind) ? kExpensiveElements : kCheapElements);
-  parallel_chunks(rows, grain, [&](int thread, std::int64_t begin, std::int64_t end) {
-    MomentSums::Partial moments = scratch.moments.begin(thread);
-    for (std::int64_t first = begin; first < end; first += MomentSums::kGroup) {
-      const std::int64_t count = std::min(MomentSums::kGroup, end - first);
-      if (count == MomentSums::kGroup) {
-        norm_rows(std::integral_constant<std::size_t, MomentSums::kGroup>{}, first);
-      } else {
-        for (std::int64_t r = first; r < first + count; ++r)
-          norm_rows(std::integral_constant<std::size_t, 1>{}, r);
-      }
-      moments.add_rows(y, first, count);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const NormTransform& transform = transforms[static_cast<std::size_t>(i)];
+      if (mean_) mean_[first + i][group] = transform.mean;
+      if (rstd_) rstd_[first + i][group] = transform.rstd;
+      write(first + i, column, transform);
     }
-    moments.finish();
-  });
-  scratch.moments.store();
-}
+  }
+
+  void write(std::int64_t row, std::int64_t column, const NormTransform& transform) const {
+    const T* x = x_[row] + column;
+    T* y = y_[row] + column;
+    const auto [gain, bias] = scratch_.affine;
+    const float factor = scale_.row(row);
+    if (gain != nullptr) {
+      write_group<kKind, T, true>(x, transform, factor, gain + column, bias + column, parameters_.width, y);
+    } else {
+      write_group<kKind, T, false>(x, transform, factor, nullptr, nullptr, parameters_.width, y);
+    }
+  }
+
+  static constexpr const char* kOp = "norm_forward";
+  static constexpr bool kDeviation = divides_by_deviation(kKind);
+  static constexpr bool kCentred = kKind == NormKind::LayerNorm;
+
+  std::int64_t groups_, rows_, cols_;
+  NormParameters parameters_;
+  Rows<T> x_, y_;
+  CoefficientView scale_;
+  Rows<float> mean_, rstd_;
+  float epsilon_;
+  WorkspaceCarver carver_;
+  Scratch scratch_;
+};
 
 }  // namespace
 
 void CpuNorm::norm_forward(Stream&, const NormForward& arguments) const {
   with_compute("norm_forward", arguments.x.dtype, [&](auto element) {
-    with_norm_kind(arguments.kind, [&](auto kind) { forward<kind(), decltype(element)>(arguments); });
+    with_norm_kind(arguments.kind, [&](auto kind) { Forward<kind(), decltype(element)>(arguments).run(); });
   });
 }
 
