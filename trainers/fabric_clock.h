@@ -40,14 +40,13 @@ class FabricClock {
  public:
   static constexpr std::int64_t kLargest = 64 << 20;  ///< bytes of a collective
 
-  /// host sums the times and, where the backend brings no communicator of its own, is what is timed.
+  /// host sums the times and, where the backend brings no communicator of its own, is what is timed. Writes
+  /// all of its memory once: the first use, page by page, is no part of a collective.
   FabricClock(Communicator& host, Backend& backend, int rounds);
 
   bool is_device() const { return device_ != nullptr; }
   /// Of an fp32 product while all ranks compute.
   double flops_per_second();
-  /// Writes all of the memory once: its first use, page by page, is no part of a collective.
-  void touch();
   /// Bytes near these that can be cut into rows of equal size for all ranks, where the kind does that;
   /// aligned as a step's tensors are.
   std::int64_t in_rows(CollectiveKind kind, std::int64_t bytes) const;

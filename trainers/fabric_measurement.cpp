@@ -58,7 +58,6 @@ LinkSpeed fit_speed(FabricClock& clock, CollectiveKind kind, bool between, const
 Link fit_link(FabricClock& clock, bool between, const PlannedWorld& world, const Fabric& fabric,
               std::vector<MeasuredCollective>& measured) {
   Link link;
-  clock.touch();
   for (const CollectiveKind kind : kKinds)
     link.*way_of(kind).speed = fit_speed(clock, kind, between, world, fabric, measured);
   return link;
